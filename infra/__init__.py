@@ -1,0 +1,1 @@
+"""How Millrace is assembled and run: settings, launcher, worker entry point, real servers."""

@@ -1,0 +1,1 @@
+"""Start, describe and end a stack on one machine: broker, topics, workers."""
