@@ -1,0 +1,1 @@
+"""What Millrace decides: plain functions from events to events."""

@@ -1,0 +1,1 @@
+"""From a changed document to a visible version in the index."""

@@ -1,0 +1,197 @@
+"""What the agents need from outside, as Protocols. Adapters satisfy them by shape and import nothing from here."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from millrace.events.corpus import DocumentIndexed
+from millrace.events.query import AnswerProduced, Receipt
+from millrace.rows import Candidate, ChunkRow
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks: the user, if any, and the groups in force (``*`` is everyone in the tenant)."""
+
+    user: str = ""
+    groups: frozenset[str] = frozenset({"*"})
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def model(self) -> str:
+        """Name, version and quantization."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens beyond this are not read."""
+
+    async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of shape (n, dim), float32, L2-normalised."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+
+
+class EmbeddingCache(Protocol):
+    """Embeddings by content hash, within a tenant."""
+
+    async def get_many(self, tenant: str, model: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        """Known ones among `hashes` (hex)."""
+
+    async def put_many(self, tenant: str, model: str, values: Mapping[str, bytes]) -> None:
+        """Remember encoded vectors."""
+
+
+class ObjectStore(Protocol):
+    """Content by digest."""
+
+    async def put(self, data: bytes) -> str:
+        """Store; gives the reference ``sha256:<hex>``."""
+
+    async def get(self, ref: str) -> bytes:
+        """Content, verified against its digest."""
+
+
+class VectorStore(Protocol):
+    """Rows of chunks: candidates for a search, and rows by id."""
+
+    async def upsert(self, rows: Sequence[ChunkRow]) -> None:
+        """Write rows; the same id again overwrites itself."""
+
+    async def existing(self, tenant: str, chunk_ids: Collection[str]) -> set[str]:
+        """Which ids are stored, live or archived."""
+
+    async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:
+        """Rows in the order asked for; unknown ids are left out."""
+
+    async def candidates(
+        self,
+        tenant: str,
+        *,
+        vector: npt.NDArray[np.float32],
+        text: str,
+        k: int,
+        documents: Collection[str] | None = None,
+        exact: bool = False,
+        archived: bool = False,
+    ) -> list[Candidate]:
+        """Union of the k nearest by vector and the k best by words; `documents` restricts, `exact` avoids the index."""
+
+    async def archive(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        """Move superseded rows out of the live table."""
+
+    async def restore(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        """Move rows back."""
+
+    async def delete(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        """Remove rows for good."""
+
+
+class VisibleSet(Protocol):
+    """What one principal may see at one watermark."""
+
+    @property
+    def watermark(self) -> str:
+        """The watermark it holds for."""
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents it holds."""
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks it holds."""
+
+    def documents(self) -> Collection[str]:
+        """Their ids."""
+
+    def get(self, document: str) -> DocumentIndexed | None:
+        """The visible version of a document, or None."""
+
+    def why_not(self, document: str, chunk_id: str) -> str | None:
+        """None when the chunk is visible, else deleted, superseded, forbidden or filtered."""
+
+
+class Visibility(Protocol):
+    """The visibility table: folded versions and access, now and as of earlier."""
+
+    def watermark(self) -> str:
+        """How far it has folded."""
+
+    def confirmed(self) -> bool:
+        """Whether the end of the log was confirmed within the last seconds; if not, questions are refused."""
+
+    def visible(
+        self,
+        tenant: str,
+        principal: Principal,
+        *,
+        at: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> VisibleSet:
+        """The one function that decides what a question may see."""
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        """Newest folded version of a document, whoever may read it; deleted ones included."""
+
+    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+        """All folded versions that are still retained, newest first."""
+
+    def resolved(self, receipt: Receipt) -> bool:
+        """Whether the outcome of a change, or of a later one, has been folded."""
+
+    async def wait_for(self, receipts: Sequence[Receipt], watermark: str = "") -> None:
+        """Return when all receipts are resolved and `watermark` is reached."""
+
+
+class Answers(Protocol):
+    """Recent terminal records by correlation id, so that a redelivered question is not answered twice."""
+
+    def find(self, correlation: str) -> AnswerProduced | None:
+        """The first terminal record of a question, if it has one."""
+
+
+class TermStatistics(msgspec.Struct, frozen=True):
+    """Recorded term statistics of a tenant."""
+
+    epoch: int
+    n_chunks: int
+    mean_tokens: float
+    frequencies: Mapping[str, int]
+
+
+class Statistics(Protocol):
+    """Recorded term statistics."""
+
+    async def current(self, tenant: str) -> TermStatistics | None:
+        """Newest record of a tenant, or None before the first."""
+
+
+class CorpusPorts(msgspec.Struct, frozen=True):
+    """What featurize and index work with."""
+
+    embedder: Embedder
+    cache: EmbeddingCache
+    objects: ObjectStore
+    vectors: VectorStore
+    visibility: Visibility
+
+
+class QueryPorts(msgspec.Struct, frozen=True):
+    """What the question path works with."""
+
+    embedder: Embedder
+    objects: ObjectStore
+    vectors: VectorStore
+    visibility: Visibility
+    answers: Answers
+    statistics: Statistics

@@ -1,0 +1,288 @@
+"""Turn events into Kafka records and back: Avro with the Confluent framing, CloudEvents in headers.
+
+A value is ``0x00``, the schema id (4 bytes, big endian) and the Avro body. Ids come from an `IdMap`: by default the
+fingerprint (embedded profile), elsewhere what the registry gave at deploy time.
+"""
+
+import datetime as dt
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+
+from millrace import keys
+from millrace.errors import (
+    ContractError,
+    InvalidEvent,
+    TenantMismatch,
+    UndecodableRecord,
+    UnknownSchema,
+    WrongEventType,
+)
+from millrace.event import Event, Meta, Origin, attach
+from millrace.schema import avro_schema, schema_id
+from millrace.topics import CATALOGUE, Topic
+
+Headers = Sequence[tuple[str, bytes]]
+_HEAD = 5
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is handed to a producer. ``partition`` is None where the key decides."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    partition: int | None = None
+
+
+class Codec:
+    """Encode and decode events of known classes.
+
+    Parameters
+    ----------
+    events : iterable of type, optional
+        Event classes; defaults to all of Millrace's catalogue. More can be added with `register`.
+    ids : mapping, optional
+        Schema id by full name, where a registry numbers them; otherwise the embedded ids.
+    writers : callable, optional
+        ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[type[Event]] | None = None,
+        *,
+        ids: Mapping[str, int] | None = None,
+        writers: Callable[[int], dict[str, Any] | None] | None = None,
+    ) -> None:
+        self._ids = dict(ids or {})
+        self._writers = writers
+        self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
+        self._decoders: dict[int, tuple[type[Event], Any, Any]] = {}
+        self._classes: dict[str, type[Event]] = {}
+        for event in events if events is not None else _catalogue_events():
+            self.register(event)
+
+    def register(self, event: type[Event]) -> int:
+        """Add an event class; returns its schema id."""
+        schema = avro_schema(event)
+        number = self._ids.get(event.type_name(), schema_id(schema))
+        if event in self._encoders:
+            return number
+        parsed = parse_schema(schema)
+        self._decoders[number] = (event, parsed, None)
+        self._classes[event.type_name()] = event
+        self._encoders[event] = _encoder(event, parsed, b"\x00" + number.to_bytes(4, "big"))
+        return number
+
+    def encode(self, event: Event) -> bytes:
+        """Framed Avro of an event's body.
+
+        Raises
+        ------
+        InvalidEvent
+            If a field does not fit its schema.
+        """
+        encoder = self._encoders.get(type(event))
+        if encoder is None:
+            self.register(type(event))
+            encoder = self._encoders[type(event)]
+        try:
+            return encoder(event)
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            message = f"{type(event).__name__} does not fit its schema: {error}"
+            raise InvalidEvent(message) from error
+
+    def decode(self, value: bytes | None) -> Event:
+        """Event of a framed value, without metadata.
+
+        Raises
+        ------
+        UndecodableRecord, UnknownSchema, InvalidEvent
+            See `millrace.errors`.
+        """
+        if value is None or len(value) < _HEAD or value[0] != 0:
+            found = "no value" if value is None else f"{len(value)} bytes starting {value[:1].hex() or 'nowhere'}"
+            message = f"not an Avro record: expected magic byte 00 and a schema id, found {found}"
+            raise UndecodableRecord(message)
+        number = int.from_bytes(value[1:_HEAD], "big")
+        known = self._decoders.get(number) or self._learn(number)
+        event, writer, reader = known
+        body = io.BytesIO(value)
+        body.seek(_HEAD)
+        try:
+            plain = schemaless_reader(body, writer, reader)
+        except Exception as error:  # fastavro raises many kinds, EOFError and IndexError among them
+            message = f"the Avro body of a {event.__name__} (schema id {number}) is broken: {type(error).__name__}"
+            raise UndecodableRecord(message) from error
+        if body.tell() != len(value):
+            message = f"{len(value) - body.tell()} bytes follow the Avro body of a {event.__name__}; expected none"
+            raise UndecodableRecord(message)
+        try:
+            return msgspec.convert(plain, event)
+        except msgspec.ValidationError as error:
+            message = f"{event.__name__} breaks its declaration: {error}"
+            raise InvalidEvent(message) from error
+
+    def _learn(self, number: int) -> tuple[type[Event], Any, Any]:
+        """Find the writer schema of an older or newer version and pair it with our reader schema."""
+        schema = self._writers(number) if self._writers else None
+        name = f"{schema.get('namespace', '')}.{schema['name']}" if schema else ""
+        event = self._classes.get(name)
+        if schema is None or event is None:
+            message = (
+                f"schema id {number} is unknown to the lock{' and the registry' if self._writers else ''}; "
+                "the producer is newer than this reader or writes another contract"
+            )
+            raise UnknownSchema(message)
+        known = (event, parse_schema(schema), parse_schema(avro_schema(event)))
+        self._decoders[number] = known
+        return known
+
+    def record(self, topic: Topic, event: Event) -> Record:
+        """Record of an event that carries metadata, ready for a producer.
+
+        Raises
+        ------
+        WrongEventType
+            If the topic does not carry the event's type.
+        """
+        if type(event) not in topic.events:
+            message = f"{type(event).__name__} cannot go to {topic.name}, which carries {_names(topic)}"
+            raise WrongEventType(message)
+        meta = event.meta
+        return Record(
+            topic=topic.name,
+            key=topic.key(event).encode(),
+            value=self.encode(event),
+            headers=headers_of(meta),
+            partition=meta.reply_partition if topic.reply and meta.reply_partition >= 0 else None,
+        )
+
+    def read(self, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, origin: Origin) -> Event:
+        """Event of a consumed record, with metadata, after the checks every reader owes.
+
+        Raises
+        ------
+        ContractError
+            Undecodable, unknown or foreign type, missing headers, or key, header and body of different tenants.
+        """
+        event = self.decode(value)
+        if type(event) not in topic.events:
+            message = f"{type(event).__name__} came in {topic.name}, which carries {_names(topic)}"
+            raise WrongEventType(message)
+        meta = meta_of(headers, origin)
+        if event.tenant != meta.tenant or key is None or key != topic.key(event).encode():
+            message = (
+                f"{type(event).__name__} at {origin}: key, ce_tenant and body disagree "
+                f"(header {meta.tenant!r}, body {event.tenant!r}, key {key!r}); all must name one tenant and entity"
+            )
+            raise TenantMismatch(message)
+        return attach(event, meta)
+
+
+def headers_of(meta: Meta) -> list[tuple[str, bytes]]:
+    """Record headers of an event's metadata; empty ones are left out."""
+    found = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", meta.id.encode()),
+        ("ce_type", meta.type.encode()),
+        ("ce_source", meta.source.encode()),
+        ("ce_time", _rfc3339(meta.time_us)),
+        ("ce_tenant", meta.tenant.encode()),
+        ("content-type", b"application/avro"),
+    ]
+    for name, text in (
+        ("ce_subject", meta.subject),
+        ("ce_correlationid", meta.correlation_id),
+        ("ce_causationid", meta.causation_id),
+        ("traceparent", meta.traceparent),
+        ("tracestate", meta.tracestate),
+        ("reply-to", meta.reply_to),
+    ):
+        if text:
+            found.append((name, text.encode()))
+    if meta.reply_partition >= 0:
+        found.append(("reply-partition", str(meta.reply_partition).encode()))
+    if meta.deadline_ms:
+        found.append(("deadline", str(meta.deadline_ms).encode()))
+    return found
+
+
+def meta_of(headers: Headers, origin: Origin | None) -> Meta:
+    """Metadata of a record's headers.
+
+    Raises
+    ------
+    ContractError
+        If a required one is missing or malformed.
+    """
+    found = dict(headers)
+    try:
+        return Meta(
+            id=found["ce_id"].decode(),
+            type=found["ce_type"].decode(),
+            source=found["ce_source"].decode(),
+            time_us=_microseconds(found["ce_time"]),
+            tenant=found["ce_tenant"].decode(),
+            subject=found.get("ce_subject", b"").decode(),
+            correlation_id=found.get("ce_correlationid", b"").decode(),
+            causation_id=found.get("ce_causationid", b"").decode(),
+            traceparent=found.get("traceparent", b"").decode(),
+            tracestate=found.get("tracestate", b"").decode(),
+            reply_to=found.get("reply-to", b"").decode(),
+            reply_partition=int(found.get("reply-partition", b"-1")),
+            deadline_ms=int(found.get("deadline", b"0")),
+            origin=origin,
+        )
+    except KeyError as error:
+        message = f"the record at {origin} has no {error.args[0]} header; produce it with a Millrace client"
+        raise ContractError(message) from error
+    except (ValueError, TypeError) as error:
+        message = f"a header of the record at {origin} is malformed: {error}"
+        raise ContractError(message) from error
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def _rfc3339(time_us: int) -> bytes:
+    return (_EPOCH + dt.timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z").encode()
+
+
+def _microseconds(text: bytes) -> int:
+    return (dt.datetime.fromisoformat(text.decode()) - _EPOCH) // _MICROSECOND
+
+
+def _encoder(event: type[Event], parsed: Any, head: bytes) -> Callable[[Event], bytes]:
+    nested = any(_is_nested(info.type) for info in msgspec.structs.fields(event))
+
+    def plain(body: Event) -> Any:
+        return msgspec.to_builtins(body, builtin_types=(bytes,)) if nested else msgspec.structs.asdict(body)
+
+    def encode(body: Event) -> bytes:
+        out = io.BytesIO()
+        out.write(head)
+        schemaless_writer(out, parsed, plain(body))
+        return out.getvalue()
+
+    return encode
+
+
+def _is_nested(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return True
+    return any(_is_nested(arg) for arg in getattr(kind, "__args__", ()) if arg is not Ellipsis)
+
+
+def _catalogue_events() -> list[type[Event]]:
+    return list(dict.fromkeys(event for topic in CATALOGUE.values() for event in topic.events))
+
+
+def _names(topic: Topic) -> str:
+    return ", ".join(event.__name__ for event in topic.events)

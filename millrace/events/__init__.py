@@ -1,0 +1,1 @@
+"""Event classes, by domain: the contract as Python."""

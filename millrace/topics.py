@@ -1,0 +1,137 @@
+"""Topics: name, event types, key, partitions and how long records are kept. `CATALOGUE` is the whole list.
+
+All topics keyed by document share one partition count, and so do all keyed by conversation, so that agents reading
+two of them see both records of a key on the same worker.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from millrace import keys
+from millrace.event import Event
+from millrace.events.corpus import (
+    AclChanged,
+    ChunksEmbedded,
+    DocumentIndexed,
+    DocumentSettled,
+    MaintenanceDue,
+    SourceChanged,
+    StatisticsComputed,
+)
+from millrace.events.query import (
+    AnswerCompleted,
+    AnswerDelta,
+    AnswerFailed,
+    AnswerProduced,
+    AnswerRetracted,
+    CompletionGenerated,
+    ContextRetrieved,
+    QueryAdmitted,
+    QueryReceived,
+)
+from millrace.events.usage import UsageMetered, UsageTotalled
+
+DAY_MS = 86_400_000
+INLINE_MAX_BYTES = 262_144
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic of the log.
+
+    Attributes
+    ----------
+    key : callable
+        Record key of an event, see `millrace.keys`.
+    group : str
+        Topics of one group have the same number of partitions (setting ``partitions.<group>``).
+    retention_ms : int
+        How long records are kept; for compacted topics, how long before compaction may touch them. -1 keeps for ever.
+    reply : bool
+        Whether records go to the partition that the asker named; a terminal one (``terminal = True`` on its class) is
+        sent only after everything else of the same input is acknowledged.
+    """
+
+    name: str
+    events: tuple[type[Event], ...]
+    key: Callable[[Any], str]
+    group: str = "tenant"
+    retention_ms: int = 30 * DAY_MS
+    cleanup: Literal["delete", "compact"] = "delete"
+    max_bytes: int = 1_048_576
+    reply: bool = False
+
+    @property
+    def dead_letters(self) -> str:
+        """Name of this topic's dead letter topic."""
+        return f"{self.name}.dlq"
+
+
+def _document(event: Any) -> str:
+    return keys.document_key(event.tenant, event.document)
+
+
+def _conversation(event: Any) -> str:
+    return keys.conversation_key(event.tenant, event.conversation)
+
+
+def _tenant(event: Any) -> str:
+    return keys.key(event.tenant)
+
+
+def _corpus(name: str, event: type[Event], **options: Any) -> Topic:
+    return Topic(name=name, events=(event,), key=_document, group="corpus", **options)
+
+
+def _query(name: str, event: type[Event], **options: Any) -> Topic:
+    return Topic(name=name, events=(event,), key=_conversation, group="query", **options)
+
+
+SOURCE_CHANGED = _corpus("corpus.source.changed.v1", SourceChanged, retention_ms=7 * DAY_MS)
+CHUNKS_EMBEDDED = _corpus("corpus.chunk.embedded.v1", ChunksEmbedded)
+DOCUMENT_INDEXED = _corpus("corpus.document.indexed.v1", DocumentIndexed, cleanup="compact", max_bytes=8_388_608)
+DOCUMENT_SETTLED = _corpus("corpus.document.settled.v1", DocumentSettled)
+ACL_CHANGED = _corpus("corpus.acl.changed.v1", AclChanged, cleanup="compact")
+MAINTENANCE_DUE = _corpus("corpus.maintenance.due.v1", MaintenanceDue, retention_ms=DAY_MS)
+STATISTICS_COMPUTED = Topic(
+    name="corpus.statistics.computed.v1", events=(StatisticsComputed,), key=_tenant, cleanup="compact"
+)
+
+QUERY_RECEIVED = _query("query.request.received.v1", QueryReceived)
+QUERY_ADMITTED = _query("query.request.admitted.v1", QueryAdmitted)
+CONTEXT_RETRIEVED = _query("query.context.retrieved.v1", ContextRetrieved)
+COMPLETION_GENERATED = _query("query.completion.generated.v1", CompletionGenerated)
+ANSWER_PRODUCED = _query("query.answer.produced.v1", AnswerProduced)
+REPLY = Topic(
+    name="query.reply.v1",
+    events=(AnswerDelta, AnswerCompleted, AnswerRetracted, AnswerFailed),
+    key=lambda event: keys.key(event.tenant, "r", event.correlation),
+    group="reply",
+    retention_ms=6 * 3_600_000,
+    reply=True,
+)
+
+USAGE_METERED = Topic(name="usage.answer.metered.v1", events=(UsageMetered,), key=_tenant)
+USAGE_TOTALLED = Topic(name="usage.tenant.totalled.v1", events=(UsageTotalled,), key=_tenant, cleanup="compact")
+
+CATALOGUE: dict[str, Topic] = {
+    topic.name: topic
+    for topic in (
+        SOURCE_CHANGED,
+        CHUNKS_EMBEDDED,
+        DOCUMENT_INDEXED,
+        DOCUMENT_SETTLED,
+        ACL_CHANGED,
+        MAINTENANCE_DUE,
+        STATISTICS_COMPUTED,
+        QUERY_RECEIVED,
+        QUERY_ADMITTED,
+        CONTEXT_RETRIEVED,
+        COMPLETION_GENERATED,
+        ANSWER_PRODUCED,
+        REPLY,
+        USAGE_METERED,
+        USAGE_TOTALLED,
+    )
+}
