@@ -1,0 +1,1 @@
+"""How models are prepared, served and called."""

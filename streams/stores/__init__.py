@@ -1,0 +1,1 @@
+"""Where content and vectors are kept: the embedded and the production adapters of the store ports."""
