@@ -23,6 +23,7 @@ from millrace.errors import (
 )
 from millrace.event import Event, Meta, Origin, attach
 from millrace.schema import avro_schema, schema_id
+from millrace.schema_lock import released
 from millrace.topics import CATALOGUE, Topic
 
 Headers = Sequence[tuple[str, bytes]]
@@ -49,7 +50,8 @@ class Codec:
     ids : mapping, optional
         Schema id by full name, where a registry numbers them; otherwise the embedded ids.
     writers : callable, optional
-        ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None.
+        ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None; defaults to
+        the committed lock.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Codec:
         writers: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
         self._ids = dict(ids or {})
-        self._writers = writers
+        self._writers = writers or released().writer
         self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
         self._decoders: dict[int, tuple[type[Event], Any, Any]] = {}
         self._classes: dict[str, type[Event]] = {}
@@ -130,13 +132,13 @@ class Codec:
 
     def _learn(self, number: int) -> tuple[type[Event], Any, Any]:
         """Find the writer schema of an older or newer version and pair it with our reader schema."""
-        schema = self._writers(number) if self._writers else None
+        schema = self._writers(number)
         name = f"{schema.get('namespace', '')}.{schema['name']}" if schema else ""
         event = self._classes.get(name)
         if schema is None or event is None:
             message = (
-                f"schema id {number} is unknown to the lock{' and the registry' if self._writers else ''}; "
-                "the producer is newer than this reader or writes another contract"
+                f"schema id {number} is in neither lock nor registry; the producer is newer than this reader "
+                "or writes another contract: upgrade, or add its lock"
             )
             raise UnknownSchema(message)
         known = (event, parse_schema(schema), parse_schema(avro_schema(event)))
