@@ -32,14 +32,21 @@ def test_every_field_is_documented() -> None:
         for event in topic.events:
             schema = avro_schema(event)
             assert schema["doc"]
-            missing = [field["name"] for field in schema["fields"] if not field.get("doc") and field["name"] != "tenant"]
+            missing = [
+                field["name"] for field in schema["fields"] if not field.get("doc") and field["name"] != "tenant"
+            ]
             assert not missing, f"{event.__name__}: {missing}"
 
 
 def _noted(**fields: Any) -> type[Event]:
     annotations = {name: kind for name, (kind, *_) in fields.items()}
     defaults = {name: rest[0] for name, (_, *rest) in fields.items() if rest}
-    body = {"__annotations__": annotations, "__module__": __name__, "__doc__": "A note.", "namespace": "tests"} | defaults
+    body = {
+        "__annotations__": annotations,
+        "__module__": __name__,
+        "__doc__": "A note.",
+        "namespace": "tests",
+    } | defaults
     return type(Event)("Noted", (Event,), body, frozen=True, kw_only=True)
 
 
