@@ -7,9 +7,9 @@ same port or another one.
 from __future__ import annotations
 
 import base64
+import secrets
 import subprocess
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -93,7 +93,7 @@ class KafkaServer:
         self._advertised_port = advertised_port
         self._properties = dict(properties or {})
         self._timeout_s = timeout_s
-        self.record: ProcessRecord | None = None
+        self._process: ProcessRecord | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -101,17 +101,23 @@ class KafkaServer:
         return f"{HOST}:{self._advertised_port or self.port}"
 
     @property
-    def pid(self) -> int:
-        """Process id of the running node.
+    def process(self) -> ProcessRecord:
+        """The running node.
 
         Raises
         ------
         Unavailable
             It does not run.
         """
-        if self.record is None:
-            raise Unavailable("the Kafka node has not been started; call start()")
-        return self.record.pid
+        if self._process is None:
+            raise Unavailable("the Kafka node does not run; call start()")
+        return self._process
+
+    @property
+    def log(self) -> Path:
+        """The file that receives the node's output."""
+        return self._folder / "server.log"
+
 
     @property
     def cluster_id(self) -> str | None:
@@ -138,10 +144,10 @@ class KafkaServer:
             self._write_properties(port, controller_port)
             if self.cluster_id is None:
                 self._format()
-            log = self._folder / "server.log"
+            log = self.log
             seen = log.stat().st_size if log.exists() else 0
             command = [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
-            self.record = spawn("kafka", command, log, self._environment)
+            self._process = spawn("broker", command, log, self._environment)
             if self._wait_ready(port):
                 self.port = port
                 return self
@@ -156,15 +162,15 @@ class KafkaServer:
 
     def stop(self) -> None:
         """End the node in order; it keeps its data and, for this object, its port."""
-        if self.record is not None:
-            self.record.end(_GRACE_S)
-            self.record = None
+        if self._process is not None:
+            self._process.end(_GRACE_S)
+            self._process = None
 
     def kill(self) -> None:
         """End the node with SIGKILL, as a fault."""
-        if self.record is not None:
-            self.record.kill()
-            self.record = None
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     def restart(self) -> Self:
         """Start the node again on its port, after ending it in order if it still runs.
@@ -196,7 +202,7 @@ class KafkaServer:
         (self._folder / "server.properties").write_text(content)
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "_")]
         command = [*self._java, "-cp", self._class_path, *tool, "-c", str(self._folder / "server.properties")]
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self._environment))
@@ -209,7 +215,7 @@ class KafkaServer:
         """Whether the node lists itself as a broker before it ends or the time is up."""
         client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0, "reconnect.backoff.max.ms": 200})
         deadline = time.monotonic() + self._timeout_s
-        while self.record is not None and self.record.alive and time.monotonic() < deadline:
+        while self._process is not None and self._process.alive and time.monotonic() < deadline:
             try:
                 if client.list_topics(timeout=1).brokers:
                     return True

@@ -6,6 +6,7 @@ ever signalled.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -57,6 +58,14 @@ class ProcessRecord:
         """Whether it still runs."""
         return self.find() is not None
 
+    def memory_mb(self) -> float | None:
+        """Resident memory in MiB; None when it has ended."""
+        process = self.find()
+        try:
+            return round(process.memory_info().rss / 2**20, 1) if process else None
+        except psutil.NoSuchProcess:
+            return None
+
     def end(self, timeout_s: float) -> bool:
         """End it with SIGTERM, after `timeout_s` seconds with SIGKILL.
 
@@ -86,6 +95,22 @@ class ProcessRecord:
                 _wait_gone(process, 10.0)
             except psutil.NoSuchProcess:
                 pass
+
+
+def end_all(records: Sequence[ProcessRecord], timeout_s: float) -> list[str]:
+    """End processes at the same time: SIGTERM to all, after `timeout_s` seconds SIGKILL to those that are left.
+
+    Returns
+    -------
+    list of str
+        Names of those that had to be killed.
+    """
+    running = [(record, process) for record in records if (process := record.find())]
+    for _, process in running:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    deadline = time.monotonic() + timeout_s
+    return [record.name for record, _ in running if not record.end(max(0.0, deadline - time.monotonic()))]
 
 
 def _wait_gone(process: psutil.Process, timeout_s: float) -> None:

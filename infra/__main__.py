@@ -1,0 +1,168 @@
+"""``python -m infra``: run the stack on this machine.
+
+Exit codes: 0 done (or running), 1 something is unavailable or degraded, 2 wrong use or settings, 3 nothing runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from infra.settings import Loaded, load
+from millrace.errors import ConfigurationError, MillraceError
+
+app = typer.Typer(
+    name="python -m infra",
+    help="Run the stack on this machine: broker, topics, workers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console(soft_wrap=True)
+_notes = Console(stderr=True, soft_wrap=True)
+
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with all that the stack keeps; .millrace")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded or kafka")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there")]
+
+
+@app.command()
+def up(
+    *,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Worker processes")] = None,
+    no_workers: Annotated[bool, typer.Option("--no-workers", help="Broker and topics alone")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start what is not running yet, wait until it is ready, and leave it running in the background."""
+
+    def run() -> None:
+        from infra.launch import up as launch
+
+        loaded = _load(home, profile, 0 if no_workers else workers)
+        result = launch.up(loaded, seed=_seed_embedded(), progress=_progress)
+        stack = result.stack
+        if as_json:
+            _print_json({"joined": result.joined, "started": result.started, **stack.as_json()})
+            return
+        what = "joined the stack that runs" if result.joined else "running"
+        _out.print(f"{what}: profile {stack.profile}, broker {stack.bootstrap}, home {stack.home}")
+        if result.joined and result.started:
+            _out.print(f"started: {', '.join(result.started)}")
+        _out.print("stop it with `python -m infra down`, look at it with `python -m infra status`")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
+def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """End workers, then the broker. Data on disk stays; what the embedded broker held is gone."""
+
+    def run() -> None:
+        from infra.launch import up as launch
+
+        ended = launch.down(_load(home).settings, _progress)
+        if as_json:
+            _print_json({"ended": ended})
+        else:
+            _out.print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
+def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show what runs and whether it is well."""
+
+    def run() -> None:
+        from infra.launch.status import read_status
+
+        found = read_status(_load(home).settings)
+        if as_json:
+            stack = found.stack.as_json() if found.stack else None
+            processes = [asdict(process) for process in found.processes]
+            _print_json(
+                {"state": found.state, "broker_answers": found.broker_answers, "processes": processes, "stack": stack}
+            )
+        elif found.stack is None:
+            _out.print("stopped; start it with `python -m infra up`")
+        else:
+            _out.print(f"{found.state}: profile {found.stack.profile}, broker {found.stack.bootstrap}")
+            rows = [(p.name, p.pid, p.state, f"{p.memory_mb:g} MiB", p.detail) for p in found.processes]
+            _out.print(_table(("process", "pid", "state", "memory", "detail"), rows))
+        raise typer.Exit({"running": 0, "degraded": 1, "stopped": 3}[found.state])
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
+def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the effective settings, each with its origin; secrets are masked."""
+
+    def run() -> None:
+        rows = list(_load(home, profile).rows())
+        if as_json:
+            _print_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
+        else:
+            _out.print(_table(("setting", "value", "origin"), rows))
+
+    _guarded(run, as_json=as_json)
+
+
+def _load(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
+    return load({"home": home, "profile": profile, "worker": {"count": workers}})
+
+
+def _seed_embedded() -> Callable[..., int] | None:
+    """The step that republishes the visibility topics to a new embedded log."""
+    return None
+
+
+def _guarded(run: Callable[[], None], *, as_json: bool) -> None:
+    """Run a command; say an error of ours in one line (or one JSON document) and exit with its code."""
+    try:
+        run()
+    except MillraceError as error:
+        if as_json:
+            _print_json({"error": error.error_type, "message": str(error)})
+        else:
+            _notes.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
+
+
+def _progress(line: str) -> None:
+    _notes.print(escape(line), highlight=False)
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def main() -> None:
+    """Run the command line."""
+    if find_spec("infra.worker"):
+        app.command("worker")(import_module("infra.worker").worker)
+    app()
+
+
+if __name__ == "__main__":
+    main()

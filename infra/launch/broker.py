@@ -1,0 +1,123 @@
+"""Start the broker of a profile as a process that stays."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra.kafka import KafkaServer, find_java, install_kafka
+from infra.launch.processes import ProcessRecord, spawn, tail
+from infra.launch.stack import Stack, part_versions
+from infra.settings import Settings, process_environment
+from millrace.errors import Unavailable
+from streams.embedded_broker import EmbeddedBroker
+
+_EMBEDDED_READY_S: Final = 30.0
+
+
+def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
+    """Start the profile's broker, or reach the user's own, and describe it.
+
+    Raises
+    ------
+    ConfigurationError
+        Something that the profile needs is not installed.
+    Unavailable
+        The broker did not become ready.
+    """
+    if settings.bootstrap:
+        return _describe(settings, settings.bootstrap, _cluster_id(settings), ())
+    return _start_kafka(settings, progress) if settings.profile == "kafka" else _start_embedded(settings)
+
+
+def client_config(settings: Settings, bootstrap: str) -> dict[str, Any]:
+    """How librdkafka clients reach the broker.
+
+    Returns
+    -------
+    dict of str to object
+        Configuration for confluent-kafka; holds the password in clear, so it is for a client and for nothing else.
+    """
+    kafka = settings.kafka
+    config: dict[str, Any] = {"bootstrap.servers": bootstrap}
+    if settings.bootstrap and kafka.security_protocol != "PLAINTEXT":
+        config["security.protocol"] = kafka.security_protocol
+        if kafka.security_protocol.startswith("SASL"):
+            config["sasl.mechanism"] = kafka.sasl_mechanism
+            config["sasl.username"] = kafka.sasl_username
+            config["sasl.password"] = kafka.sasl_password.get_secret_value()
+        if kafka.ssl_ca_location is not None:
+            config["ssl.ca.location"] = str(kafka.ssl_ca_location)
+    return config
+
+
+def embedded_broker(stack: Stack) -> EmbeddedBroker:
+    """A handle on the embedded broker of a running stack."""
+    return EmbeddedBroker(stack.bootstrap, stack.control, stack.broker.pid if stack.broker else 0, stack.log_epoch)
+
+
+def _start_embedded(settings: Settings) -> Stack:
+    ready_file, log = settings.home / "run" / "broker.json", settings.home / "logs" / "broker.log"
+    ready_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "streams.embedded_broker", "--ready-file", str(ready_file)]
+    record = spawn("broker", command, log, process_environment())
+    deadline = time.monotonic() + _EMBEDDED_READY_S
+    while not ready_file.exists():
+        if not record.alive or time.monotonic() > deadline:
+            record.kill()
+            raise Unavailable(
+                f"the embedded broker was not ready within {_EMBEDDED_READY_S:g} s; {log} ends with:\n{tail(log)}"
+            )
+        time.sleep(0.02)
+    ready = json.loads(ready_file.read_text())
+    return _describe(settings, ready["bootstrap"], ready["log_epoch"], (record,), ready["control"])
+
+
+def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
+    java = find_java(settings.kafka.java)
+    jars = install_kafka(settings.cache, settings.kafka.maven, progress)
+    server = KafkaServer(
+        settings.home / "kafka",
+        jars=jars,
+        environment=process_environment(),
+        java=java,
+        port=settings.kafka.port or None,
+        heap_mb=settings.kafka.heap_mb,
+        timeout_s=settings.kafka.start_timeout_s,
+    ).start()
+    return _describe(settings, server.bootstrap, server.cluster_id or "", (server.process,))
+
+
+def _cluster_id(settings: Settings) -> str:
+    client = AdminClient(client_config(settings, settings.bootstrap))
+    try:
+        return str(client.list_topics(timeout=10).cluster_id or settings.bootstrap)
+    except KafkaException as error:
+        raise Unavailable(
+            f"no broker answers at {settings.bootstrap} ({error.args[0].str()}); check the setting `bootstrap` and "
+            "the security settings under `kafka`, or unset it to start a node here"
+        ) from error
+
+
+def _describe(
+    settings: Settings, bootstrap: str, log_epoch: str, processes: tuple[ProcessRecord, ...], control: str = ""
+) -> Stack:
+    return Stack(
+        profile=settings.profile,
+        bootstrap=bootstrap,
+        log_epoch=log_epoch,
+        objects=settings.objects,
+        home=str(settings.home),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        control=control,
+        processes=processes,
+        versions=part_versions(settings.profile),
+    )

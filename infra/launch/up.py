@@ -1,0 +1,192 @@
+"""`up` and `down`: from nothing to a running stack and back, each as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from confluent_kafka.admin import AdminClient
+
+from infra.launch.broker import client_config, embedded_broker, start_broker
+from infra.launch.home import held, prepare_home
+from infra.launch.processes import ProcessRecord, end_all
+from infra.launch.stack import Stack, read_stack, write_stack
+from infra.launch.workers import report_path, start_worker, wait_ready
+from infra.settings import Loaded, Settings
+from millrace.errors import ConfigurationError
+from millrace.topics import CATALOGUE
+from streams.admin import create_topics, plan_topics, touch_topics
+
+Progress = Callable[[str], None]
+SeedEmbedded = Callable[[Settings, Stack], int]
+"""Republishes the visibility topics from the table on disk to a new embedded log; returns the number of records."""
+
+_WORKER_GRACE_S: Final = 15.0
+_BROKER_GRACE_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Up:
+    """What `up` found or did.
+
+    Attributes
+    ----------
+    stack : Stack
+        What runs now.
+    joined : bool
+        Whether the broker ran already.
+    started : tuple of str
+        Names of the processes that were started.
+    """
+
+    stack: Stack
+    joined: bool
+    started: tuple[str, ...]
+
+
+def up(
+    loaded: Loaded,
+    *,
+    seed: SeedEmbedded | None = None,
+    worker_command: Sequence[str] | None = None,
+    progress: Progress = lambda _: None,
+) -> Up:
+    """Start what is not running yet: broker, topics, workers; wait until all are ready and leave them running.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        Settings.
+    seed : callable, optional
+        Called once for each new embedded log, before any worker starts.
+    worker_command : sequence of str, optional
+        Another program than ``python -m infra worker``.
+    progress : callable
+        Receives a line at each step.
+
+    Raises
+    ------
+    ConfigurationError
+        The home folder belongs to a stack of another profile or a newer release, or a part is not installed.
+    Unavailable
+        A process did not become ready. What this call started is ended again.
+    """
+    settings = loaded.settings
+    prepare_home(settings.home)
+    with held(settings.home, progress=progress):
+        found = _usable(settings, progress)
+        stack = found or _new_log(settings, seed, progress)
+        already = frozenset(record.name for record in found.processes) if found else frozenset[str]()
+        try:
+            stack = _complete(loaded, stack, worker_command, progress)
+        except BaseException:
+            current = read_stack(settings.home) or stack
+            _end([record for record in current.processes if record.name not in already], progress)
+            _forget(settings, current, keep=already)
+            raise
+        started = tuple(record.name for record in stack.processes if record.name not in already)
+        return Up(stack, joined=found is not None, started=started)
+
+
+def down(settings: Settings, progress: Progress = lambda _: None) -> list[str]:
+    """End workers, then the broker; data stays. Only processes of ``stack.json`` with the same start time are touched.
+
+    Returns
+    -------
+    list of str
+        Names of the processes that ran; empty when nothing did.
+    """
+    if not settings.home.is_dir():
+        return []
+    prepare_home(settings.home)
+    with held(settings.home, progress=progress):
+        stack = read_stack(settings.home)
+        if stack is None:
+            return []
+        running = [record for record in stack.processes if record.alive]
+        _end(running, progress)
+        _forget(settings, stack)
+        return [record.name for record in running]
+
+
+def _usable(settings: Settings, progress: Progress) -> Stack | None:
+    """The stack that runs here; None when there is none, after what a broken one left has been ended."""
+    stack = read_stack(settings.home)
+    if stack is None:
+        return None
+    running = [record for record in stack.processes if record.alive]
+    if running and stack.profile != settings.profile:
+        holders = ", ".join(f"{record.name} {record.pid}" for record in running)
+        raise ConfigurationError(
+            f"{settings.home} is held by a stack of profile {stack.profile!r} since {stack.started_at} (processes: "
+            f"{holders}), and profile {settings.profile!r} was asked for; end it with `python -m infra down`, "
+            "or choose another folder with --home"
+        )
+    same_broker = settings.bootstrap == stack.bootstrap if stack.broker is None else not settings.bootstrap
+    if same_broker and (stack.broker is None or stack.broker.alive):
+        return replace(stack, processes=tuple(running))
+    if running:
+        progress("the broker of this stack is gone: ending the workers that it left, then starting anew")
+        _end(running, progress)
+    _forget(settings, stack)
+    return None
+
+
+def _new_log(settings: Settings, seed: SeedEmbedded | None, progress: Progress) -> Stack:
+    """Start the broker with its topics; with the embedded one, seed its empty log."""
+    stack = start_broker(settings, progress)
+    try:
+        write_stack(stack)
+        stack = replace(stack, partitions=_create_topics(settings, stack))
+        write_stack(stack)
+        if settings.profile == "embedded" and seed is not None and (n_records := seed(settings, stack)):
+            progress(f"seeded the new log with {n_records} records from the visibility table")
+    except BaseException:
+        _end(stack.processes, progress)
+        _forget(settings, stack)
+        raise
+    progress(f"broker ready at {stack.bootstrap}, {len(stack.partitions)} topics")
+    return stack
+
+
+def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
+    plans = plan_topics(CATALOGUE.values(), settings.partitions.model_dump())
+    client = AdminClient(client_config(settings, stack.bootstrap))
+    if settings.profile == "embedded":
+        return touch_topics(client, plans, create=embedded_broker(stack).create_topic)
+    return create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+
+
+def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
+    """Start the workers that are missing; each is in ``stack.json`` before the next one starts."""
+    settings = loaded.settings
+    running = {record.name for record in stack.processes}
+    for number in range(1, settings.worker.count + 1):
+        if (name := f"worker-{number}") not in running:
+            stack = replace(stack, processes=(*stack.processes, start_worker(loaded, name, command)))
+            write_stack(stack)
+    wait_ready(settings.home, stack.workers, settings.worker.ready_timeout_s)
+    if stack.workers:
+        progress(f"{len(stack.workers)} worker{'s' if len(stack.workers) > 1 else ''} ready")
+    return stack
+
+
+def _end(records: Sequence[ProcessRecord], progress: Progress) -> None:
+    workers = [record for record in records if record.name != "broker"]
+    brokers = [record for record in records if record.name == "broker"]
+    for group, grace_s in ((workers, _WORKER_GRACE_S), (brokers, _BROKER_GRACE_S)):
+        for name in end_all(group, grace_s):
+            progress(f"warning: {name} did not end within {grace_s:g} s of SIGTERM and was killed")
+
+
+def _forget(settings: Settings, stack: Stack, keep: frozenset[str] = frozenset()) -> None:
+    """Take ended processes out of ``stack.json``; without any left, remove the file."""
+    for record in stack.processes:
+        if record.name not in keep:
+            report_path(settings.home, record.name).unlink(missing_ok=True)
+    left = tuple(record for record in stack.processes if record.name in keep)
+    if left:
+        write_stack(replace(stack, processes=left))
+    else:
+        (settings.home / "stack.json").unlink(missing_ok=True)
