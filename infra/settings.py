@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -82,10 +91,8 @@ class ModelSettings(_Group):
 
 
 class StoreSettings(_Group):
-    """Where state lies; what is not given lies in the home folder."""
+    """Where a worker keeps what it folds and searches."""
 
-    objects: str = ""
-    """Content and vectors: a folder or an object store URL. Default: `objects` in the home folder."""
     vectors: Path | None = None
     """Vector tables. Default: `vectors` in the home folder."""
     state: Path | None = None
@@ -154,6 +161,8 @@ class Settings(BaseSettings):
     """`embedded`: the broker in memory, from Python packages alone; `kafka`: a Kafka node of its own, durable."""
     bootstrap: str = ""
     """With profile `kafka`, a broker of yours (`host:port,host:port`); empty starts one."""
+    objects: str = ""
+    """Object store of content and vectors: a folder or a URL. Default: `objects` in the home folder."""
     cache: Path = Path("~/.cache/millrace")
     """Per-user folder for what is fetched once (Kafka). Default: `millrace` in `XDG_CACHE_HOME`, or in `~/.cache`."""
     kafka: KafkaSettings = KafkaSettings()
@@ -171,7 +180,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature, here and below
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor alone: `load` merges the sources, and a test's settings are its own."""
         return (init_settings,)
@@ -188,6 +202,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("objects")
+    @classmethod
+    def _absolute_objects(cls, value: str, info: ValidationInfo) -> str:
+        if "://" in value or "home" not in info.data:
+            return value
+        return str(Path(value).expanduser().absolute() if value else info.data["home"] / "objects")
+
     @model_validator(mode="after")
     def _bootstrap_has_a_use(self) -> Self:
         if self.bootstrap and self.profile == "embedded":
@@ -196,11 +217,6 @@ class Settings(BaseSettings):
                 "use --profile kafka, or unset bootstrap"
             )
         return self
-
-    @property
-    def objects(self) -> str:
-        """Where content and vectors lie: an absolute folder or a URL."""
-        return self.stores.objects or str(self.home / "objects")
 
     @property
     def vectors(self) -> Path:
@@ -261,7 +277,9 @@ def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> 
         in_file = TomlConfigSettingsSource(Settings, toml_file=config)()
         in_environment = EnvSettingsSource(Settings)()
     except ValueError as error:
-        raise ConfigurationError(f"settings: {config} or a MILLRACE_ variable cannot be read: {error}; lists are written as JSON") from error
+        raise ConfigurationError(
+            f"settings: {config} or a MILLRACE_ variable cannot be read: {error}; lists are written as JSON"
+        ) from error
     origins: dict[str, str] = {}
     merged: dict[str, Any] = {}
     cache_home = os.environ.get("XDG_CACHE_HOME")
@@ -318,6 +336,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         hidden = not name or "password" in name or problem["type"] == "extra_forbidden"
         found = "" if hidden else f" (found {problem['input']!r})"
-        what = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        what = (
+            "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        )
         lines.append(f"setting {name!r} from {origins.get(name, 'default')}: {what}{found}" if name else what)
     return "; ".join(lines) + ". See all settings with `python -m infra config`"

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
@@ -99,7 +98,7 @@ def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
 def _cluster_id(settings: Settings) -> str:
     client = AdminClient(client_config(settings, settings.bootstrap))
     try:
-        return str(client.list_topics(timeout=10).cluster_id or settings.bootstrap)
+        return str(client.list_topics(timeout=10).cluster_id)
     except KafkaException as error:
         raise Unavailable(
             f"no broker answers at {settings.bootstrap} ({error.args[0].str()}); check the setting `bootstrap` and "

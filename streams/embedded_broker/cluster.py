@@ -79,7 +79,7 @@ class MockCluster:
         self._cluster = self._client and self._library.rd_kafka_mock_cluster_new(self._client, 1)
         if not self._cluster:
             raise Unavailable(
-                f"embedded broker: librdkafka could not start its cluster ({error.value.decode() or 'no reason given'});"
+                f"embedded broker: librdkafka could not start its cluster ({error.value.decode() or 'no reason'});"
                 " check that loopback sockets may be opened (ulimit -n), or use --profile kafka"
             )
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, rebalance_delay_ms)

@@ -65,7 +65,7 @@ class EmbeddedBroker:
         if parent_pid is not None:
             command += ["--parent-pid", str(parent_pid)]
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - this module's own program
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

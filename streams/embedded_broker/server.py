@@ -7,10 +7,12 @@ The control port takes one JSON object a line and answers with one: ``{"create_t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,9 @@ async def serve(ready_file: Path, parent_pid: int | None = None) -> None:
     with MockCluster() as cluster:
         control = await asyncio.start_server(_Control(cluster).serve, _LOOPBACK, 0)
         port: int = control.sockets[0].getsockname()[1]
-        _write_ready(ready_file, {"bootstrap": cluster.bootstrap, "control": f"{_LOOPBACK}:{port}"})
-        try:
+        with _ready(ready_file, {"bootstrap": cluster.bootstrap, "control": f"{_LOOPBACK}:{port}"}):
             await stop.wait()
-        finally:
-            ready_file.unlink(missing_ok=True)
-            control.close()
+        control.close()
 
 
 def _watch(pid: int, stop: asyncio.Event) -> bool:
@@ -63,11 +62,16 @@ def _watch(pid: int, stop: asyncio.Event) -> bool:
     return True
 
 
-def _write_ready(ready_file: Path, addresses: dict[str, str]) -> None:
+@contextlib.contextmanager
+def _ready(ready_file: Path, addresses: dict[str, str]) -> Iterator[None]:
     content = {**addresses, "pid": os.getpid(), "log_epoch": secrets.token_hex(8)}
     partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
     partial.write_text(json.dumps(content))
     partial.replace(ready_file)
+    try:
+        yield
+    finally:
+        ready_file.unlink(missing_ok=True)
 
 
 class _Control:

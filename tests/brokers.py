@@ -1,0 +1,208 @@
+"""Brokers for tests: the embedded one, and a Kafka node that all parallel test processes share.
+
+- `broker` runs a test on both; the Kafka half is skipped, loudly, where Java or Maven is missing.
+- `embedded_broker` and `kafka_broker` are the shared ones; topics and groups get names of their own by `Broker.name`.
+- `start_embedded` and `start_kafka` start one for a single test, to be killed, cut off or restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from infra.kafka import KafkaServer, find_java, install_kafka
+from infra.launch.processes import ProcessRecord
+from infra.settings import load, process_environment
+from millrace.errors import ConfigurationError
+from streams.admin import TopicPlan, create_topics
+from streams.embedded_broker import EmbeddedBroker
+
+_RUN_FOLDER = "MILLRACE_TEST_RUN"
+_SKIPPED = "Kafka half skipped"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker for one test.
+
+    Attributes
+    ----------
+    kind : {"embedded", "kafka"}
+        Which one.
+    bootstrap : str
+        Where it listens.
+    fetch_max_wait_ms : int
+        What consumers should set: a waiting fetch of the embedded broker is not woken by a produce.
+    """
+
+    kind: Literal["embedded", "kafka"]
+    bootstrap: str
+    fetch_max_wait_ms: int
+    _create: Callable[[str, int, Mapping[str, str]], None]
+    _prefix: str = field(default_factory=lambda: f"t{secrets.token_hex(4)}")
+
+    def name(self, name: str) -> str:
+        """A topic or group name that no other test uses."""
+        return f"{self._prefix}.{name}"
+
+    def create_topic(self, name: str, partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
+        """Create a topic under a name of this test's own and return that name; the embedded broker ignores `config`."""
+        unique = self.name(name)
+        self._create(unique, partitions, config or {})
+        return unique
+
+
+class StartKafka(Protocol):
+    """Starts a Kafka node for one test; see `KafkaServer` for its arguments."""
+
+    def __call__(self, name: str = "kafka", **options: Any) -> KafkaServer: ...
+
+
+@pytest.fixture(scope="session")
+def _embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker.start(tmp_path_factory.mktemp("embedded"), parent_pid=os.getpid()) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded_broker(_embedded: EmbeddedBroker) -> Broker:
+    """The embedded broker of this test process."""
+
+    def create(name: str, partitions: int, _: Mapping[str, str]) -> None:
+        _embedded.create_topic(name, partitions)
+
+    return Broker("embedded", _embedded.bootstrap, 5, create)
+
+
+@pytest.fixture
+def kafka_broker() -> Broker:
+    """The Kafka node of this test run."""
+    bootstrap = _shared_kafka()
+    client = AdminClient({"bootstrap.servers": bootstrap})
+
+    def create(name: str, partitions: int, config: Mapping[str, str]) -> None:
+        create_topics(client, [TopicPlan(name, partitions, config)])
+
+    return Broker("kafka", bootstrap, 100, create)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn."""
+    found: Broker = request.getfixturevalue(f"{request.param}_broker")
+    return found
+
+
+@pytest.fixture
+def start_embedded(tmp_path: Path) -> Iterator[Callable[[], EmbeddedBroker]]:
+    """Start embedded brokers for one test alone."""
+    started: list[EmbeddedBroker] = []
+
+    def start() -> EmbeddedBroker:
+        started.append(EmbeddedBroker.start(tmp_path / f"broker-{len(started)}", parent_pid=os.getpid()))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def start_kafka(tmp_path: Path) -> Iterator[StartKafka]:
+    """Start Kafka nodes for one test alone; the same `name` finds the same data again."""
+    started: list[KafkaServer] = []
+
+    def start(name: str = "kafka", **options: Any) -> KafkaServer:
+        options = {"java": _java(), "jars": _jars(), "environment": process_environment(), **options}
+        started.append(KafkaServer(tmp_path / name, **options))
+        return started[-1].start()
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def _java() -> str:
+    try:
+        return find_java(load().settings.kafka.java)
+    except ConfigurationError as error:
+        pytest.skip(f"{_SKIPPED}: {error}")
+
+
+def _jars() -> Path:
+    settings = load().settings
+    try:
+        return install_kafka(settings.cache, settings.kafka.maven)
+    except ConfigurationError as error:
+        pytest.skip(f"{_SKIPPED}: {error}")
+
+
+def _shared_kafka() -> str:
+    """Bootstrap address of the run's Kafka node; whoever comes first starts it."""
+    java, jars = _java(), _jars()
+    folder = Path(os.environ[_RUN_FOLDER])
+    noted = folder / "kafka.json"
+    with (folder / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not noted.exists():
+            server = KafkaServer(folder / "kafka", jars=jars, java=java, environment=process_environment()).start()
+            noted.write_text(json.dumps({"bootstrap": server.bootstrap, "process": asdict(server.process)}))
+    return str(json.loads(noted.read_text())["bootstrap"])
+
+
+def _needs_kafka(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return "kafka_broker" in names or "start_kafka" in names
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for Kafka by a fixture, so that `-m kafka` and `-m "not kafka"` know."""
+    for item in items:
+        if _needs_kafka(item):
+            item.add_marker(pytest.mark.kafka)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch and start Kafka before the first test: a test's time limit is not meant for that."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("kafka") for item in session.items):
+        return
+    with contextlib.suppress(pytest.skip.Exception):  # each test that needs it will say so
+        _shared_kafka()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that the user started owns the folder that all test processes of the run share."""
+    if not hasattr(config, "workerinput"):
+        os.environ[_RUN_FOLDER] = tempfile.mkdtemp(prefix="millrace-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the run's Kafka node, by process id and start time, and remove what it wrote."""
+    if hasattr(config, "workerinput") or _RUN_FOLDER not in os.environ:
+        return
+    folder = Path(os.environ.pop(_RUN_FOLDER))
+    if (noted := folder / "kafka.json").exists():
+        ProcessRecord(**json.loads(noted.read_text())["process"]).end(10.0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say once, at the end, that half of the run did not happen and why."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    if reasons := [reason for reason in skipped if _SKIPPED in reason]:
+        reason = re.sub(rf".*{_SKIPPED}: |['\")]+$", "", reasons[0], flags=re.DOTALL)
+        terminalreporter.write_sep("!", f"{len(reasons)} tests did not run on Kafka: {reason}", yellow=True, bold=True)
