@@ -81,6 +81,10 @@ class Codec:
         self._encoders[event] = _encoder(event, parsed, b"\x00" + number.to_bytes(4, "big"))
         return number
 
+    def schemas(self) -> dict[int, dict[str, Any]]:
+        """Avro schema of each registered class, by the id it is written with."""
+        return {number: avro_schema(event) for number, (event, _, reader) in self._decoders.items() if reader is None}
+
     def encode(self, event: Event) -> bytes:
         """Framed Avro of an event's body.
 
