@@ -148,7 +148,9 @@ def agent(
     return declare
 
 
-def fuse(name: str, *functions: Callable[..., Any], on_failure: Callable[[Any, str, str], Sequence[Event]] | None = None) -> AgentSpec:
+def fuse(
+    name: str, *functions: Callable[..., Any], on_failure: Callable[[Any, str, str], Sequence[Event]] | None = None
+) -> AgentSpec:
     """Join agents into one run: an output on a later stage's source topic is handed on in the same process.
 
     Every intermediate event is still published, so the log is the same as with each stage on its own. The input is

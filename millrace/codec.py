@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from millrace import keys
 from millrace.errors import (
     ContractError,
     InvalidEvent,
@@ -50,8 +49,8 @@ class Codec:
     ids : mapping, optional
         Schema id by full name, where a registry numbers them; otherwise the embedded ids.
     writers : callable, optional
-        ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None; defaults to
-        the committed lock.
+        ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None;
+        defaults to the committed lock.
     """
 
     def __init__(

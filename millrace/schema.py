@@ -72,7 +72,10 @@ def _record(struct: type[msgspec.Struct], namespace: str, seen: set[str]) -> dic
     fields = []
     for info in msgspec.structs.fields(struct):
         kind, doc = _annotation(info.type)
-        field: dict[str, Any] = {"name": info.name, "type": _type(kind, namespace, seen, f"{struct.__name__}.{info.name}")}
+        field: dict[str, Any] = {
+            "name": info.name,
+            "type": _type(kind, namespace, seen, f"{struct.__name__}.{info.name}"),
+        }
         if doc:
             field["doc"] = doc
         if info.default is not msgspec.NODEFAULT:
@@ -101,11 +104,11 @@ def _type(kind: Any, namespace: str, seen: set[str], where: str) -> Any:
         return _PRIMITIVES[kind]
     if origin is Literal and all(isinstance(value, str) for value in args):
         return "string"
-    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:  # noqa: PLR2004 - the shape of tuple[T, ...]
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return {"type": "array", "items": _type(args[0], namespace, seen, where)}
     if origin is dict and args[0] is str:
         return {"type": "map", "values": _type(args[1], namespace, seen, where)}
-    if origin in (Union, types.UnionType) and type(None) in args and len(args) == 2:  # noqa: PLR2004 - T | None
+    if origin in (Union, types.UnionType) and type(None) in args and len(args) == 2:
         inner = next(arg for arg in args if arg is not type(None))
         return ["null", _type(inner, namespace, seen, where)]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

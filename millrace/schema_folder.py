@@ -5,10 +5,10 @@ newer writer. Files are written once and never changed.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from fastavro.schema import SchemaParseException
 
@@ -23,7 +23,7 @@ def publish(folder: Path, codec: Codec) -> int:
     target.mkdir(parents=True, exist_ok=True)
     missing = {number: schema for number, schema in codec.schemas().items() if not (target / f"{number}.avsc").exists()}
     for number, schema in missing.items():
-        partial = target / f".{number}.{uuid4().hex}"
+        partial = target / f".{number}.{os.getpid()}"
         partial.write_text(json.dumps(schema))
         partial.replace(target / f"{number}.avsc")
     return len(missing)

@@ -92,8 +92,12 @@ def lock_text(lock: SchemaLock) -> str:
 
 def stale(folder: Path, files: dict[str, str]) -> list[str]:
     """Relative paths whose text on disk differs from what the code says, or that should not be there."""
-    differing = [name for name, text in files.items() if not (folder / name).exists() or (folder / name).read_text() != text]
-    extra = [str(path.relative_to(folder)) for path in folder.rglob("*.avsc") if str(path.relative_to(folder)) not in files]
+    differing = [
+        name for name, text in files.items() if not (folder / name).exists() or (folder / name).read_text() != text
+    ]
+    extra = [
+        str(path.relative_to(folder)) for path in folder.rglob("*.avsc") if str(path.relative_to(folder)) not in files
+    ]
     return sorted(differing + extra)
 
 
@@ -112,7 +116,9 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     found = stale(folder, files)
     if not write:
         for name in found:
-            sys.stderr.write(f"schemas/{name} is not what the event classes say; run `python -m tools.schemas --write`\n")
+            sys.stderr.write(
+                f"schemas/{name} is not what the event classes say; run `python -m tools.schemas --write`\n"
+            )
         return 1 if found else 0
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

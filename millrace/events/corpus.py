@@ -51,7 +51,9 @@ class ChunksEmbedded(_VersionEvent, frozen=True, kw_only=True):
     n_parts: Annotated[int, "How many parts the version has."]
     model: Annotated[str, "Embedding model, with version and quantization."]
     rows: Annotated[str | None, "Object with texts, vectors and sentence vectors of the part; null when it is empty."]
-    manifest: Annotated[str, "Object with the whole version: its DocumentIndexed, encoded, without counts of the store."]
+    manifest: Annotated[
+        str, "Object with the whole version: its DocumentIndexed, encoded, without counts of the store."
+    ]
 
     def slot(self) -> str:
         """Parts are told apart by their number."""

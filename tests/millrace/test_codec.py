@@ -1,5 +1,6 @@
 """The codec: what goes out comes back, and nothing else comes in."""
 
+import contextlib
 import json
 from typing import Annotated
 
@@ -61,7 +62,9 @@ def test_every_event_of_the_catalogue_can_be_built_from_its_defaults(event: type
 
 
 def test_headers_are_cloud_events() -> None:
-    found = dict(headers_of(meta("acme", correlation_id="c", traceparent="00-1-2-01", reply_partition=3, deadline_ms=5)))
+    found = dict(
+        headers_of(meta("acme", correlation_id="c", traceparent="00-1-2-01", reply_partition=3, deadline_ms=5))
+    )
     assert found["ce_time"] == b"2023-11-14T22:13:20.123456Z"
     assert found["ce_specversion"] == b"1.0"
     assert found["content-type"] == b"application/avro"
@@ -99,10 +102,8 @@ def test_every_truncation_and_every_trailing_byte_is_refused() -> None:
 @given(st.binary(max_size=200))
 def test_random_bodies_never_raise_anything_outside_the_tree(body: bytes) -> None:
     head = b"\x00" + schema_id(avro_schema(DocumentIndexed)).to_bytes(4, "big")
-    try:
+    with contextlib.suppress(errors.ContractError):
         Codec().decode(head + body)
-    except errors.ContractError:
-        pass
 
 
 def test_a_field_outside_its_declared_values_is_refused() -> None:
@@ -179,7 +180,7 @@ def test_old_and_new_code_read_each_other() -> None:
     assert new.decode(old.encode(Noted(tenant="t", text="hi"))) == NotedNewer(tenant="t", text="hi", stars=3)
     assert old.decode(new.encode(NotedNewer(tenant="t", text="hi", stars=5))) == Noted(tenant="t", text="hi")
     with pytest.raises(errors.UnknownSchema):
-        Codec([Noted], writers={}.get).decode(new.encode(NotedNewer(tenant="t", text="hi")))
+        Codec([Noted], writers=lambda _: None).decode(new.encode(NotedNewer(tenant="t", text="hi")))
 
 
 def test_an_event_without_metadata_says_so() -> None:

@@ -1,8 +1,9 @@
 """Schemas shared beside the objects: a reader follows a newer writer, and trusts no file by its name alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 
 from millrace import Event, errors, schema_folder
@@ -10,13 +11,11 @@ from millrace.codec import Codec
 from millrace.schema import avro_schema, schema_id
 
 
-def noted(*, newer: bool) -> type[Event]:
-    annotations: dict[str, object] = {"text": Annotated[str, "The note."]}
-    body: dict[str, object] = {"__annotations__": annotations, "__module__": __name__, "__doc__": "A note.", "namespace": "tests"}
-    if newer:
-        annotations["stars"] = Annotated[int, "How good."]
-        body["stars"] = 3
-    return type(Event)("Noted", (Event,), body, frozen=True, kw_only=True)
+def noted(*, newer: bool) -> Any:
+    fields: list[Any] = [("text", Annotated[str, "The note."])]
+    fields += [("stars", Annotated[int, "How good."], 3)] if newer else []
+    body = {"namespace": "tests", "__doc__": "A note."}
+    return msgspec.defstruct("Noted", fields, bases=(Event,), namespace=body, frozen=True, kw_only=True)
 
 
 def test_a_reader_follows_a_newer_writer_through_the_folder(tmp_path: Path) -> None:

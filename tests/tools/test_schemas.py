@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 
 from millrace import Event, errors
@@ -39,15 +40,9 @@ def test_every_field_is_documented() -> None:
 
 
 def _noted(**fields: Any) -> type[Event]:
-    annotations = {name: kind for name, (kind, *_) in fields.items()}
-    defaults = {name: rest[0] for name, (_, *rest) in fields.items() if rest}
-    body = {
-        "__annotations__": annotations,
-        "__module__": __name__,
-        "__doc__": "A note.",
-        "namespace": "tests",
-    } | defaults
-    return type(Event)("Noted", (Event,), body, frozen=True, kw_only=True)
+    declared = [(name, *rest) for name, rest in fields.items()]
+    body = {"namespace": "tests", "__doc__": "A note."}
+    return msgspec.defstruct("Noted", declared, bases=(Event,), namespace=body, frozen=True, kw_only=True)
 
 
 BEFORE = {"text": (Annotated[str, "The note."],), "stars": (Annotated[int, "How good."], 3)}
