@@ -252,7 +252,6 @@ class Ledger:
         part = self._partitions.get(tp)
         if part is None or offset <= part.committed:
             return
-        part.prefix()
         part.committed = offset  # above the prefix only if the records were rewound while the commit was under way
         completed = part.completed
         while completed and completed[0] < offset:

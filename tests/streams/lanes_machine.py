@@ -153,6 +153,9 @@ class LanesMachine(RuleBasedStateMachine):
         assert len(self.finished) + self.n_dropped == self.n_offered, "an item was lost or is stuck"
         assert self.lanes.in_flight == 0
         assert self.lanes.queued == 0
+        assert not self.lanes._waiting
+        assert not self.lanes._suspects
+        assert not self.lanes._dropped
 
     # --- laws ---
 
@@ -162,6 +165,7 @@ class LanesMachine(RuleBasedStateMachine):
             self.undecided = True
             assert self.lanes.in_flight == len(self.flying) <= self.max_in_flight
             assert self.lanes.queued == sum(map(len, self.queued.values())), "more or fewer are queued"
+            assert self.lanes._ready_bytes == sum(item.size for item in self.lanes._ready), "bytes are miscounted"
             self.undecided = False
 
     def _take(self) -> bool:

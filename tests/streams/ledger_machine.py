@@ -7,7 +7,7 @@ law that matters, checked on the broker's side alone: whatever the broker has as
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streams.ledger import Ledger, TopicPartition, parse_starts
 
@@ -60,10 +60,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.processed: set[tuple[TopicPartition, int]] = set()
         self.model: dict[TopicPartition, Assignment] = {}
         self.working: list[Work] = []
+        self.unanswered: list[tuple[TopicPartition, int]] = []
+        self.confirmed = dict.fromkeys(PARTITIONS, 0)
         self.stale = 0
         self.epochs: set[int] = set()
 
     # --- the log and the reader ---
+
+    @initialize(gaps=st.lists(st.integers(0, 2), min_size=3, max_size=8))
+    def start(self, gaps: list[int]) -> None:
+        for tp in PARTITIONS:
+            self.append(tp, gaps)
+            self.assign(tp)
 
     @rule(tp=st.sampled_from(PARTITIONS), gaps=st.lists(st.integers(0, 3), min_size=1, max_size=4))
     def append(self, tp: TopicPartition, gaps: list[int]) -> None:
@@ -78,6 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert epoch not in self.epochs, "an epoch was given twice"
         self.epochs.add(epoch)
         starts = parse_starts(metadata, position)
+        self.confirmed[tp] = position
         self.model[tp] = Assignment(epoch, committed=position, position=position, starts=starts)
 
     @precondition(lambda self: self.model)
@@ -142,7 +151,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- commits ---
 
-    @rule(outcome=st.sampled_from(["confirmed", "failed", "answer lost"]))
+    @rule(outcome=st.sampled_from(["confirmed", "confirmed later or never", "failed"]))
     def commit(self, outcome: str) -> None:
         offsets = self.ledger.committable()
         expected = {tp: a.prefix() for tp, a in self.model.items() if a.prefix() > a.committed}
@@ -152,28 +161,17 @@ class LedgerMachine(RuleBasedStateMachine):
             if outcome == "failed":
                 continue
             self._broker_commits(tp, offset, metadata)
-            if outcome == "confirmed":
-                self.ledger.committed(tp, offset)
-                self.model[tp].committed = offset
+            self.unanswered.append((tp, offset))
+        if outcome == "confirmed":
+            while self.unanswered:
+                self._confirm()
+
+    @precondition(lambda self: self.unanswered)
+    @rule()
+    def commit_is_confirmed_later(self) -> None:
+        self._confirm()
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data())
-    def commit_answered_after_a_rewind(self, data: st.DataObject) -> None:
-        tp = data.draw(st.sampled_from(sorted(self.model)))
-        assignment = self.model[tp]
-        offset = self.ledger.committable().get(tp)
-        if offset is None:
-            return
-        self._broker_commits(tp, offset, self.ledger.metadata(tp))
-        self._note_completed(assignment)
-        back = data.draw(st.integers(assignment.committed, assignment.position))
-        self.ledger.rewind(tp, back)
-        self.ledger.committed(tp, offset)
-        assignment.position = back
-        assignment.begun = [begun for begun in assignment.begun if begun < back]
-        assignment.done = {done for done in assignment.done if done < back}
-        assignment.committed = offset
-
     @rule(tp=st.sampled_from(PARTITIONS), commits=st.booleans())
     def revoke(self, tp: TopicPartition, commits: bool) -> None:
         final = self.ledger.revoke(tp)
@@ -190,11 +188,13 @@ class LedgerMachine(RuleBasedStateMachine):
         if commits:
             self._broker_commits(tp, final.offset, final.metadata)
 
+    @precondition(lambda self: self.model)
     @rule()
     def crash(self) -> None:
         self.ledger = self.ledger_type(MAX_UNCOMMITTED)
         self.model.clear()
         self.working.clear()
+        self.unanswered.clear()
         self.stale = 0
         self.epochs.clear()
 
@@ -227,8 +227,15 @@ class LedgerMachine(RuleBasedStateMachine):
     def _broker_commits(self, tp: TopicPartition, offset: int, metadata: str) -> None:
         lost = [record for record in self.log[tp] if record < offset and (tp, record) not in self.processed]
         assert not lost, f"committed {offset} of {tp}, but {lost} were never processed"
-        assert offset >= self.broker[tp][0], "a commit went backwards"
+        assert offset >= self.confirmed[tp], "a commit went behind a confirmed one"
         self.broker[tp] = (offset, metadata)
+
+    def _confirm(self) -> None:
+        tp, offset = self.unanswered.pop(0)
+        self.ledger.committed(tp, offset)
+        if tp in self.model:
+            self.model[tp].committed = max(self.model[tp].committed, offset)
+            self.confirmed[tp] = self.model[tp].committed
 
     def _note_done(self, work: Work) -> None:
         self.processed.add((work.tp, work.offset))

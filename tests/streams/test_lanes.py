@@ -15,7 +15,7 @@ TP: TopicPartition = ("orders", 0)
 OTHER: TopicPartition = ("orders", 1)
 
 TestLanesKeepTheirLaws = LanesMachine.TestCase
-TestLanesKeepTheirLaws.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestLanesKeepTheirLaws.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
 class IgnoresKeys(Lanes):
@@ -228,6 +228,14 @@ def test_a_partial_batch_waits_for_its_linger_and_a_full_one_does_not() -> None:
     assert lanes.take(1.02) == [third]
 
 
+@pytest.mark.parametrize(
+    ("batch", "max_in_flight"), [(Batch(9, max_bytes=200, linger_ms=20), 9), (Batch(9, linger_ms=20), 2)]
+)
+def test_a_batch_that_cannot_grow_does_not_linger(batch: Batch, max_in_flight: int) -> None:
+    items = [record(offset, arrived=1.0) for offset in range(2)]
+    assert lanes_with(*items, max_in_flight=max_in_flight, batch=batch).take(1.0) == items
+
+
 def test_a_batch_ends_before_the_item_that_would_break_its_bytes() -> None:
     items = [record(offset) for offset in range(5)]
     lanes = lanes_with(*items, batch=Batch(max_items=10, max_bytes=250))
@@ -249,6 +257,32 @@ def test_a_retried_item_comes_first_in_its_lane_and_not_before_its_time() -> Non
     lanes.offer(other)
     assert lanes.take(4.9) == [other]
     assert lanes.take(5.0) == [first]
+
+
+def test_retries_keep_their_times_when_another_partition_is_dropped() -> None:
+    items = [record(offset, tp=OTHER if offset == 0 else TP) for offset in range(12)]
+    lanes = lanes_with(*items, max_in_flight=12, batch=Batch(max_items=12))
+    assert lanes.take(0.0) == items
+    times = [1, 2, 9, 3, 4, 10, 11, 5, 6, 7, 8, 12]
+    for item, at in zip(items, times, strict=True):
+        lanes.retry(item, at)
+    assert lanes.drop(OTHER) == []
+    order = []
+    for now in range(2, 13):
+        assert lanes.next_due(now - 0.5) == now
+        batch = lanes.take(now)
+        assert batch is not None
+        order += batch
+    assert order == [item for _, item in sorted(zip(times, items, strict=True), key=lambda pair: pair[0])][1:]
+
+
+def test_an_item_of_a_dropped_partition_is_not_retried() -> None:
+    item = record(0, b"a")
+    lanes = lanes_with(item)
+    lanes.take(0.0)
+    lanes.drop(TP)
+    lanes.retry(item, at=1.0)
+    assert (lanes.in_flight, lanes.queued, lanes.take(2.0)) == (0, 0, None)
 
 
 def test_a_dropped_partition_leaves_its_lanes_closed_until_its_work_in_flight_is_finished() -> None:

@@ -13,7 +13,7 @@ from tests.streams.ledger_machine import LedgerMachine
 TP: TopicPartition = ("orders", 0)
 
 TestLedgerEqualsItsModel = LedgerMachine.TestCase
-TestLedgerEqualsItsModel.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestLedgerEqualsItsModel.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
 class CommitsHighestDone(Ledger):
@@ -150,6 +150,50 @@ def test_trailing_offsets_without_records_are_committed_when_the_reader_has_pass
     assert ledger.prefix(TP) == 0
     ledger.done(TP, 0, epoch)
     assert ledger.committable() == {TP: 2}
+
+
+def test_a_reader_never_steps_back_without_a_rewind() -> None:
+    ledger = Ledger()
+    epoch = ledger.assign(TP, 0)
+    ledger.begin_many(TP, [0, 1])
+    ledger.advance(TP, 1)
+    ledger.done_many(TP, [0, 1], epoch)
+    assert ledger.prefix(TP) == 2
+
+
+def test_a_confirmation_that_comes_late_covers_only_what_it_confirms() -> None:
+    ledger = Ledger()
+    epoch = ledger.assign(TP, 0)
+    ledger.begin_many(TP, range(4))
+    for offset in range(3):
+        ledger.done(TP, offset, epoch)
+        assert ledger.prefix(TP) == offset + 1
+    ledger.committed(TP, 2)
+    assert (ledger.outstanding(TP), ledger.committable()) == (2, {TP: 3})
+    ledger.committed(TP, 1)
+    assert (ledger.outstanding(TP), ledger.committable()) == (2, {TP: 3})
+
+
+def test_records_read_again_below_a_commit_that_was_under_way_are_not_outstanding_for_ever() -> None:
+    ledger = Ledger()
+    epoch = ledger.assign(TP, 0)
+    ledger.begin_many(TP, range(3))
+    ledger.done_many(TP, range(3), epoch)
+    assert ledger.committable() == {TP: 3}
+    ledger.rewind(TP, 0)
+    ledger.committed(TP, 3)
+    ledger.begin_many(TP, range(3))
+    ledger.done_many(TP, range(3), epoch)
+    assert (ledger.prefix(TP), ledger.outstanding(TP), ledger.committable()) == (3, 0, {})
+
+
+def test_a_revocation_hands_over_the_prefix_and_counts_what_is_not_done() -> None:
+    ledger = Ledger()
+    epoch = ledger.assign(TP, 0, "v1;starts=1;head=0")
+    ledger.begin_many(TP, range(4))
+    ledger.done_many(TP, [1, 2], epoch)
+    assert ledger.revoke(TP) == (0, "v1;starts=1;head=0", 2)
+    assert ledger.revoke(TP) == (None, "", 0)
 
 
 def test_a_record_that_kills_every_process_that_starts_it_is_counted_once_per_process() -> None:
