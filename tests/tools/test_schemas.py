@@ -42,7 +42,8 @@ def test_every_field_is_documented() -> None:
 def _noted(**fields: Any) -> type[Event]:
     declared = [(name, *rest) for name, rest in fields.items()]
     body = {"namespace": "tests", "__doc__": "A note."}
-    return msgspec.defstruct("Noted", declared, bases=(Event,), namespace=body, frozen=True, kw_only=True)
+    made: Any = msgspec.defstruct("Noted", declared, bases=(Event,), namespace=body, frozen=True, kw_only=True)
+    return made
 
 
 BEFORE = {"text": (Annotated[str, "The note."],), "stars": (Annotated[int, "How good."], 3)}
