@@ -7,6 +7,7 @@ embedded. Neither the tokenizer nor ONNX Runtime holds the interpreter while it 
 
 import asyncio
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from inference.minilm.artefact import MAX_TOKENS, Artefact, open_session, open_t
 
 SHORT_CALL_CHARACTERS = 2_000
 TEXTS_PER_TASK = 512
+BULK_NICENESS = 10
 T = TypeVar("T")
 
 
@@ -56,7 +58,7 @@ class OnnxEmbedder:
         self._session = open_session(artefact.graph, threads=threads)
         prove(self._session, self._tokenizer, artefact.expected)
         workers = workers or len(os.sched_getaffinity(0))
-        self._bulk = ThreadPoolExecutor(workers, thread_name_prefix="embed-bulk")
+        self._bulk = ThreadPoolExecutor(workers, thread_name_prefix="embed-bulk", initializer=_yield_to_others)
         self._short = ThreadPoolExecutor(1, thread_name_prefix="embed-short")
 
     @classmethod
@@ -140,6 +142,11 @@ def cut_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
             batches.append([])
         batches[-1].append(i)
     return batches
+
+
+def _yield_to_others() -> None:
+    """Lower this thread's priority, so that short calls and the event loop run first where processors are short."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BULK_NICENESS)
 
 
 def _encodable(texts: Sequence[str]) -> list[str]:

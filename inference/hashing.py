@@ -1,13 +1,13 @@
 """An embedder without a model: words and pairs of words, hashed into a vector.
 
-It costs some microseconds a text and knows no meaning: two texts are near when they share words. Good for load tests
+It costs about a microsecond a word and knows no meaning: two texts are near when they share words. Good for load tests
 and for machines too small for a model; for answering people's questions use `inference.embedder.OnnxEmbedder`.
 """
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -40,15 +40,15 @@ class HashingEmbedder:
             Shape (len(texts), dim), float32, each row of L2 norm 1. Texts without a word all get the same vector.
         """
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for vector, text in zip(vectors, texts, strict=True):
-            for feature in _features(_WORD.findall(text.lower())[: self.max_tokens]):
-                digest = _hash(feature)
-                vector[(digest >> 1) % self.dim] += 1.0 if digest & 1 else -1.0
+        for row, text in enumerate(texts):
+            hashes = np.array(_hashes(_WORD.findall(text.lower())[: self.max_tokens]), dtype=np.int64)
+            signs = np.where(hashes & 1, 1.0, -1.0)
+            vector = np.bincount((hashes >> 1) % self.dim, weights=signs, minlength=self.dim)
             norm = np.linalg.norm(vector)
             if norm > 0:
-                vector /= norm
+                vectors[row] = vector / norm
             else:
-                vector[0] = 1.0
+                vectors[row, 0] = 1.0
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -59,13 +59,6 @@ class HashingEmbedder:
         """Do nothing: there is nothing to free."""
 
 
-def _features(words: Sequence[str]) -> Iterator[str]:
-    yield from words
-    for first, second in zip(words, words[1:], strict=False):
-        yield f"{first} {second}"
-
-
-@lru_cache(maxsize=65_536)
-def _hash(feature: str) -> int:
-    digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+def _hashes(words: Sequence[str]) -> list[int]:
+    pairs = map(" ".join, pairwise(words))
+    return [zlib.crc32(feature.encode("utf-8", "replace")) for feature in (*words, *pairs)]

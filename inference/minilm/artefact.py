@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from inference.minilm.graph import BertConfig, build
-from inference.minilm.quantize import Recorder, StaticInt8, measure
+from inference.minilm.quantize import Recorder, StaticInt8, half_lookup, measure
 from millrace.errors import ConfigurationError
 
 CONVERTER_VERSION = 1
@@ -141,8 +141,9 @@ def prove(session: ort.InferenceSession, tokenizer: Tokenizer, expected: np.ndar
     cosines = np.sum(probe(session, tokenizer) * expected, axis=1)
     if not cosines.min() >= MIN_COSINE:  # not (a < b): a NaN must fail as well
         raise ConfigurationError(
-            f"the embedding model computes wrong vectors on this machine (cosine {cosines.min():.4f} to the known ones, "
-            f"at least {MIN_COSINE} is needed); delete the cached model and report the processor and onnxruntime version"
+            f"embeddings are wrong on this machine: cosine {cosines.min():.4f} to the known ones, "
+            f"at least {MIN_COSINE} is needed; delete the cached model; if that does not help, report "
+            "the processor and the version of onnxruntime"
         )
 
 
@@ -168,7 +169,8 @@ def _convert(source: Path, target: Path) -> None:
     reference = build(weights, config, recorder)
     expected = probe(open_session(reference.SerializeToString()), tokenizer)
     samples = [encoding.ids for encoding in tokenizer.encode_batch(_calibration_texts())]
-    graph = build(weights, config, StaticInt8(measure(reference, recorder, samples))).SerializeToString()
+    linear = StaticInt8(measure(reference, recorder, samples))
+    graph = build(weights, config, linear, half_lookup).SerializeToString()
     prove(open_session(graph), tokenizer, expected)
     tokens = (source / "tokenizer.json").read_bytes()
     manifest = _Manifest(

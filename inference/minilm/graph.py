@@ -43,6 +43,13 @@ class Linear(Protocol):
         """Add the nodes; ``weight`` has shape (in, out), float32."""
 
 
+class Lookup(Protocol):
+    """Adds a look-up of rows in a table to a graph and returns the name of the result."""
+
+    def __call__(self, graph: "Graph", ids: str, table: np.ndarray, name: str) -> str:
+        """Add the nodes; ``table`` has shape (rows, width), float32."""
+
+
 class Graph:
     """Nodes and constants on their way into a model."""
 
@@ -55,12 +62,12 @@ class Graph:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401  # ONNX attributes
+    def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:  # ONNX attributes
         """Add a node with one output and return the output's name."""
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
-    def contrib(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401
+    def contrib(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add one of ONNX Runtime's own operators."""
         return self.node(op, inputs, output, domain="com.microsoft", **attributes)
 
@@ -70,7 +77,14 @@ def matmul(graph: Graph, x: str, weight: np.ndarray, name: str) -> str:
     return graph.node("MatMul", [x, graph.constant(f"{name}.weight", weight)], name)
 
 
-def build(weights: Mapping[str, np.ndarray], config: BertConfig, linear: Linear = matmul) -> ModelProto:
+def lookup(graph: Graph, ids: str, table: np.ndarray, name: str) -> str:
+    """Look rows up in float32: the `Lookup` of the reference graph."""
+    return graph.node("Gather", [graph.constant(f"{name}.table", table), ids], name)
+
+
+def build(
+    weights: Mapping[str, np.ndarray], config: BertConfig, linear: Linear = matmul, words: Lookup = lookup
+) -> ModelProto:
     """Build the encoder with mean pooling and L2 normalisation.
 
     Parameters
@@ -81,6 +95,8 @@ def build(weights: Mapping[str, np.ndarray], config: BertConfig, linear: Linear 
         Shape of the model.
     linear : Linear
         How a matrix product is computed.
+    words : Lookup
+        How the embeddings of the words are stored and looked up.
 
     Returns
     -------
@@ -99,7 +115,7 @@ def build(weights: Mapping[str, np.ndarray], config: BertConfig, linear: Linear 
             "only 'gelu' and 'absolute' are supported: use another embedding model"
         )
     graph = Graph()
-    x = _embeddings(graph, weights, config)
+    x = _embeddings(graph, weights, config, words)
     mask = graph.node("Cast", ["attention_mask"], "mask_int32", to=TensorProto.INT32)
     for layer in range(config.num_hidden_layers):
         x = _layer(graph, weights, config, linear, x, mask, layer)
@@ -114,8 +130,7 @@ def build(weights: Mapping[str, np.ndarray], config: BertConfig, linear: Linear 
     return helper.make_model(proto, opset_imports=opsets, ir_version=9, producer_name="millrace")
 
 
-def _embeddings(graph: Graph, weights: Mapping[str, np.ndarray], config: BertConfig) -> str:
-    words = graph.constant("embeddings.word", weights["embeddings.word_embeddings.weight"])
+def _embeddings(graph: Graph, weights: Mapping[str, np.ndarray], config: BertConfig, words: Lookup) -> str:
     # Every token has type 0, so its embedding is added to the positions once and for all.
     positions = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
     graph.constant("embeddings.position", positions)
@@ -124,7 +139,8 @@ def _embeddings(graph: Graph, weights: Mapping[str, np.ndarray], config: BertCon
     shape = graph.node("Shape", ["input_ids"], "shape")
     n_tokens = graph.node("Slice", [shape, "one", graph.constant("two", np.array([2], dtype=np.int64))], "n_tokens")
     here = graph.node("Slice", ["embeddings.position", "zero", n_tokens], "positions")
-    x = graph.node("Add", [graph.node("Gather", [words, "input_ids"], "words"), here], "embedded")
+    found = words(graph, "input_ids", weights["embeddings.word_embeddings.weight"], "words")
+    x = graph.node("Add", [found, here], "embedded")
     scale, bias = _norm(graph, weights, "embeddings.LayerNorm")
     return graph.node("LayerNormalization", [x, scale, bias], "layer.0.in", axis=-1, epsilon=config.layer_norm_eps)
 
