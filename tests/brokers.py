@@ -65,6 +65,14 @@ class Broker:
         return unique
 
 
+@dataclass(frozen=True)
+class KafkaParts:
+    """What a Kafka node is started with."""
+
+    java: str
+    jars: Path
+
+
 class StartKafka(Protocol):
     """Starts a Kafka node for one test; see `KafkaServer` for its arguments."""
 
@@ -88,9 +96,9 @@ def embedded_broker(_embedded: EmbeddedBroker) -> Broker:
 
 
 @pytest.fixture
-def kafka_broker() -> Broker:
+def kafka_broker(kafka_installed: KafkaParts) -> Broker:
     """The Kafka node of this test run."""
-    bootstrap = _shared_kafka()
+    bootstrap = _shared_kafka(kafka_installed)
     client = AdminClient({"bootstrap.servers": bootstrap})
 
     def create(name: str, partitions: int, config: Mapping[str, str]) -> None:
@@ -120,14 +128,23 @@ def start_embedded(tmp_path: Path) -> Iterator[Callable[[], EmbeddedBroker]]:
         each.stop()
 
 
+@pytest.fixture(scope="session")
+def kafka_installed() -> KafkaParts:
+    """Java and Kafka's jars; skips where they cannot be had."""
+    try:
+        return _find_kafka()
+    except ConfigurationError as error:
+        pytest.skip(f"{_SKIPPED}: {error}")
+
+
 @pytest.fixture
-def start_kafka(tmp_path: Path) -> Iterator[StartKafka]:
+def start_kafka(tmp_path: Path, kafka_installed: KafkaParts) -> Iterator[StartKafka]:
     """Start Kafka nodes for one test alone; the same `name` finds the same data again."""
     started: list[KafkaServer] = []
 
     def start(name: str = "kafka", **options: Any) -> KafkaServer:
-        options = {"java": _java(), "jars": _jars(), "environment": process_environment(), **options}
-        started.append(KafkaServer(tmp_path / name, **options))
+        parts = asdict(kafka_installed)
+        started.append(KafkaServer(tmp_path / name, **{**parts, "environment": process_environment(), **options}))
         return started[-1].start()
 
     yield start
@@ -135,44 +152,42 @@ def start_kafka(tmp_path: Path) -> Iterator[StartKafka]:
         each.stop()
 
 
-def _java() -> str:
-    try:
-        return find_java(load().settings.kafka.java)
-    except ConfigurationError as error:
-        pytest.skip(f"{_SKIPPED}: {error}")
+def _find_kafka() -> KafkaParts:
+    """Fetch what is missing.
 
-
-def _jars() -> Path:
+    Raises
+    ------
+    ConfigurationError
+        Java or Maven is missing, or Maven could not fetch Kafka.
+    """
     settings = load().settings
-    try:
-        return install_kafka(settings.cache, settings.kafka.maven)
-    except ConfigurationError as error:
-        pytest.skip(f"{_SKIPPED}: {error}")
+    return KafkaParts(find_java(settings.kafka.java), install_kafka(settings.cache, settings.kafka.maven))
 
 
-def _shared_kafka() -> str:
+def _shared_kafka(parts: KafkaParts) -> str:
     """Bootstrap address of the run's Kafka node; whoever comes first starts it."""
-    java, jars = _java(), _jars()
     folder = Path(os.environ[_RUN_FOLDER])
     noted = folder / "kafka.json"
     with (folder / "kafka.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not noted.exists():
-            server = KafkaServer(folder / "kafka", jars=jars, java=java, environment=process_environment()).start()
+            server = KafkaServer(folder / "kafka", **asdict(parts), environment=process_environment()).start()
             noted.write_text(json.dumps({"bootstrap": server.bootstrap, "process": asdict(server.process)}))
     return str(json.loads(noted.read_text())["bootstrap"])
 
 
-def _needs_kafka(item: pytest.Item) -> bool:
-    names = getattr(item, "fixturenames", ())
-    return "kafka_broker" in names or "start_kafka" in names
+def _shares_kafka(item: pytest.Item) -> bool:
+    chosen = (
+        item.callspec.params.get("broker") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    )
+    return chosen == "kafka" or "kafka_broker" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for Kafka by a fixture, so that `-m kafka` and `-m "not kafka"` know."""
     for item in items:
-        if _needs_kafka(item):
+        if "kafka_installed" in getattr(item, "fixturenames", ()) or _shares_kafka(item):
             item.add_marker(pytest.mark.kafka)
 
 
@@ -180,8 +195,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Fetch and start Kafka before the first test: a test's time limit is not meant for that."""
     if session.config.option.collectonly or not any(item.get_closest_marker("kafka") for item in session.items):
         return
-    with contextlib.suppress(pytest.skip.Exception):  # each test that needs it will say so
-        _shared_kafka()
+    with contextlib.suppress(ConfigurationError):  # each test that needs it will say so
+        parts = _find_kafka()
+        if any(_shares_kafka(item) for item in session.items):
+            _shared_kafka(parts)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -118,7 +118,6 @@ class KafkaServer:
         """The file that receives the node's output."""
         return self._folder / "server.log"
 
-
     @property
     def cluster_id(self) -> str | None:
         """The id its storage was formatted with; None before the first start."""
@@ -154,7 +153,12 @@ class KafkaServer:
             self.kill()
             # Another process may have taken a chosen port in between; then, and only then, another try makes sense.
             taken = "Address already in use" in log.read_bytes()[seen:].decode(errors="replace")
-            if not taken or not port_is_free_to_choose or attempt == _ATTEMPTS - 1:
+            if taken and not port_is_free_to_choose:
+                raise Unavailable(
+                    f"Kafka cannot listen on port {port} of {HOST}: it is in use; end the process that has it, or set "
+                    "`kafka.port` to another one (0 chooses)"
+                )
+            if not taken or attempt == _ATTEMPTS - 1:
                 break
         raise Unavailable(
             f"Kafka was not ready on port {port} within {self._timeout_s:g} s; its log {log} ends with:\n{tail(log)}"

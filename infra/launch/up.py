@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 SeedEmbedded = Callable[[Settings, Stack], int]
 """Republishes the visibility topics from the table on disk to a new embedded log; returns the number of records."""
 
-_WORKER_GRACE_S: Final = 15.0
+WORKER_GRACE_S: Final = 15.0
 _BROKER_GRACE_S: Final = 30.0
 
 
@@ -89,8 +89,19 @@ def up(
         return Up(stack, joined=found is not None, started=started)
 
 
-def down(settings: Settings, progress: Progress = lambda _: None) -> list[str]:
+def down(
+    settings: Settings, progress: Progress = lambda _: None, *, worker_grace_s: float = WORKER_GRACE_S
+) -> list[str]:
     """End workers, then the broker; data stays. Only processes of ``stack.json`` with the same start time are touched.
+
+    Parameters
+    ----------
+    settings : Settings
+        Names the home folder.
+    progress : callable
+        Receives a warning for each process that had to be killed.
+    worker_grace_s : float
+        Time between SIGTERM and SIGKILL for workers, in seconds.
 
     Returns
     -------
@@ -105,7 +116,7 @@ def down(settings: Settings, progress: Progress = lambda _: None) -> list[str]:
         if stack is None:
             return []
         running = [record for record in stack.processes if record.alive]
-        _end(running, progress)
+        _end(running, progress, worker_grace_s)
         _forget(settings, stack)
         return [record.name for record in running]
 
@@ -172,10 +183,10 @@ def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progr
     return stack
 
 
-def _end(records: Sequence[ProcessRecord], progress: Progress) -> None:
+def _end(records: Sequence[ProcessRecord], progress: Progress, worker_grace_s: float = WORKER_GRACE_S) -> None:
     workers = [record for record in records if record.name != "broker"]
     brokers = [record for record in records if record.name == "broker"]
-    for group, grace_s in ((workers, _WORKER_GRACE_S), (brokers, _BROKER_GRACE_S)):
+    for group, grace_s in ((workers, worker_grace_s), (brokers, _BROKER_GRACE_S)):
         for name in end_all(group, grace_s):
             progress(f"warning: {name} did not end within {grace_s:g} s of SIGTERM and was killed")
 

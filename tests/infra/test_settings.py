@@ -1,0 +1,145 @@
+"""Settings: flags, then environment, then millrace.toml, then defaults; each with its origin."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from infra.settings import Settings, load, process_environment
+from millrace.errors import ConfigurationError
+
+NAME = "worker.max_in_flight"
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+
+def test_sources_win_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert (load().settings.worker.max_in_flight, load().origins.get(NAME)) == (16, None)
+    (tmp_path / "millrace.toml").write_text("[worker]\nmax_in_flight = 1\n")
+    assert (load().settings.worker.max_in_flight, load().origins[NAME]) == (1, "file millrace.toml")
+    monkeypatch.setenv("MILLRACE_WORKER__MAX_IN_FLIGHT", "2")
+    found = load()
+    assert found.settings.worker.max_in_flight == 2
+    assert found.origins[NAME] == "environment MILLRACE_WORKER__MAX_IN_FLIGHT"
+    flagged = load({"worker": {"max_in_flight": 3}})
+    assert (flagged.settings.worker.max_in_flight, flagged.origins[NAME]) == (3, "flag")
+
+
+def test_sources_are_merged_setting_by_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "millrace.toml").write_text('[worker]\ncount = 5\nagents = ["mine"]\n')
+    monkeypatch.setenv("MILLRACE_WORKER__COUNT", "6")
+    worker = load({"worker": {"max_attempts": 9}}).settings.worker
+    assert (worker.count, worker.agents, worker.max_attempts) == (6, ("mine",), 9)
+
+
+def test_a_flag_that_is_not_given_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_PROFILE", "kafka")
+    assert load({"profile": None, "worker": {"count": None}}).settings.profile == "kafka"
+
+
+@pytest.mark.parametrize("profile", ["native", "compose", "kubernetes"])
+def test_profiles_of_later_releases_are_refused_clearly(profile: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not part of this release; use 'embedded' or 'kafka'"):
+        load({"profile": profile})
+
+
+def test_a_value_out_of_bounds_is_named_with_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_PARTITIONS__CORPUS", "0")
+    wanted = (
+        r"'partitions\.corpus' from environment MILLRACE_PARTITIONS__CORPUS: .*greater than or equal to 1.*found '0'"
+    )
+    with pytest.raises(ConfigurationError, match=wanted):
+        load()
+
+
+@pytest.mark.parametrize("content", ["[worker]\nmax_inflight = 3\n", "nonsense = 1\n"])
+def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "millrace.toml").write_text(content)
+    with pytest.raises(ConfigurationError, match="from file millrace.toml: unknown setting"):
+        load()
+
+
+def test_an_unknown_setting_of_a_group_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_WORKER__MAX_INFLIGHT", "3")
+    with pytest.raises(ConfigurationError, match="MILLRACE_WORKER__MAX_INFLIGHT: unknown setting"):
+        load()
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "millrace.toml").write_text("worker = [")
+    with pytest.raises(ConfigurationError, match="millrace.toml"):
+        load()
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA__SASL_PASSWORD", "open-sesame")
+    found = load()
+    assert found.settings.kafka.sasl_password.get_secret_value() == "open-sesame"
+    shown = {name: value for name, value, _ in found.rows()}
+    assert set(shown["kafka.sasl_password"]) == {"*"}
+    assert "open-sesame" not in json.dumps(shown) + repr(found)
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "millrace.toml").write_text('[kafka]\nsasl_password = ["open-sesame"]\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert "open-sesame" not in str(caught.value)
+
+
+def test_paths_are_absolute_and_lie_in_the_home_folder_unless_given(tmp_path: Path) -> None:
+    settings = load({"home": "here"}).settings
+    assert settings.home == tmp_path / "here"
+    assert settings.objects == str(tmp_path / "here" / "objects")
+    assert (settings.vectors, settings.state) == (tmp_path / "here" / "vectors", tmp_path / "here" / "state")
+    assert load({"objects": "s3://bucket/path"}).settings.objects == "s3://bucket/path"
+    assert load({"objects": "elsewhere"}).settings.objects == str(tmp_path / "elsewhere")
+    assert load({"stores": {"vectors": "fast"}}).settings.vectors == tmp_path / "fast"
+
+
+def test_the_cache_follows_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load().settings.cache == Path.home() / ".cache" / "millrace"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load().settings.cache == tmp_path / "millrace"
+
+
+def test_a_broker_of_the_users_own_needs_the_kafka_profile() -> None:
+    with pytest.raises(ConfigurationError, match="use --profile kafka, or unset bootstrap"):
+        load({"bootstrap": "localhost:9092"})
+    assert load({"bootstrap": "localhost:9092", "profile": "kafka"}).settings.bootstrap == "localhost:9092"
+
+
+def test_a_child_process_finds_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    flagged = load({"profile": "kafka", "home": "there", "worker": {"count": 3, "agents": ["a", "b"]}})
+    for name, value in process_environment(**flagged.flags_as_variables()).items():
+        monkeypatch.setenv(name, value)
+    assert load().settings == flagged.settings
+
+
+def test_settings_are_frozen() -> None:
+    settings = load().settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.profile = "kafka"  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        settings.worker.count = 9  # type: ignore[misc]
+
+
+def _groups(model: type[BaseModel]) -> list[type[BaseModel]]:
+    nested = [kind.annotation for kind in model.model_fields.values()]
+    return [model] + [kind for kind in nested if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def test_every_setting_is_described_for_the_reference() -> None:
+    missing = [
+        f"{group.__name__}.{name}"
+        for group in _groups(Settings)
+        for name, kind in group.model_fields.items()
+        if not kind.description
+    ]
+    assert missing == []
+    assert len(_groups(Settings)) > 5
