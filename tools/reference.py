@@ -1,0 +1,153 @@
+"""Write the reference pages of events, topics, settings and errors from the code.
+
+``python -m tools.reference``          write ``docs/reference/``
+``python -m tools.reference --check``  fail when a page is not what the code says
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from infra.settings import Settings
+from millrace import errors
+from millrace.schema import avro_schema
+from millrace.topics import CATALOGUE, DAY_MS, Topic
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+_NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->\n\n"
+
+
+def events_page() -> str:
+    """Topics and the fields of their events."""
+    lines = ["# Topics and events", "", "| topic | events | key group | kept |", "|---|---|---|---|"]
+    for topic in CATALOGUE.values():
+        names = ", ".join(f"[{event.__name__}](#{event.__name__.lower()})" for event in topic.events)
+        lines.append(f"| `{topic.name}` | {names} | {topic.group} | {_kept(topic)} |")
+    for topic in CATALOGUE.values():
+        for event in topic.events:
+            schema = avro_schema(event)
+            lines += [
+                "",
+                f"## {event.__name__}",
+                "",
+                schema["doc"],
+                "",
+                f"Topic `{topic.name}`, type `{event.type_name()}`.",
+            ]
+            lines += ["", *_fields(schema)]
+    return _NOTE + "\n".join(lines) + "\n"
+
+
+def _kept(topic: Topic) -> str:
+    days = topic.retention_ms / DAY_MS
+    span = f"{days:g} days" if days >= 1 else f"{days * 24:g} hours"
+    return f"compacted after {span}" if topic.cleanup == "compact" else span
+
+
+def _fields(schema: dict[str, Any]) -> Iterator[str]:
+    yield "| field | type | default | meaning |"
+    yield "|---|---|---|---|"
+    nested: list[dict[str, Any]] = []
+    for field in schema["fields"]:
+        default = f"`{field['default']!r}`" if "default" in field else "required"
+        yield f"| `{field['name']}` | {_type(field['type'], nested)} | {default} | {field.get('doc', '')} |"
+    for record in nested:
+        yield from ("", f"**{record['name']}**: {record['doc']}", "")
+        yield from _fields(record)
+
+
+def _type(kind: Any, nested: list[dict[str, Any]]) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_type(branch, nested) for branch in kind)
+    if isinstance(kind, str):
+        return kind.rpartition(".")[2]
+    if kind["type"] == "record":
+        nested.append(kind)
+        return str(kind["name"])
+    if kind["type"] in ("array", "map"):
+        return f"{kind['type']} of {_type(kind.get('items', kind.get('values')), nested)}"
+    return str(kind.get("logicalType", kind["type"]))
+
+
+def settings_page() -> str:
+    """Every setting with its variable, default and meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Flags come first, then the environment, then `millrace.toml`, then the defaults. `python -m infra config` prints the",
+        "values in force and where each comes from.",
+        "",
+        "| setting | environment | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in _settings(Settings, ""):
+        default = "" if str(field.default).startswith(("/", "~")) else f"`{_plain(field.default)}`"
+        variable = f"MILLRACE_{name.upper().replace('.', '__')}"
+        lines.append(f"| `{name}` | `{variable}` | {default} | {(field.description or '').replace('|', '/')} |")
+    return _NOTE + "\n".join(lines) + "\n"
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def _plain(value: Any) -> str:
+    return "" if value in (None, "") else str(value)
+
+
+def errors_page() -> str:
+    """The tree of errors with their bounded types and what the pump does with each."""
+    lines = ["# Errors", "", "| error | `error_type` | class | meaning |", "|---|---|---|---|"]
+    for error in _errors(errors.MillraceError):
+        summary = (error.__doc__ or "").split("\n")[0]
+        lines.append(f"| {error.__name__} | `{error.error_type}` | {error.error_class} | {summary} |")
+    lines += [
+        "",
+        "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are dead-lettered at once;",
+    ]
+    lines += ["unknown ones, and everything outside the tree, after `worker.max_attempts` attempts."]
+    return _NOTE + "\n".join(lines) + "\n"
+
+
+def _errors(root: type[errors.MillraceError]) -> Iterator[type[errors.MillraceError]]:
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _errors(child)
+
+
+PAGES = {"events.md": events_page, "settings.md": settings_page, "errors.md": errors_page}
+
+
+def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write or check the pages; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    check = parser.parse_args(arguments).check
+    stale = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        path, text = folder / name, page()
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    for name in stale:
+        sys.stderr.write(
+            f"docs/reference/{name} {'is not what the code says; run `make docs`' if check else 'written'}\n"
+        )
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
