@@ -1,0 +1,258 @@
+"""The asynchronous client: produce events, write documents and access, ask, and wait for outcomes."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Collection, Sequence
+from types import TracebackType
+from typing import Self, Unpack
+
+import msgspec
+
+from millrace.client.answers import Answer
+from millrace.client.asking import Asker
+from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.options import AskOptions, PutOptions, change_of, question_of
+from millrace.client.outcomes import Outcome
+from millrace.client.producing import EventProducer
+from millrace.client.waiting import Waiter
+from millrace.codec import Codec
+from millrace.connection import Connection, find_connection
+from millrace.errors import InputRejected
+from millrace.event import Event, Origin
+from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.query import AnswerDelta, Receipt
+from millrace.ingest.known import KnownDocument, KnownDocuments
+from millrace.topics import Topic
+
+__all__ = ["Answer", "Millrace", "Outcome", "Produced"]
+
+
+class Produced(msgspec.Struct, frozen=True):
+    """Where a produced event stands, and its receipt when it is a change of a document."""
+
+    id: str
+    origin: Origin
+    receipt: Receipt | None = None
+
+
+class Millrace:
+    """Client of a running stack; use it as ``async with Millrace() as millrace``.
+
+    Parameters
+    ----------
+    connection : Connection, optional
+        Where the stack is; found by `millrace.connection.find_connection` when not given.
+    tenant : str
+        Tenant of every call that names none.
+    asker_id : str
+        Names this replica; its hash chooses the partition that replies come on. Random when empty.
+    reply_partition : int, optional
+        Partition that replies come on, where the deployment assigns one to each replica.
+    codec : Codec, optional
+        With event classes of your own registered.
+    timeout_s : float
+        How long the broker may take to answer or acknowledge, in seconds.
+    max_pending : int
+        Questions that may wait for an answer at the same time.
+    """
+
+    def __init__(
+        self,
+        connection: Connection | None = None,
+        *,
+        tenant: str = "default",
+        asker_id: str = "",
+        reply_partition: int | None = None,
+        codec: Codec | None = None,
+        timeout_s: float = 10.0,
+        max_pending: int = 1024,
+    ) -> None:
+        self.connection = connection or find_connection()
+        self.tenant = tenant
+        codec = codec or Codec()
+        name = asker_id or secrets.token_hex(8)
+        self._producer = EventProducer(self.connection, codec, source=f"millrace/{name}", timeout_s=timeout_s)
+        self.waiter = Waiter(self.connection, codec, timeout_s)
+        self.known = KnownDocuments(self.connection, codec)
+        self.documents = DocumentWriter(self.connection, self._producer, self.known, self.waiter.note)
+        self._asker = Asker(
+            self.connection,
+            codec,
+            self._producer,
+            asker_id=name,
+            partition=reply_partition,
+            max_pending=max_pending,
+            timeout_s=timeout_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await asyncio.gather(self._asker.stop(), self.waiter.stop())
+        await self._producer.stop()
+
+    @property
+    def late_replies(self) -> int:
+        """Reply frames that came after their question had ended, and were dropped."""
+        return self._asker.n_late
+
+    @property
+    def pending_questions(self) -> int:
+        """Questions that wait for an answer."""
+        return self._asker.n_pending
+
+    async def produce(self, event: Event, topic: Topic | None = None) -> Produced:
+        """Write any event and wait until all replicas have it.
+
+        Parameters
+        ----------
+        event : Event
+            With metadata, or without for an event that nothing caused.
+        topic : Topic, optional
+            Where to; an event of Millrace's own knows its topic.
+
+        Raises
+        ------
+        ContractError
+            The event does not fit its schema or the topic.
+        TooLarge
+            It is over the topic's limit.
+        Unavailable
+            The broker did not acknowledge in time. Produce the same event again, `meta` included: it is harmless.
+        """
+        complete = self._producer.with_meta(event)
+        record = self._producer.encode(complete, topic)
+        receipt = _receipt_of(complete)
+        if receipt is not None:
+            await self.waiter.prepare()
+            self.waiter.note(receipt)
+        return Produced(complete.meta.id, await self._producer.produce(record), receipt)
+
+    async def put_document(self, document: str, content: str | bytes, **options: Unpack[PutOptions]) -> Receipt:
+        """Write a document; it is acknowledged when this returns, and visible once its outcome is ``indexed``.
+
+        Parameters
+        ----------
+        document : str
+            Id within the tenant.
+        content : str or bytes
+            The whole content. Small text travels inline, everything else by reference to the object store.
+        **options
+            See `millrace.client.options.PutOptions`.
+
+        Returns
+        -------
+        Receipt
+            For `wait`, and for `ask(after=...)`.
+
+        Raises
+        ------
+        InputRejected
+            It cannot be sent.
+        Unavailable
+            The broker did not acknowledge in time.
+        """
+        return await self._send(change_of(document, content, self.tenant, options))
+
+    async def delete_document(self, document: str, **options: Unpack[PutOptions]) -> Receipt:
+        """Delete a document; its outcome is ``deleted``. See `put_document`."""
+        return await self._send(change_of(document, None, self.tenant, options))
+
+    async def document(self, document: str, *, tenant: str | None = None) -> KnownDocument:
+        """What the log says of one document now: newest version, its outcome, groups."""
+        return await self.documents.known(tenant or self.tenant, document)
+
+    async def set_acl(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
+        """Say which groups may read a document: exactly these, ``*`` for everyone in the tenant, none for nobody."""
+        await self.waiter.prepare()
+        return await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, groups))
+
+    async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
+        """Let further groups read a document."""
+        known = await self.document(document, tenant=tenant)
+        return await self.set_acl(document, {*(known.groups or ()), *canonical(groups)}, tenant=tenant)
+
+    async def revoke(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
+        """Take the right to read a document from groups.
+
+        Raises
+        ------
+        InputRejected
+            One of them may read it as part of everyone (``*``), so taking it alone would change nothing.
+        """
+        known = await self.document(document, tenant=tenant)
+        have, gone = set(known.groups or ()), set(canonical(groups))
+        if "*" in have - gone and gone - have:
+            raise InputRejected(
+                f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} changes "
+                "nothing; revoke '*' as well, or set the groups that may read it"
+            )
+        return await self.set_acl(document, have - gone, tenant=tenant)
+
+    async def wait(self, receipts: Receipt | Sequence[Receipt], timeout_s: float = 60.0) -> list[Outcome]:
+        """What became of changes, in their order.
+
+        Raises
+        ------
+        DeadlineExceeded
+            Some have no outcome in time.
+        LogTruncated, Unavailable
+            The outcomes cannot be read.
+        """
+        wanted = [receipts] if isinstance(receipts, Receipt) else list(receipts)
+        return await self.waiter.wait(wanted, timeout_s) if wanted else []
+
+    async def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
+        """Ask and wait for the answer: exactly one result, at the latest when the time allowed has passed.
+
+        Parameters
+        ----------
+        question : str
+            The question.
+        **options
+            See `millrace.client.options.AskOptions`.
+
+        Raises
+        ------
+        RequestFailed
+            The question failed or had no answer in time (its ``reason`` is then ``deadline_exceeded``).
+        RequestRetracted
+            The answer was taken back.
+        Unavailable
+            The broker cannot be reached.
+        """
+        return await self._asker.ask(question_of(question, self.tenant, options))
+
+    def ask_stream(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        """Ask, and follow the answer as it grows: pieces in order, then the whole `Answer` as the last item.
+
+        A piece with a higher ``attempt`` than those before starts the answer anew: discard what came so far.
+        Leaving the loop early frees the question's place. Arguments and errors as in `ask`.
+        """
+        return self._asker.stream(question_of(question, self.tenant, options))
+
+    async def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
+        """Retrieve without reading: the answer's ``hits`` are the best visible chunks. Arguments as in `ask`."""
+        options["mode"] = "search"
+        return await self.ask(question, **options)
+
+    async def _send(self, change: Change) -> Receipt:
+        await self.waiter.prepare()
+        return await _acknowledged(await self.documents.send(change))
+
+
+async def _acknowledged(sent: Sent) -> Receipt:
+    await sent.acknowledged
+    return sent.receipt
+
+
+def _receipt_of(event: Event) -> Receipt | None:
+    if isinstance(event, SourceChanged):
+        return Receipt(event.tenant, event.document, event.version, event.acl_version, event.source_epoch)
+    if isinstance(event, AclChanged):
+        return Receipt(event.tenant, event.document, 0, event.version)
+    return None

@@ -1,0 +1,211 @@
+"""Ask: send a question, follow its reply, resolve exactly once, at the latest at the deadline."""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Final, Literal
+
+import msgspec
+
+from millrace import keys
+from millrace.client.answers import Answer, answer_of, failure_of
+from millrace.client.frames import Frame
+from millrace.client.producing import EventProducer
+from millrace.client.replies import Pending, ReplyReader
+from millrace.codec import Codec
+from millrace.connection import Connection
+from millrace.errors import InputRejected, RequestFailed
+from millrace.events.query import AnswerCompleted, AnswerDelta, QueryReceived, Receipt
+from millrace.receipts import MAX_RECEIPTS, merged
+from millrace.topics import REPLY
+
+_CONVERSATIONS: Final = 1024
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One question as it is to be sent; see `millrace.client.Millrace.ask` for the fields."""
+
+    text: str
+    tenant: str
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    mode: Literal["answer", "search"] = "answer"
+    after: tuple[Receipt, ...] = ()
+    conversation: str = ""
+    labels: Mapping[str, str] = {}
+    top_k: int = 10
+    exact: bool = False
+    explain: bool = False
+    timeout_s: float = 30.0
+
+
+class Asker:
+    """Asks over the topics; one reply reader serves all pending questions.
+
+    Parameters
+    ----------
+    producer : EventProducer
+        Sends questions.
+    asker_id : str
+        Names this asker; its hash chooses the reply partition unless `partition` does.
+    partition : int, optional
+        Reply partition of this replica.
+    max_pending : int
+        Questions that may wait at the same time.
+    timeout_s : float
+        How long the broker may take to answer, in seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        codec: Codec,
+        producer: EventProducer,
+        *,
+        asker_id: str,
+        partition: int | None,
+        max_pending: int,
+        timeout_s: float,
+    ) -> None:
+        self._connection = connection
+        self._codec = codec
+        self._producer = producer
+        self._asker_id = asker_id
+        self._partition = partition
+        self._max_pending = max_pending
+        self._timeout_s = timeout_s
+        self._starting = asyncio.Lock()
+        self._watermarks: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._past_late = 0
+        self.replies: ReplyReader | None = None
+
+    @property
+    def n_pending(self) -> int:
+        """Questions that wait for an answer."""
+        return self.replies.n_pending if self.replies is not None else 0
+
+    @property
+    def n_late(self) -> int:
+        """Reply frames that came after their question had ended."""
+        return self._past_late + (self.replies.n_late if self.replies else 0)
+
+    async def stop(self) -> None:
+        """End the reply reader; pending questions fail."""
+        if self.replies is not None:
+            await self.replies.stop()
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer; see `millrace.client.Millrace.ask`."""
+        async with aclosing(self.stream(question)) as parts:
+            async for part in parts:
+                if isinstance(part, Answer):
+                    return part
+        raise RequestFailed("no_terminal", "the reply ended without a terminal frame; ask again")
+
+    async def stream(self, question: Question) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        """Pieces in order, then the answer; see `millrace.client.Millrace.ask_stream`."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        expires_at = started + question.timeout_s
+        correlation = secrets.token_hex(16)
+        conversation = question.conversation or correlation
+        pending: Pending | None = None
+        try:
+            async with asyncio.timeout_at(expires_at):
+                replies = await self._replies()
+                pending = replies.open(correlation, question.tenant, expires_at)
+                await self._send(question, correlation, conversation)
+            while True:
+                frame = await pending.next()
+                if isinstance(frame, AnswerDelta):
+                    yield frame
+                    continue
+                latency_ms = (loop.time() - started) * 1000
+                yield self._end(frame, question.tenant, conversation, correlation, latency_ms)
+                return
+        except TimeoutError as error:
+            raise RequestFailed(
+                "deadline_exceeded",
+                f"no answer within {question.timeout_s:g} s; are query workers running (`millrace doctor`)? "
+                f"ask again, or allow more time. The question is {correlation} in the log",
+            ) from error
+        finally:
+            if pending is not None and self.replies is not None:
+                self.replies.close(pending)
+
+    async def _send(self, question: Question, correlation: str, conversation: str) -> None:
+        assert self.replies is not None  # noqa: S101 - opened just before; told to mypy
+        body = self._body(question, conversation)
+        event = self._producer.with_meta(
+            body,
+            correlation_id=correlation,
+            traceparent=f"00-{correlation}-{secrets.token_hex(8)}-01",
+            reply_to=REPLY.name,
+            reply_partition=self.replies.partition,
+            deadline_ms=time.time_ns() // 1_000_000 + body.timeout_ms,
+        )
+        await self._producer.produce(self._producer.encode(event))
+
+    def _body(self, question: Question, conversation: str) -> QueryReceived:
+        after = merged(question.after)
+        if len(after) > MAX_RECEIPTS:
+            raise InputRejected(
+                f"a question can wait for at most {MAX_RECEIPTS} documents, {len(after)} were given; "
+                "wait for them first (`client.wait`, `ingest --wait`)"
+            )
+        if strangers := {receipt.tenant for receipt in after} - {question.tenant}:
+            raise InputRejected(
+                f"the receipt names tenant {min(strangers)!r}, the question tenant {question.tenant!r}; "
+                "ask as the tenant that owns the documents"
+            )
+        return QueryReceived(
+            tenant=question.tenant,
+            conversation=conversation,
+            question=question.text,
+            user=question.user,
+            groups=question.groups,
+            mode=question.mode,
+            top_k=question.top_k,
+            exact=question.exact,
+            explain=question.explain,
+            labels=dict(question.labels),
+            after=after,
+            watermark=self._watermarks.get((question.tenant, conversation), ""),
+            timeout_ms=max(1, int(question.timeout_s * 1000)),
+        )
+
+    def _end(self, frame: Frame, tenant: str, conversation: str, correlation: str, latency_ms: float) -> Answer:
+        if not isinstance(frame, AnswerCompleted):
+            raise failure_of(frame)  # type: ignore[arg-type]  # deltas were handled before
+        if frame.watermark:
+            self._watermarks[tenant, conversation] = frame.watermark
+            self._watermarks.move_to_end((tenant, conversation))
+            if len(self._watermarks) > _CONVERSATIONS:
+                self._watermarks.popitem(last=False)
+        return answer_of(frame, trace_id=correlation, conversation=conversation, latency_ms=latency_ms)
+
+    async def _replies(self) -> ReplyReader:
+        async with self._starting:
+            if self.replies is not None and self.replies.alive:
+                return self.replies
+            if self.replies is not None:  # its position was lost: those who waited were told, new ones read anew
+                self._past_late += self.replies.n_late
+                await self.replies.stop()
+                self.replies = None
+            n = await self._producer.partitions(REPLY.name)
+            partition = keys.partition_for(self._asker_id, n) if self._partition is None else self._partition
+            if not 0 <= partition < n:
+                raise InputRejected(f"reply partition {partition} does not exist, {REPLY.name} has {n}: 0 to {n - 1}")
+            reader = ReplyReader(
+                self._connection,
+                self._codec,
+                partition,
+                max_pending=self._max_pending,
+                timeout_s=self._timeout_s,
+            )
+            await reader.start()
+            self.replies = reader
+            return reader

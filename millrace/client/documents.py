@@ -1,0 +1,216 @@
+"""Write documents and who may read them: content by reference, versions from the log, access first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from millrace.client.producing import EventProducer, checked_version, record_size
+from millrace.connection import Connection
+from millrace.errors import InputRejected, TooLarge
+from millrace.event import Origin
+from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.query import Receipt
+from millrace.ingest.known import KnownDocument, KnownDocuments
+from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
+from millrace.topics import INLINE_MAX_BYTES
+
+INLINE_SMALL_BYTES: Final = 4096
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a document, not yet numbered.
+
+    Attributes
+    ----------
+    content : bytes or None
+        New content; None deletes the document.
+    groups : tuple of str or None
+        Groups that may read it; None leaves access as it is.
+    version : int or None
+        Content version where the source numbers its own; None takes the last one + 1.
+    """
+
+    tenant: str
+    document: str
+    content: bytes | None
+    source: str = "app"
+    media_type: str = "text/markdown"
+    title: str = ""
+    labels: Mapping[str, str] = {}
+    trust: Literal["trusted", "untrusted"] = "trusted"
+    groups: tuple[str, ...] | None = None
+    version: int | None = None
+    acl_version: int | None = None
+    source_epoch: int = 0
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A change on its way: its receipt, its size in the log, and what to await for the acknowledgement."""
+
+    receipt: Receipt
+    n_bytes: int
+    acknowledged: Awaitable[object]
+
+
+class DocumentWriter:
+    """Numbers and sends changes of documents.
+
+    Parameters
+    ----------
+    connection : Connection
+        Names the object store.
+    producer : EventProducer
+        Sends records.
+    known : KnownDocuments
+        What the log says; this writer's own changes are noted in it before they are acknowledged.
+    note : callable
+        Takes each receipt before its change is sent.
+    """
+
+    def __init__(
+        self, connection: Connection, producer: EventProducer, known: KnownDocuments, note: Callable[[Receipt], None]
+    ) -> None:
+        self._note = note
+        self._producer = producer
+        self._known = known
+        self._numbering = asyncio.Lock()
+        folder = connection.objects_folder
+        self._objects = ObjectFolder(folder, flush=not connection.embedded) if folder is not None else None
+
+    async def send(self, change: Change, *, refresh: bool = True) -> Sent:
+        """Queue a change: access first where it changes, then the content.
+
+        Parameters
+        ----------
+        refresh : bool
+            Look into the log for the newest version first; without it, `known` is taken as it is.
+
+        Raises
+        ------
+        InputRejected
+            The content cannot be sent, or the document belongs to another source.
+        """
+        body = await self._body(change)
+        async with self._numbering:
+            known = await self._newest(change, refresh=refresh)
+            acl_version, n_bytes, pending = await self._access(change, known)
+            version = checked_version(change.version if change.version is not None else known.version + 1)
+            epoch = change.source_epoch if change.version is not None else max(change.source_epoch, known.order[0])
+            event = self._producer.with_meta(
+                body.replace(version=version, source_epoch=epoch, acl_version=acl_version),
+                source=change.source,
+                subject=change.document,
+            )
+            record = self._producer.encode(event)
+            access = acl_version if change.groups is not None else 0
+            receipt = Receipt(change.tenant, change.document, version, access, epoch)
+            self._note(receipt)
+            pending.append(await self._producer.send(record))
+            known.fold(event)
+        return Sent(receipt, n_bytes + record_size(record), _all(pending))
+
+    async def set_access(self, tenant: str, document: str, groups: Collection[str], *, refresh: bool = True) -> Sent:
+        """Queue new access, unless it is what the log says already; then the receipt is for what stands there."""
+        wanted = canonical(groups)
+        async with self._numbering:
+            known = await self.known(tenant, document) if refresh else self._known.get(tenant, document)
+            version, n_bytes, pending = await self._write_access(known, wanted)
+        return Sent(Receipt(tenant, document, 0, version), n_bytes, _all(pending))
+
+    async def known(self, tenant: str, document: str) -> KnownDocument:
+        """What the log says of a document now."""
+        return await asyncio.to_thread(self._known.refresh_document, tenant, document)
+
+    async def _newest(self, change: Change, *, refresh: bool) -> KnownDocument:
+        numbered = change.version is not None and (change.groups is None or change.acl_version is not None)
+        if numbered or not refresh:
+            return self._known.get(change.tenant, change.document)
+        return await self.known(change.tenant, change.document)
+
+    async def _access(self, change: Change, known: KnownDocument) -> tuple[int, int, list[Awaitable[Origin]]]:
+        if change.groups is None:
+            return change.acl_version if change.acl_version is not None else known.acl_version, 0, []
+        return await self._write_access(known, canonical(change.groups), change.acl_version)
+
+    async def _write_access(
+        self, known: KnownDocument, groups: tuple[str, ...], version: int | None = None
+    ) -> tuple[int, int, list[Awaitable[Origin]]]:
+        if version is None and known.groups is not None and canonical(known.groups) == groups:
+            return known.acl_version, 0, []
+        number = checked_version(version if version is not None else known.acl_version + 1)
+        event = self._producer.with_meta(
+            AclChanged(tenant=known.tenant, document=known.document, version=number, groups=groups),
+            subject=known.document,
+        )
+        record = self._producer.encode(event)
+        self._note(Receipt(known.tenant, known.document, 0, number))
+        pending = [await self._producer.send(record)]
+        known.fold(event)
+        return number, record_size(record), pending
+
+    async def _body(self, change: Change) -> SourceChanged:
+        if not change.document or not change.tenant:
+            raise InputRejected(
+                f"a change needs a tenant and a document id; got {change.tenant!r} and {change.document!r}"
+            )
+        body = SourceChanged(
+            tenant=change.tenant,
+            document=change.document,
+            version=1,
+            source=change.source,
+            op="delete" if change.content is None else "upsert",
+            media_type=change.media_type,
+            n_bytes=len(change.content or b""),
+            title=change.title,
+            labels=dict(change.labels),
+            trust=change.trust,
+        )
+        if change.content is None:
+            return body
+        text = _text(change.content)
+        if text is not None and len(change.content) <= INLINE_SMALL_BYTES:
+            return body.replace(text=text)
+        if self._objects is not None:
+            if len(change.content) > MAX_OBJECT_BYTES:
+                raise TooLarge(
+                    f"document {change.document!r} has {len(change.content)} bytes, allowed are {MAX_OBJECT_BYTES}"
+                )
+            return body.replace(content=await self._objects.put(change.content))
+        if text is None:
+            raise InputRejected(
+                f"document {change.document!r} is not UTF-8 text, and no object folder is reachable to send its "
+                "bytes by reference; set MILLRACE_OBJECTS to the stack's object folder"
+            )
+        if len(change.content) > INLINE_MAX_BYTES:
+            raise TooLarge(
+                f"document {change.document!r} has {len(change.content)} bytes, at most {INLINE_MAX_BYTES} can be sent "
+                "inline; set MILLRACE_OBJECTS to the stack's object folder"
+            )
+        return body.replace(text=text)
+
+
+def canonical(groups: Collection[str]) -> tuple[str, ...]:
+    """Groups sorted, each once.
+
+    Raises
+    ------
+    InputRejected
+        If one is empty.
+    """
+    found = (groups,) if isinstance(groups, str) else tuple(sorted(set(groups)))
+    if "" in found:
+        raise InputRejected("a group needs a name; got an empty one. Everyone in the tenant is '*'")
+    return found
+
+
+async def _all(pending: list[Awaitable[Origin]]) -> list[Origin]:
+    return list(await asyncio.gather(*pending))
+
+
+def _text(content: bytes) -> str | None:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None

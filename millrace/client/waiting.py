@@ -1,0 +1,136 @@
+"""Receipts of one client, and the outcomes they wait for."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from aiokafka import TopicPartition
+
+from millrace.client.outcomes import Outcome, OutcomeReader, Watched, outcome_positions
+from millrace.codec import Codec
+from millrace.connection import Connection
+from millrace.errors import DeadlineExceeded
+from millrace.events.query import Receipt
+
+_NOTED: Final = 100_000
+# Positions fixed longer ago may have left a small log before anyone waits; they are fixed anew while nothing reads.
+_STALE_S: Final = 60.0
+
+
+class Waiter:
+    """Knows which outcomes this client's changes wait for; reads the log only once somebody waits.
+
+    Positions are fixed before the first change is sent, so an outcome always comes after them. A receipt from
+    elsewhere, or one noted long ago, is looked for from the beginning of its partitions.
+    """
+
+    def __init__(self, connection: Connection, codec: Codec, timeout_s: float) -> None:
+        self._connection = connection
+        self._codec = codec
+        self._timeout_s = timeout_s
+        self._positions: dict[TopicPartition, int] = {}
+        self._fixed_at = 0.0
+        self._reader: OutcomeReader | None = None
+        self._noted: OrderedDict[Receipt, Watched | None] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Make sure that outcomes of changes sent from now on will be seen.
+
+        Raises
+        ------
+        Unavailable
+            The broker does not answer.
+        """
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._reader is not None and self._reader.error is None:
+                return
+            if self._reader is None and self._positions and now - self._fixed_at < _STALE_S:
+                return
+            await self._drop_reader()
+            self._noted.clear()
+            self._positions = await outcome_positions(self._connection, end=True, timeout_s=self._timeout_s)
+            self._fixed_at = now
+
+    def note(self, receipt: Receipt) -> None:
+        """Remember a change that is about to be sent."""
+        watched = self._reader.watch(receipt) if self._reader is not None else None
+        self._noted[receipt] = watched
+        if len(self._noted) > _NOTED:
+            _, oldest = self._noted.popitem(last=False)
+            if oldest is not None and self._reader is not None:
+                self._reader.forget(oldest)
+
+    async def follow(self) -> OutcomeReader:
+        """Begin to read outcomes, if nothing does yet."""
+        async with self._lock:
+            if self._reader is None:
+                if not self._positions:
+                    self._positions = await outcome_positions(self._connection, end=True, timeout_s=self._timeout_s)
+                reader = OutcomeReader(self._connection, self._codec, self._positions, self._timeout_s)
+                for receipt in self._noted:
+                    self._noted[receipt] = reader.watch(receipt)
+                await reader.start()
+                self._reader = reader
+            return self._reader
+
+    def outcome(self, receipt: Receipt) -> asyncio.Future[Outcome]:
+        """Outcome of a noted receipt, while outcomes are followed."""
+        watched = self._noted[receipt]
+        assert watched is not None  # noqa: S101 - `follow` has begun; told to mypy
+        return watched.future
+
+    async def wait(self, receipts: Sequence[Receipt], timeout_s: float) -> list[Outcome]:
+        """Outcomes in the order of the receipts.
+
+        Raises
+        ------
+        DeadlineExceeded
+            Some were not known in time.
+        """
+        wanted = list(dict.fromkeys(receipts))
+        futures: dict[Receipt, asyncio.Future[Outcome]] = {}
+        strangers: OutcomeReader | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                foreign = [receipt for receipt in wanted if receipt not in self._noted]
+                if foreign:
+                    strangers = await self._from_the_beginning(foreign, futures)
+                if len(foreign) < len(wanted):
+                    await self.follow()
+                    futures |= {receipt: self.outcome(receipt) for receipt in wanted if receipt in self._noted}
+                # Shielded: giving up on one wait must not end another for the same change.
+                await asyncio.gather(*(asyncio.shield(future) for future in futures.values()))
+        except TimeoutError as error:
+            missing = [receipt for receipt in wanted if receipt not in futures or not futures[receipt].done()]
+            raise DeadlineExceeded(
+                f"{len(missing)} of {len(wanted)} changes have no outcome after {timeout_s:g} s, the first is "
+                f"{missing[0].document!r} version {missing[0].version}; are corpus workers running? "
+                "see `millrace doctor`"
+            ) from error
+        finally:
+            if strangers is not None:
+                await strangers.stop()
+        return [futures[receipt].result() for receipt in receipts]
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        async with self._lock:
+            await self._drop_reader()
+
+    async def _drop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop()
+
+    async def _from_the_beginning(
+        self, receipts: Sequence[Receipt], futures: dict[Receipt, asyncio.Future[Outcome]]
+    ) -> OutcomeReader:
+        positions = await outcome_positions(self._connection, end=False, timeout_s=self._timeout_s, receipts=receipts)
+        reader = OutcomeReader(self._connection, self._codec, positions, self._timeout_s)
+        for receipt in receipts:
+            futures[receipt] = reader.watch(receipt).future
+        await reader.start()
+        return reader

@@ -1,0 +1,201 @@
+"""Where the stack is: found from arguments, then the environment, then ``.millrace/stack.json``.
+
+The only place in the SDK that reads the environment.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+
+STACK_FORMAT: Final = 1
+_REMEDY: Final = "start one with `python -m infra up`, or set MILLRACE_BOOTSTRAP=host:port"
+_SECURITY: Final = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process of a local stack, as ``stack.json`` names it."""
+
+    name: str
+    pid: int
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach a stack.
+
+    Attributes
+    ----------
+    bootstrap : str
+        Broker address, ``host:port`` or several with commas.
+    objects : str
+        Object store: an absolute folder or a URL; empty when none is known.
+    home : str
+        Home folder of a stack on this machine; empty for one elsewhere.
+    profile : str
+        ``embedded``, ``kafka``, ...; empty when unknown.
+    log_epoch : str
+        Names the life of the log; offsets noted under another epoch mean nothing.
+    started_at : str
+        When the stack started, UTC, ISO 8601.
+    partitions : mapping of str to int
+        Partitions found at the start of the stack, by topic.
+    versions : mapping of str to str
+        Releases of the stack's parts.
+    processes : tuple of Process
+        What the stack runs on this machine.
+    security : mapping of str to str
+        ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``, ``ssl_ca_location``.
+    origin : str
+        What named the broker: ``argument``, ``environment`` or a path.
+    """
+
+    bootstrap: str
+    objects: str = ""
+    home: str = ""
+    profile: str = ""
+    log_epoch: str = ""
+    started_at: str = ""
+    partitions: Mapping[str, int] = {}
+    versions: Mapping[str, str] = {}
+    processes: tuple[Process, ...] = ()
+    security: Mapping[str, str] = {}
+    origin: str = "argument"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the embedded one, whose log is small and whose fetches are not woken."""
+        return self.profile == "embedded"
+
+    @property
+    def fetch_max_wait_ms(self) -> int:
+        """How long a broker may hold a fetch that finds nothing."""
+        return 5 if self.embedded else 100
+
+    @property
+    def objects_folder(self) -> Path | None:
+        """The object store as a folder; None when it is a URL or unknown."""
+        return Path(self.objects) if self.objects and "://" not in self.objects else None
+
+    def check_reachable(self, timeout_s: float) -> None:
+        """Fail at once, where librdkafka would try on in silence.
+
+        Raises
+        ------
+        Unavailable
+            If none of the bootstrap addresses takes a connection.
+        """
+        reasons = []
+        for address in self.bootstrap.split(","):
+            host, _, port = address.strip().rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+            except (OSError, ValueError) as error:
+                reasons.append(f"{address}: {error}")
+            else:
+                return
+        raise Unavailable(
+            f"no broker answers ({'; '.join(reasons)}), as named by {self.origin}; is the stack running? "
+            "see `python -m infra status`"
+        )
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Client settings in aiokafka's names."""
+        found: dict[str, Any] = {"bootstrap_servers": self.bootstrap}
+        for name, value in self.security.items():
+            found[{"sasl_username": "sasl_plain_username", "sasl_password": "sasl_plain_password"}.get(name, name)] = (
+                value
+            )
+        if "ssl" in str(found.get("security_protocol", "")).lower():
+            from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - only where a broker wants it
+
+            found["ssl_context"] = create_ssl_context(cafile=found.pop("ssl_ca_location", None))
+        found.pop("ssl_ca_location", None)
+        return found
+
+    def librdkafka(self) -> dict[str, Any]:
+        """Client settings in librdkafka's names."""
+        return {"bootstrap.servers": self.bootstrap} | {k.replace("_", "."): v for k, v in self.security.items()}
+
+
+def find_connection(
+    bootstrap: str | None = None,
+    *,
+    objects: str | Path | None = None,
+    home: str | Path | None = None,
+    start: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Connection:
+    """Find a stack: arguments, then environment, then ``.millrace/stack.json`` here or in a folder above.
+
+    Parameters
+    ----------
+    bootstrap : str, optional
+        Broker address; else ``MILLRACE_BOOTSTRAP``; else what ``stack.json`` says.
+    objects : str or Path, optional
+        Object store; else ``MILLRACE_OBJECTS``.
+    home : str or Path, optional
+        Home folder that holds ``stack.json``; else ``MILLRACE_HOME``; else the first ``.millrace`` found upwards.
+    start : Path, optional
+        Folder to search from; defaults to the working folder.
+    environ : mapping, optional
+        Defaults to the process environment.
+
+    Raises
+    ------
+    StackNotFound
+        If nothing names a broker.
+    ConfigurationError
+        If ``stack.json`` is malformed or of a newer format.
+    """
+    environment = os.environ if environ is None else environ
+    named, origin = (bootstrap, "argument") if bootstrap else (environment.get("MILLRACE_BOOTSTRAP", ""), "environment")
+    store = str(objects or environment.get("MILLRACE_OBJECTS", ""))
+    path = _stack_file(home or environment.get("MILLRACE_HOME"), start or Path.cwd())
+    stack = _read(path) if path is not None else None
+    if not named and stack is None:
+        where = f"{path} does not exist" if path is not None else "no .millrace/stack.json here or in a folder above"
+        raise StackNotFound(f"no running stack: MILLRACE_BOOTSTRAP is not set and {where}; {_REMEDY}")
+    if stack is None or (named and named != stack.bootstrap):
+        stack = Connection(bootstrap=str(named), origin=origin, profile=environment.get("MILLRACE_PROFILE", ""))
+    secrets = {name: environment.get(f"MILLRACE_KAFKA__{name.upper()}", "") for name in _SECURITY}
+    return msgspec.structs.replace(
+        stack,
+        objects=_absolute(store) or stack.objects,
+        security={name: value for name, value in secrets.items() if value},
+    )
+
+
+def _absolute(store: str) -> str:
+    return store if not store or "://" in store else str(Path(store).expanduser().absolute())
+
+
+def _stack_file(home: str | Path | None, start: Path) -> Path | None:
+    if home:
+        return Path(home).expanduser().absolute() / "stack.json"
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (path := folder / ".millrace" / "stack.json").is_file():
+            return path
+    return None
+
+
+def _read(path: Path) -> Connection | None:
+    try:
+        written = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        number = written.get("format", 0)
+        if not isinstance(number, int) or number > STACK_FORMAT:
+            raise ConfigurationError(
+                f"{path} has format {number!r}, this release reads up to {STACK_FORMAT}; upgrade the millrace package, "
+                "or end that stack with the release that started it"
+            )
+        return msgspec.convert(written | {"origin": str(path), "security": {}}, Connection)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}); end that stack with `python -m infra down`, or remove the file"
+        ) from error

@@ -1,0 +1,43 @@
+"""A stack's broker with the catalogue's topics, and a tenant of each test's own."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from millrace.connection import Connection
+from millrace.topics import CATALOGUE
+from streams.admin import create_topics, plan_topics
+from streams.embedded_broker import EmbeddedBroker
+from tests.brokers import Broker
+from tests.millrace.workers import create_catalogue
+
+
+@pytest.fixture(scope="session")
+def _catalogue(_embedded: EmbeddedBroker) -> None:
+    create_catalogue(_embedded.create_topic)
+
+
+@pytest.fixture
+def embedded(embedded_broker: Broker, _catalogue: None, tmp_path: Path) -> Connection:
+    """The embedded broker with all topics, and an object folder."""
+    return Connection(bootstrap=embedded_broker.bootstrap, profile="embedded", objects=str(tmp_path / "objects"))
+
+
+@pytest.fixture
+def stack(broker: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> Connection:
+    """Each broker in turn with all topics, and an object folder."""
+    if broker.kind == "embedded":
+        request.getfixturevalue("_catalogue")
+    else:
+        create_topics(AdminClient({"bootstrap.servers": broker.bootstrap}), plan_topics(CATALOGUE.values(), {}))
+    return Connection(bootstrap=broker.bootstrap, profile=broker.kind, objects=str(tmp_path / "objects"))
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that no other test uses."""
+    return f"tenant-{secrets.token_hex(6)}"
