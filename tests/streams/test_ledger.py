@@ -170,8 +170,9 @@ def test_a_confirmation_that_comes_late_covers_only_what_it_confirms() -> None:
         assert ledger.prefix(TP) == offset + 1
     ledger.committed(TP, 2)
     assert (ledger.outstanding(TP), ledger.committable()) == (2, {TP: 3})
+    ledger.committed(TP, 3)
     ledger.committed(TP, 1)
-    assert (ledger.outstanding(TP), ledger.committable()) == (2, {TP: 3})
+    assert (ledger.outstanding(TP), ledger.committable()) == (1, {})
 
 
 def test_records_read_again_below_a_commit_that_was_under_way_are_not_outstanding_for_ever() -> None:
@@ -185,6 +186,16 @@ def test_records_read_again_below_a_commit_that_was_under_way_are_not_outstandin
     ledger.begin_many(TP, range(3))
     ledger.done_many(TP, range(3), epoch)
     assert (ledger.prefix(TP), ledger.outstanding(TP), ledger.committable()) == (3, 0, {})
+
+
+def test_a_revocation_never_commits_behind_a_confirmed_commit() -> None:
+    ledger = Ledger()
+    epoch = ledger.assign(TP, 0)
+    ledger.begin_many(TP, range(3))
+    ledger.done_many(TP, range(3), epoch)
+    ledger.rewind(TP, 0)
+    ledger.committed(TP, 3)
+    assert ledger.revoke(TP).offset == 3
 
 
 def test_a_revocation_hands_over_the_prefix_and_counts_what_is_not_done() -> None:
