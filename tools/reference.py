@@ -79,8 +79,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Flags come first, then the environment, then `millrace.toml`, then the defaults. `python -m infra config` prints the",
-        "values in force and where each comes from.",
+        "Flags come first, then the environment, then `millrace.toml`, then the defaults.",
+        "`python -m infra config` prints the values in force and where each comes from.",
         "",
         "| setting | environment | default | meaning |",
         "|---|---|---|---|",
@@ -113,9 +113,9 @@ def errors_page() -> str:
         lines.append(f"| {error.__name__} | `{error.error_type}` | {error.error_class} | {summary} |")
     lines += [
         "",
-        "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are dead-lettered at once;",
+        "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are dead-lettered",
+        "at once; unknown ones, and everything outside the tree, after `worker.max_attempts` attempts.",
     ]
-    lines += ["unknown ones, and everything outside the tree, after `worker.max_attempts` attempts."]
     return _NOTE + "\n".join(lines) + "\n"
 
 
