@@ -1,0 +1,370 @@
+"""Run an agent on events, whoever delivers them: the worker, the memory runner and replay all call this.
+
+An `Invoker` turns every form of agent (one event, a batch, keyed state, several fused stages; plain, async or an async
+generator) into the same thing: outputs, each with the topic it goes to and with metadata derived from its cause.
+"""
+
+import asyncio
+import inspect
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from millrace.agent import AgentSpec, Outputs, Result
+from millrace.errors import (
+    ConfigurationError,
+    ContractError,
+    DeadlineExceeded,
+    TenantMismatch,
+    WrongEventType,
+    classify,
+    error_type,
+)
+from millrace.event import Event, Meta, attach
+from millrace.ids import output_id
+from millrace.topics import Topic
+
+
+class Output(NamedTuple):
+    """An event that an agent gave, with metadata, and the topic it goes to."""
+
+    topic: Topic
+    event: Event
+
+    @property
+    def last(self) -> bool:
+        """Whether it ends a question: such a frame is sent after everything else of its input is acknowledged."""
+        return self.topic.reply and getattr(self.event, "terminal", True)
+
+
+Emit: TypeAlias = Callable[[str, Sequence[Output]], Awaitable[None]]
+
+
+class Progress(msgspec.Struct):
+    """How far the run of one input came; keep it over retries, so that stages already published are not repeated.
+
+    Attributes
+    ----------
+    stage : str
+        Stage at work, or the one that failed.
+    finished : dict
+        Outputs of finished stages, by stage and id of the event they were given.
+    """
+
+    stage: str = ""
+    finished: dict[tuple[str, str], list[Output]] = {}
+
+
+class Invoker:
+    """Executes one agent.
+
+    Parameters
+    ----------
+    spec : AgentSpec
+        The agent.
+    clock : callable
+        Monotonic seconds, for deadlines and timings.
+    wall_ms : callable
+        Unix milliseconds, read once per run to place an asker's deadline on `clock`.
+
+    Raises
+    ------
+    ConfigurationError
+        If two sinks carry the same event type, so that an output's topic is not clear.
+    """
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], float] = lambda: time.time() * 1000,
+    ) -> None:
+        self.spec = spec
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._stages = [_Stage(stage) for stage in spec.stages or (spec,)]
+        self._failures = _Stage(spec)
+        self._following = {
+            (at.name, topic.name): after
+            for i, at in enumerate(self._stages)
+            for after in reversed(self._stages[i + 1 :])
+            for topic in after.spec.sources
+        }
+        # Whoever tells an asker about failures keeps the asker's deadline; an agent that merely counts answers does not.
+        self._keeps_deadline = spec.on_failure is not None
+
+    @property
+    def inline(self) -> bool:
+        """Whether `call` works: one event in, no port, nothing to wait for, nobody waiting."""
+        spec = self.spec
+        if spec.form != "single" or spec.wants_ports or spec.park or self._keeps_deadline:
+            return False
+        return not self._stages[0].waits and not any(topic.reply for topic in spec.sinks)
+
+    def call(self, event: Event) -> list[Output]:
+        """Run a plain function of one event.
+
+        Raises
+        ------
+        ContractError
+            If an output is of no declared type, of another tenant, or not told apart from another.
+        """
+        stage = self._stages[0]
+        return stage.outputs(event.meta, stage.function(event), set())
+
+    async def run(self, event: Event, ports: Any, emit: Emit, progress: Progress) -> None:
+        """Run a single or fused agent on one event; outputs go to `emit` as they are produced.
+
+        Raises
+        ------
+        DeadlineExceeded
+            If the asker's deadline passed before a stage or a frame.
+        TimeoutError
+            If a stage took longer than its ``timeout_s``.
+        Exception
+            Whatever a stage raised; `progress.stage` names it.
+        """
+        expires = self._expires(event.meta)
+        waiting = deque([(self._stages[0], event)])
+        while waiting:
+            stage, current = waiting.popleft()
+            progress.stage = stage.name
+            began = self._clock()
+            done = (stage.name, current.meta.id)
+            outputs = progress.finished.get(done)
+            if outputs is None:
+                outputs = []
+                async for some in self._results(stage, current, ports, expires):
+                    await emit(stage.name, some)
+                    outputs += some
+                progress.finished[done] = outputs
+            elif last := [output for output in outputs if output.last]:
+                await emit(stage.name, last)  # it waited for acknowledgements that did not come
+            timings = {**current.meta.timings_ms, stage.name: (self._clock() - began) * 1000}
+            for topic, output in outputs:
+                after = self._following.get((stage.name, topic.name))
+                if after is not None:
+                    handed = msgspec.structs.replace(output.meta, attempt=event.meta.attempt, timings_ms=timings)
+                    waiting.append((after, output.with_meta(handed)))
+
+    async def run_batch(self, events: Sequence[Event], ports: Any) -> list[list[Output] | BaseException]:
+        """Run a batch agent; per input its outputs or its failure.
+
+        If the call raises, its inputs are tried one by one, so that one bad input fails alone. A transient failure is
+        that of a dependency and is every input's.
+        """
+        stage = self._stages[0]
+        try:
+            results = await self._batch(stage, events, ports)
+        except Exception as error:  # noqa: BLE001 - a result like any other: the error's class decides about each input
+            if len(events) == 1 or classify(error) == "transient":
+                return [error] * len(events)
+            return [one for event in events for one in await self.run_batch([event], ports)]
+        return [_checked(stage, event, result) for event, result in zip(events, results, strict=True)]
+
+    async def step(self, state: Any, event: Event, ports: Any = None) -> tuple[Any, list[Output]]:
+        """Run a keyed agent: the next state of the event's key, and the outputs.
+
+        Raises
+        ------
+        ContractError
+            If the agent returned no (state, outputs), or an output breaks its declaration.
+        """
+        stage = self._stages[0]
+        arguments = (state, event, ports) if self.spec.wants_ports else (state, event)
+        returned = stage.function(*arguments)
+        if inspect.isawaitable(returned):
+            async with asyncio.timeout(self.spec.timeout_s):
+                returned = await returned
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], self.spec.state or ())):
+            raise ContractError(
+                f"keyed agent {self.spec.name!r} returned {type(returned).__name__}; expected (state, outputs)"
+            )
+        return returned[0], stage.outputs(event.meta, returned[1], set())
+
+    def failed(self, event: Event, error: BaseException) -> list[Output]:
+        """What to tell whoever waits for the outcome of a failed input; empty if the agent declares nothing."""
+        if self.spec.on_failure is None:
+            return []
+        told = self.spec.on_failure(event, error_type(error), describe(error, self.spec.name))
+        return self._failures.outputs(event.meta, told, set())
+
+    def _expires(self, meta: Meta) -> float | None:
+        if not meta.deadline_ms or not self._keeps_deadline:
+            return None
+        return self._clock() + (meta.deadline_ms - self._wall_ms()) / 1000
+
+    def _left(self, stage: "_Stage", expires: float | None) -> float:
+        """Seconds that a stage may take."""
+        if expires is None:
+            return stage.spec.timeout_s
+        left = expires - self._clock()
+        if left <= 0:
+            raise DeadlineExceeded(
+                f"the deadline passed {-left * 1000:.0f} ms before stage {stage.name!r}; ask with a longer timeout"
+            )
+        return min(left, stage.spec.timeout_s)
+
+    async def _results(
+        self, stage: "_Stage", event: Event, ports: Any, expires: float | None
+    ) -> AsyncIterator[list[Output]]:
+        limit = self._left(stage, expires)
+        arguments = (event, ports) if stage.spec.wants_ports else (event,)
+        seen: set[tuple[type[Event], str]] = set()
+        try:
+            if stage.streams:
+                # The limit covers waiting for the agent alone, not what the runner does with each piece.
+                pieces = aiter(stage.function(*arguments))
+                ends = self._clock() + limit
+                while True:
+                    async with asyncio.timeout(ends - self._clock()):
+                        piece = await anext(pieces, None)
+                    if piece is None:
+                        return
+                    self._left(stage, expires)
+                    yield stage.outputs(event.meta, piece, seen)
+            returned = stage.function(*arguments)
+            if inspect.isawaitable(returned):
+                async with asyncio.timeout(limit):
+                    returned = await returned
+            yield stage.outputs(event.meta, returned, seen)
+        except TimeoutError:
+            self._left(stage, expires)
+            raise
+
+    async def _batch(self, stage: "_Stage", events: Sequence[Event], ports: Any) -> Sequence[Result]:
+        arguments = (events, ports) if self.spec.wants_ports else (events,)
+        returned = stage.function(*arguments)
+        if inspect.isawaitable(returned):
+            async with asyncio.timeout(self.spec.timeout_s):
+                returned = await returned
+        if len(returned) != len(events):
+            raise ContractError(
+                f"batch agent {self.spec.name!r} returned {len(returned)} results for {len(events)} inputs; "
+                "return one Result per input, in their order"
+            )
+        results: Sequence[Result] = returned
+        return results
+
+
+def describe(error: BaseException, agent: str) -> str:
+    """Message about a failure that is safe to publish: an unknown exception's own text may hold content."""
+    if classify(error) != "unknown":
+        return str(error)
+    return f"{type(error).__name__} in agent {agent!r}; see the worker's log"
+
+
+def split(spec: AgentSpec, cut: Collection[str]) -> list[AgentSpec]:
+    """Cut a fused run before the named stages: each part then reads its own input from the log.
+
+    The first part keeps the run's name, each other one takes that of its first stage.
+
+    Raises
+    ------
+    ConfigurationError
+        If a later stage of one part would also be fed by another part.
+    """
+    starts = [0, *(i for i, stage in enumerate(spec.stages) if i and stage.name in cut)]
+    if len(starts) == 1:
+        return [spec]
+    parts = [spec.stages[a:b] for a, b in zip(starts, [*starts[1:], len(spec.stages)], strict=True)]
+    for part in parts:
+        outside = {topic.name for other in parts if other is not part for stage in other for topic in stage.sinks}
+        for stage in part[1:]:
+            if fed := outside & {topic.name for topic in stage.sources}:
+                raise ConfigurationError(
+                    f"fused run {spec.name!r} cannot be cut at {sorted(cut)}: stage {stage.name!r} is also fed by "
+                    f"{sorted(fed)} from another part; cut at {stage.name!r} too"
+                )
+    return [_part(spec, part, spec.name if i == 0 else part[0].name) for i, part in enumerate(parts)]
+
+
+def _part(spec: AgentSpec, stages: tuple[AgentSpec, ...], name: str) -> AgentSpec:
+    sinks = tuple(dict.fromkeys(topic for stage in (*stages, spec) for topic in stage.sinks))
+    park = spec.park if stages[0] is spec.stages[0] else None
+    wants_ports = any(stage.wants_ports for stage in stages)
+    return msgspec.structs.replace(
+        stages[0], name=name, form="fused", stages=stages, sinks=sinks, on_failure=spec.on_failure, park=park,
+        wants_ports=wants_ports, ports=spec.ports,
+    )  # fmt: skip
+
+
+def _checked(stage: "_Stage", event: Event, result: Result) -> list[Output] | BaseException:
+    if result.error is not None:
+        return result.error
+    try:
+        return stage.outputs(event.meta, result.events, set())
+    except ContractError as error:
+        return error
+
+
+class _Stage:
+    """A spec with what every call needs looked up once."""
+
+    def __init__(self, spec: AgentSpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.function: Callable[..., Any] = spec.function
+        self.streams = inspect.isasyncgenfunction(spec.function)
+        self.waits = self.streams or inspect.iscoroutinefunction(spec.function)
+        self.source = f"millrace/agent/{spec.name}"
+        self.topics: dict[type[Event], tuple[Topic, str]] = {}
+        for topic in spec.sinks:
+            for event in topic.events:
+                other, _ = self.topics.setdefault(event, (topic, event.type_name()))
+                if other is not topic:
+                    raise ConfigurationError(
+                        f"agent {spec.name!r}: {event.__name__} could go to {other.name} or {topic.name}; "
+                        "declare one sink per event type"
+                    )
+
+    def outputs(self, cause: Meta, returned: Outputs, seen: set[tuple[type[Event], str]]) -> list[Output]:
+        """Attach derived metadata to what the agent returned and find each event's topic."""
+        if returned is None:
+            return []
+        events: Iterable[Event] = (returned,) if isinstance(returned, Event) else returned
+        found = []
+        for event in events:
+            kind = type(event)
+            known = self.topics.get(kind)
+            if known is None:
+                raise WrongEventType(
+                    f"agent {self.name!r} emitted {kind.__name__}, declared are "
+                    f"{', '.join(sorted(each.__name__ for each in self.topics)) or 'no sinks'}; add its topic to sinks"
+                )
+            topic, type_name = known
+            if event.tenant != cause.tenant:
+                raise TenantMismatch(
+                    f"agent {self.name!r} emitted {kind.__name__} of tenant {event.tenant!r} for an input of tenant "
+                    f"{cause.tenant!r}; outputs stay in their cause's tenant"
+                )
+            slot = event.slot()
+            if (kind, slot) in seen:
+                raise ContractError(
+                    f"agent {self.name!r} emitted two {kind.__name__} with slot {slot!r} for one input, which would get "
+                    f"the same id; override {kind.__name__}.slot()"
+                )
+            seen.add((kind, slot))
+            own = msgspec.structs.replace(event) if event.has_meta else event
+            found.append(Output(topic, attach(own, self._meta(cause, type_name, slot))))
+        return found
+
+    def _meta(self, cause: Meta, type_name: str, slot: str) -> Meta:
+        return Meta(
+            id=output_id(cause.id, self.name, type_name, slot),
+            type=type_name,
+            source=self.source,
+            time_us=cause.time_us,
+            tenant=cause.tenant,
+            correlation_id=cause.correlation_id or cause.id,
+            causation_id=cause.id,
+            traceparent=cause.traceparent,
+            tracestate=cause.tracestate,
+            reply_to=cause.reply_to,
+            reply_partition=cause.reply_partition,
+            deadline_ms=cause.deadline_ms,
+        )

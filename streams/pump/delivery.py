@@ -1,0 +1,122 @@
+"""What a pump carries through the lanes, and how the outputs of one input reach the broker."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from millrace.codec import Codec
+from millrace.errors import InputRejected, MillraceError
+from millrace.event import Event
+from millrace.invoke import Output, Progress
+from streams.producer import Ack, Producer, acknowledged
+
+
+class NotYetVisible(MillraceError):
+    """A question asked for a state that is not visible yet, and too many wait already."""
+
+    error_type = "not_yet_visible"
+    error_class = "permanent"
+
+
+class KilledProcess(InputRejected):
+    """An input whose processing ended the process, again and again."""
+
+    error_type = "killed_process"
+
+
+class Lost(Exception):
+    """The partition is no longer ours; nothing more may be written for it."""
+
+
+class Work(msgspec.Struct, eq=False):
+    """One input on its way: the payload of a lane item.
+
+    Attributes
+    ----------
+    record
+        The consumed record, kept for its dead letter.
+    event
+        The decoded event; None if it could not be decoded.
+    attempts
+        Failures that count; transient ones do not.
+    tries
+        All failures; the exponent of the backoff.
+    verdict
+        Why it was given up, once it was: only its dead letter is left to write.
+    """
+
+    record: Any
+    event: Event | None
+    attempts: int = 0
+    tries: int = 0
+    verdict: BaseException | None = None
+    progress: Progress = msgspec.field(default_factory=Progress)
+
+
+class Delivery:
+    """Sends the outputs of one input; terminal reply frames wait until everything else is acknowledged.
+
+    Parameters
+    ----------
+    guard : callable
+        Awaited before anything is sent; raises `Lost` when the partition is no longer ours.
+    """
+
+    def __init__(self, codec: Codec, producer: Producer, guard: Callable[[], Awaitable[None]]) -> None:
+        self._codec = codec
+        self._producer = producer
+        self._guard = guard
+        self._acks: list[Ack] = []
+        self._last: list[Output] = []
+        self.n_sent = 0
+
+    async def emit(self, stage: str, outputs: Sequence[Output]) -> None:  # noqa: ARG002 - the signature of Emit
+        """Send outputs now, without waiting for their acknowledgement.
+
+        Raises
+        ------
+        InvalidEvent
+            If an output does not fit its schema.
+        Lost
+            If the partition is no longer ours.
+        Unavailable
+            If the producer cannot take it.
+        """
+        await self._guard()
+        for output in outputs:
+            if output.last:
+                self._last.append(output)
+            else:
+                await self._send(output)
+
+    async def settle(self) -> None:
+        """Wait until all is acknowledged, then send the terminal frames and wait for those.
+
+        Raises
+        ------
+        Unavailable
+            If the broker did not acknowledge something.
+        """
+        await self.acknowledge()
+        if self._last:
+            await self._guard()
+            last, self._last = self._last, []
+            for output in last:
+                await self._send(output)
+            await self.acknowledge()
+
+    async def acknowledge(self) -> None:
+        """Wait for what was sent so far.
+
+        Raises
+        ------
+        Unavailable
+            If the broker did not acknowledge something.
+        """
+        acks, self._acks = self._acks, []
+        await acknowledged(acks)
+
+    async def _send(self, output: Output) -> None:
+        self._acks.append(await self._producer.send(self._codec.record(output.topic, output.event)))
+        self.n_sent += 1

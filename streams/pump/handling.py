@@ -1,0 +1,219 @@
+"""What becomes of an input: done, tried again, or dead-lettered. The class of the error decides."""
+
+import logging
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from millrace.agent import AgentSpec
+from millrace.codec import Codec
+from millrace.errors import DeadlineExceeded, MillraceError, Unavailable, classify, error_type
+from millrace.event import attach
+from millrace.invoke import Invoker, Output
+from streams import dead_letters
+from streams.lanes import Item
+from streams.producer import Producer, acknowledged
+from streams.pump.delivery import Delivery, Lost, NotYetVisible, Work
+from streams.pump.settings import Counters, PumpSettings
+from streams.pump.tenure import Tenure
+
+log = logging.getLogger(__name__)
+
+# Failures that an asker is told about and that no person need look at.
+_TOLD_IS_ENOUGH = (DeadlineExceeded, NotYetVisible)
+
+
+class Verdict(NamedTuple):
+    """What to do with an item now: free its lane, put it back for `delay_s`, or drop it unacknowledged.
+
+    `outage` says that a dependency is down, which concerns the other inputs as well.
+    """
+
+    action: Literal["done", "retry", "lost"]
+    delay_s: float = 0.0
+    outage: bool = False
+
+
+_DONE = Verdict("done")
+_LOST = Verdict("lost")
+
+
+class Handler:
+    """Runs an agent on items and deals with what goes wrong. Holds no offsets and no lanes.
+
+    Parameters
+    ----------
+    tenure : Tenure
+        Asked before anything is published.
+    ports : Any
+        What the agent's second parameter gets.
+    """
+
+    def __init__(
+        self,
+        invoker: Invoker,
+        codec: Codec,
+        producer: Producer,
+        *,
+        tenure: Tenure,
+        settings: PumpSettings,
+        counters: Counters,
+        ports: Any,
+    ) -> None:
+        self._invoker = invoker
+        self._spec: AgentSpec = invoker.spec
+        self._codec = codec
+        self._producer = producer
+        self._settings = settings
+        self._counters = counters
+        self._tenure = tenure
+        self._ports = ports
+        self._random = random.Random()  # noqa: S311 - jitter
+
+    async def handle(self, items: Sequence[Item]) -> list[Verdict]:
+        """Handle items of different keys; one verdict each.
+
+        Raises
+        ------
+        MillraceError
+            Of class ``fatal``: the pump must stop.
+        asyncio.CancelledError
+            Nothing is acknowledged then.
+        """
+        self._counters.batch(len(items))
+        if self._spec.form != "batch":
+            return [await self._one(item) for item in items]
+        verdicts: dict[Item, Verdict] = {}
+        fresh = []
+        for item in items:
+            if item.payload.verdict is None:
+                self._stamp(item.payload)
+                fresh.append(item)
+            else:
+                verdicts[item] = await self._give_up(item)
+        if fresh:
+            results = await self._invoker.run_batch([item.payload.event for item in fresh], self._ports)
+            verdicts.update(zip(fresh, await self._publish(fresh, results), strict=True))
+        return [verdicts[item] for item in items]
+
+    async def _one(self, item: Item) -> Verdict:
+        work: Work = item.payload
+        if work.verdict is not None:
+            return await self._give_up(item)
+        self._stamp(work)
+        delivery = self._delivery(item)
+        try:
+            await self._invoker.run(work.event, self._ports, delivery.emit, work.progress)  # type: ignore[arg-type]
+            await delivery.settle()
+        except Lost:
+            return _LOST
+        except Exception as error:  # noqa: BLE001 - its class decides
+            return await self._after_failure(item, delivery, error)
+        self._counters.emitted += delivery.n_sent
+        return _DONE
+
+    async def _publish(self, items: Sequence[Item], results: Sequence[list[Output] | BaseException]) -> list[Verdict]:
+        """Send the outputs of a batch, all before waiting for any."""
+        deliveries = [self._delivery(item) for item in items]
+        failed: dict[int, BaseException] = {}
+        for i, (delivery, result) in enumerate(zip(deliveries, results, strict=True)):
+            if isinstance(result, BaseException):
+                failed[i] = result
+                continue
+            try:
+                await delivery.emit(self._spec.name, result)
+            except Exception as error:  # noqa: BLE001 - its class decides
+                failed[i] = error
+        verdicts = []
+        for i, (item, delivery) in enumerate(zip(items, deliveries, strict=True)):
+            error = failed.get(i)
+            if error is None:
+                try:
+                    await delivery.settle()
+                except Exception as late:  # noqa: BLE001 - its class decides
+                    error = late
+            if error is None:
+                self._counters.emitted += delivery.n_sent
+                verdicts.append(_DONE)
+            elif isinstance(error, Lost):
+                verdicts.append(_LOST)
+            else:
+                verdicts.append(await self._after_failure(item, delivery, error))
+        return verdicts
+
+    async def _after_failure(self, item: Item, delivery: Delivery, error: BaseException) -> Verdict:
+        work: Work = item.payload
+        try:
+            await delivery.acknowledge()
+        except MillraceError:
+            work.progress.finished.clear()
+        kind, stage = classify(error), work.progress.stage or self._spec.name
+        self._counters.errors[error_type(error), stage] += 1
+        if kind == "fatal":
+            raise error
+        work.tries += 1
+        if kind == "unknown":
+            work.attempts += 1
+            log.error("agent %s failed at %s[%d] offset %d", stage, *item.tp, item.offset, exc_info=error)
+        if kind == "transient" or (kind == "unknown" and work.attempts < self._spec.max_attempts):
+            self._counters.retried += 1
+            return Verdict("retry", self._backoff_s(work.tries), outage=kind == "transient")
+        work.verdict = error
+        return await self._give_up(item)
+
+    async def _give_up(self, item: Item) -> Verdict:
+        """Tell whoever waits, then write the dead letter; until that is acknowledged the item is not done."""
+        work: Work = item.payload
+        error = work.verdict
+        if error is None:
+            raise ValueError("an item without a verdict was given up")
+        delivery = self._delivery(item)
+        try:
+            told = await self._tell(work, delivery, error)
+            if not (told and isinstance(error, _TOLD_IS_ENOUGH)):
+                await self._tenure.guard(item)
+                letter = dead_letters.letter_of(
+                    work.record, error, agent=self._spec.name, stage=work.progress.stage, attempt=work.attempts or 1
+                )
+                await acknowledged([await self._producer.send(letter)])
+                self._counters.dead_lettered += 1
+        except Lost:
+            return _LOST
+        except MillraceError as failure:
+            work.tries += 1
+            log.warning("cannot give up %s[%d] offset %d yet, its offset is held: %s", *item.tp, item.offset, failure)
+            return Verdict("retry", self._backoff_s(work.tries), outage=True)
+        self._counters.emitted += delivery.n_sent
+        return _DONE
+
+    async def _tell(self, work: Work, delivery: Delivery, error: BaseException) -> bool:
+        """Publish what the agent says about a failure. A fault of its own must not keep the dead letter back."""
+        if work.event is None:
+            return False
+        try:
+            outputs = self._invoker.failed(work.event, error)
+            await delivery.emit(self._spec.name, outputs)
+            await delivery.settle()
+        except (Unavailable, Lost):
+            raise
+        except Exception:
+            log.exception("on_failure of agent %s failed", self._spec.name)
+            return False
+        return bool(outputs)
+
+    def _stamp(self, work: Work) -> None:
+        event = work.event
+        if event is not None:
+            attach(event, msgspec.structs.replace(event.meta, attempt=self._tenure.first_attempt + work.tries))
+
+    def _delivery(self, item: Item) -> Delivery:
+        return Delivery(self._codec, self._producer, partial(self._tenure.guard, item))
+
+    def _backoff_s(self, tries: int) -> float:
+        """Exponential with full jitter in its upper half, so that workers do not come back together."""
+        settings = self._settings
+        longest = min(settings.retry_max_ms, settings.retry_initial_ms * 2 ** min(tries - 1, 20)) / 1000
+        return longest * (0.5 + self._random.random() / 2)
