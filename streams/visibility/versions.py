@@ -1,0 +1,101 @@
+"""Decoded versions, read from the file when they are asked for and kept while they are in use."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from millrace.codec import Codec
+from millrace.event import Origin
+from millrace.events.corpus import ChunkRef, DocumentIndexed
+from millrace.topics import DOCUMENT_INDEXED
+from streams.visibility.file import TableFile
+from streams.visibility.packing import unpack
+
+_MAX_EVENTS = 4096
+_MAX_LISTS = 200_000
+_ID_BYTES = 16
+
+
+class Versions:
+    """Versions by their row, at most `_MAX_EVENTS` whole ones and `_MAX_LISTS` lists of chunk ids in memory."""
+
+    def __init__(self, file: TableFile, codec: Codec) -> None:
+        self._file = file
+        self._codec = codec
+        self._lock = threading.Lock()
+        self._events: OrderedDict[int, DocumentIndexed] = OrderedDict()
+        self._lists: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, row: int) -> DocumentIndexed:
+        """A version.
+
+        Raises
+        ------
+        LookupError
+            If it was pruned after the set that named it was handed out.
+        """
+        with self._lock:
+            event = self._events.get(row)
+            if event is not None:
+                self._events.move_to_end(row)
+                return event
+            event = self._read(row)
+            self._keep(row, event)
+            return event
+
+    def lists(self, row: int, chunk_id: str) -> bool:
+        """Whether a version lists a chunk."""
+        with self._lock:
+            ids = self._lists.get(row)
+            if ids is None:
+                event = self._events.get(row) or self._read(row)
+                ids = self._lists[row] = chunk_digests(event.chunks)
+                if len(self._lists) > _MAX_LISTS:
+                    self._lists.popitem(last=False)
+        wanted = _digest(chunk_id)
+        at = ids.find(wanted)
+        while at % _ID_BYTES and at > 0:
+            at = ids.find(wanted, at + 1)
+        return at >= 0
+
+    def keep(self, events: Iterable[tuple[int, DocumentIndexed]]) -> None:
+        """Take in versions that were decoded while folding."""
+        with self._lock:
+            for row, event in events:
+                self._keep(row, event)
+
+    def _keep(self, row: int, event: DocumentIndexed) -> None:
+        self._events[row] = event
+        if len(self._events) > _MAX_EVENTS:
+            self._events.popitem(last=False)
+
+    def _read(self, row: int) -> DocumentIndexed:
+        found = self._file.select("SELECT record, partition, offset FROM versions WHERE id = ?", (row,))
+        if not found or found[0][0] is None:
+            raise LookupError(f"version in row {row} of {self._file.path} is no longer kept")
+        return decode_version(self._codec, *found[0])
+
+
+def decode_version(codec: Codec, record: bytes, partition: int, offset: int) -> DocumentIndexed:
+    """Version of a packed record."""
+    key, value, headers = unpack(record)
+    event = codec.read(DOCUMENT_INDEXED, key, value, headers, Origin(DOCUMENT_INDEXED.name, partition, offset))
+    if not isinstance(event, DocumentIndexed):
+        raise TypeError(f"{DOCUMENT_INDEXED.name} gave a {type(event).__name__}")
+    return event
+
+
+def chunk_digests(chunks: Iterable[ChunkRef]) -> bytes:
+    """Chunk ids, 16 bytes each, side by side."""
+    return b"".join(_digest(chunk.id) for chunk in chunks)
+
+
+def _digest(chunk_id: str) -> bytes:
+    try:
+        raw = bytes.fromhex(chunk_id.replace("-", ""))
+    except ValueError:
+        raw = b""
+    return raw if len(raw) == _ID_BYTES else blake2b(chunk_id.encode(), digest_size=_ID_BYTES).digest()
