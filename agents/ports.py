@@ -1,15 +1,21 @@
 """What the agents need from outside, as Protocols. Adapters satisfy them by shape and import nothing from here."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-
+from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import AnswerProduced, Receipt
-from millrace.rows import Candidate, ChunkRow
+from millrace.rows import Candidate, ChunkRow, ScannedChunk
+
+if TYPE_CHECKING:  # the policies' packages import this module
+    from agents.corpus.policy import CorpusPolicy
+    from agents.query.policy import QueryPolicy
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -69,6 +75,9 @@ class VectorStore(Protocol):
 
     async def existing(self, tenant: str, chunk_ids: Collection[str]) -> set[str]:
         """Which ids are stored, live or archived."""
+
+    async def of_document(self, tenant: str, document: str) -> set[str]:
+        """All ids stored for a document, live or archived, listed by a version or not."""
 
     async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:
         """Rows in the order asked for; unknown ids are left out."""
@@ -176,6 +185,49 @@ class Statistics(Protocol):
         """Newest record of a tenant, or None before the first."""
 
 
+class CorpusTexts(Protocol):
+    """The live chunks of a tenant, to be counted."""
+
+    async def count(self, tenant: str) -> int:
+        """How many there are; cheap."""
+
+    def scan(self, tenant: str, *, texts: bool = False) -> AsyncIterator[ScannedChunk]:
+        """All of them; dear."""
+
+
+class EmittedVersion(msgspec.Struct, frozen=True):
+    """A version that an agent has sent out.
+
+    Attributes
+    ----------
+    event_id : str
+        The input it answers.
+    version : DocumentIndexed
+        The version, or its deletion, as it will be indexed.
+    outputs : tuple of Event
+        What was emitted, so that a redelivery of the same input repeats it.
+    """
+
+    event_id: str
+    version: DocumentIndexed
+    outputs: tuple[Event, ...]
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Order of the version."""
+        return self.version.order
+
+
+class Emitted(Protocol):
+    """What this process has emitted and may not have seen folded yet, bounded."""
+
+    def newest(self, agent: str, tenant: str, document: str) -> EmittedVersion | None:
+        """Newest version that `agent` emitted, if it is still known."""
+
+    def remember(self, agent: str, tenant: str, document: str, emitted: EmittedVersion) -> None:
+        """Keep a version unless a newer one is kept."""
+
+
 class CorpusPorts(msgspec.Struct, frozen=True):
     """What featurize and index work with."""
 
@@ -184,6 +236,17 @@ class CorpusPorts(msgspec.Struct, frozen=True):
     objects: ObjectStore
     vectors: VectorStore
     visibility: Visibility
+    emitted: Emitted
+    policy: CorpusPolicy
+
+
+class StatisticsPorts(msgspec.Struct, frozen=True):
+    """What measure_statistics works with."""
+
+    texts: CorpusTexts
+    statistics: Statistics
+    objects: ObjectStore
+    policy: CorpusPolicy
 
 
 class QueryPorts(msgspec.Struct, frozen=True):
@@ -195,3 +258,4 @@ class QueryPorts(msgspec.Struct, frozen=True):
     visibility: Visibility
     answers: Answers
     statistics: Statistics
+    policy: QueryPolicy

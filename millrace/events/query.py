@@ -113,6 +113,7 @@ class CompletionGenerated(_QueryEvent, frozen=True, kw_only=True):
     groups: Annotated[tuple[str, ...], "Groups in force, for the last look at access."] = ()
     user: Annotated[str, "Who asks."] = ""
     mode: Annotated[Literal["answer", "search"], "Whether this is an answer or a bare search result."] = "answer"
+    explain: Annotated[bool, "Whether the reply reports what was found and what was dropped."] = False
     hits: Annotated[tuple[Hit, ...], "Chunks it was read from."] = ()
     dropped: Annotated[tuple[Dropped, ...], "Passed on to an asker who wants an explanation."] = ()
     watermark: Annotated[str, "Watermark of the context."] = ""

@@ -1,0 +1,223 @@
+"""Split a changed document and embed what is new.
+
+Delivery: at least once. Chunk ids come from content and from the version that first held it, and what was emitted for
+an input is repeated when the input comes again, so a redelivery overwrites itself and embeds nothing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from millrace.agent import Batch, Result, agent
+from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered
+from millrace.event import Event
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.query import Receipt
+from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
+
+from agents.corpus.chunk import Chunk, chunk
+from agents.corpus.embedding import Written, write_rows
+from agents.corpus.parse import ParsedText, Unreadable, parse
+from agents.corpus.policy import CorpusPolicy
+from agents.corpus.rows_codec import encode_manifest
+from agents.corpus.version import Order, Plan, deletion, effective_order, manifest, plan, settled, sha256
+from agents.ports import CorpusPorts, EmittedVersion
+
+NAME = "featurize"
+
+
+def fail_change(change: SourceChanged, error_type: str, message: str) -> Sequence[Event]:
+    """Tell who waits for a change that it could not be processed."""
+    order = (change.source_epoch, change.version, change.pipeline_generation)
+    return [settled(change, order, "failed", error_type, message)]
+
+
+@agent(
+    source=SOURCE_CHANGED,
+    sinks=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED),
+    batch=Batch(max_items=64, max_bytes=8 * 2**20, linger_ms=20),
+    on_failure=fail_change,
+    timeout_s=1_800.0,
+)
+async def featurize(changes: Sequence[SourceChanged], ports: CorpusPorts) -> Sequence[Result]:
+    """Turn changes into parts of new versions, deletions or outcomes; everything new is embedded in one call.
+
+    Raises
+    ------
+    Unavailable
+        If the model or the cache is down: the whole batch is tried again.
+    """
+    prepared = await asyncio.gather(*(_prepare(change, ports) for change in changes))
+    plans = [found for found in prepared if isinstance(found, Plan)]
+    written = iter(await write_rows(plans, ports))
+    return await asyncio.gather(
+        *(_finish(found, next(written), ports) if isinstance(found, Plan) else _as_is(found) for found in prepared)
+    )
+
+
+async def _as_is(result: Result) -> Result:
+    return result
+
+
+async def _prepare(change: SourceChanged, ports: CorpusPorts) -> Plan | Result:
+    order = effective_order(change, ports.policy.pipeline_generation)
+    try:
+        return await _compare(change, order, ports)
+    except (InputRejected, ObjectMissing, ObjectTampered) as error:
+        reason = error.reason if isinstance(error, Unreadable) else error.error_type
+        reason = "erased" if isinstance(error, ObjectMissing) else reason
+        return Result.ok(settled(change, order, "rejected", reason, str(error)))
+    except MillraceError as error:
+        return Result.fail(error)
+
+
+async def _compare(change: SourceChanged, order: Order, ports: CorpusPorts) -> Plan | Result:
+    """Decide by order first; content is read only for a change that may become the newest version."""
+    current = ports.visibility.current(change.tenant, change.document)
+    emitted = ports.emitted.newest(NAME, change.tenant, change.document)
+    if current is not None and current.order >= order:
+        same = current.order == order
+        return Result.ok(
+            settled(change, order, "unchanged" if same else "superseded", "already_indexed" if same else "order")
+        )
+    if emitted is not None and emitted.event_id == change.meta.id and emitted.order == order:
+        return Result.ok(*emitted.outputs)
+    later = Receipt(tenant=change.tenant, document=change.document, version=order[1] + 1, source_epoch=order[0])
+    if (emitted is not None and emitted.order >= order) or ports.visibility.resolved(later):
+        return Result.ok(settled(change, order, "superseded", "order"))
+    in_flight = emitted if emitted is not None and (current is None or emitted.order > current.order) else None
+    before = in_flight.version if in_flight is not None else current
+    if change.op == "delete":
+        gone = deletion(change, order, before)
+        return _emit(change, gone, (gone,), ports)
+    # What is in flight may still fail, so only what is folded, or known to equal it, makes a change void.
+    certain = in_flight is None or isinstance(in_flight.outputs[0], DocumentSettled)
+    return await _read(change, order, before, ports, certain=certain)
+
+
+async def _read(
+    change: SourceChanged, order: Order, before: DocumentIndexed | None, ports: CorpusPorts, *, certain: bool
+) -> Plan | Result:
+    data = await _content(change, ports)
+    digest = sha256(data)
+    parsed, chunks = await _split(data, change.media_type, ports)
+    title = change.title or parsed.title or change.document.rsplit("/", 1)[-1]
+    if before is not None and (before.deleted or not _same_pipeline(before, order, ports)):
+        before = None
+    if before is not None and certain and _same_version(before, change, title, digest):
+        outcome = settled(change, order, "unchanged", "same_content")
+        epoch, version, generation = order
+        named = before.replace(source_epoch=epoch, version=version, pipeline_generation=generation)
+        return _emit(change, named, (outcome,), ports)
+    return plan(
+        change,
+        order,
+        title=title,
+        digest=digest,
+        text=parsed.text,
+        chunks=chunks,
+        before=before,
+        text_before=await _text_of(before, parsed.text, digest, ports),
+    )
+
+
+async def _content(change: SourceChanged, ports: CorpusPorts) -> bytes:
+    limit = ports.policy.max_document_bytes
+    n_bytes = change.n_bytes
+    if n_bytes <= limit:
+        if change.content is not None:
+            data = await ports.objects.get(change.content)
+        elif change.text is not None:
+            data = change.text.encode("utf-8", "surrogatepass")
+        else:
+            raise Unreadable(
+                "no_content", "an upsert carries neither text nor a reference to content; send one of them"
+            )
+        n_bytes = len(data)
+    if n_bytes > limit:
+        raise Unreadable("too_large", f"content has {n_bytes} bytes, at most {limit} are indexed; split the document")
+    return data
+
+
+async def _split(data: bytes, media_type: str, ports: CorpusPorts) -> tuple[ParsedText, tuple[Chunk, ...]]:
+    """Parse and cut; a large document in a thread, so that the event loop goes on."""
+    if len(data) < ports.policy.background_bytes:
+        return _parse_and_chunk(data, media_type, ports)
+    return await asyncio.to_thread(_parse_and_chunk, data, media_type, ports)
+
+
+def _parse_and_chunk(data: bytes, media_type: str, ports: CorpusPorts) -> tuple[ParsedText, tuple[Chunk, ...]]:
+    policy: CorpusPolicy = ports.policy
+    parsed = parse(data, media_type)
+    limit = min(policy.max_tokens, ports.embedder.max_tokens)
+    chunks = chunk(parsed, msgspec.structs.replace(policy, max_tokens=limit), ports.embedder.count_tokens)
+    if len(chunks) > policy.max_chunks:
+        message = f"document has {len(chunks)} chunks, at most {policy.max_chunks} are indexed; split the document"
+        raise Unreadable("too_many_chunks", message)
+    return parsed, chunks
+
+
+def _same_pipeline(before: DocumentIndexed, order: Order, ports: CorpusPorts) -> bool:
+    """Whether ids and vectors of a version may be used again."""
+    return before.pipeline_generation == order[2] and before.model == ports.embedder.model
+
+
+def _same_version(before: DocumentIndexed, change: SourceChanged, title: str, digest: str) -> bool:
+    return (before.content_sha256, before.title, before.labels, before.trust, before.acl_version) == (
+        digest,
+        title,
+        change.labels,
+        change.trust,
+        change.acl_version,
+    )
+
+
+async def _text_of(before: DocumentIndexed | None, text: str, digest: str, ports: CorpusPorts) -> str | None:
+    """Parsed text of the version before; None where it has been erased, so that nothing of it is reused."""
+    if before is None or before.text is None:
+        return None
+    if before.content_sha256 == digest:
+        return text
+    try:
+        return (await ports.objects.get(before.text)).decode()
+    except (ObjectMissing, ObjectTampered):
+        return None
+
+
+async def _finish(planned: Plan, written: Written, ports: CorpusPorts) -> Result:
+    """Store text and manifest, and hand the parts on."""
+    change = planned.change
+    try:
+        version = manifest(
+            planned,
+            text_ref=await ports.objects.put(planned.text.encode()),
+            objects=written.objects,
+            model=ports.embedder.model,
+            n_embedded=written.n_embedded,
+        )
+        ref = await ports.objects.put(encode_manifest(version))
+    except MillraceError as error:
+        return Result.fail(error)
+    rows: list[str | None] = [*written.parts] or [None]
+    outputs = tuple(
+        ChunksEmbedded(
+            tenant=change.tenant,
+            document=change.document,
+            source_epoch=version.source_epoch,
+            version=version.version,
+            pipeline_generation=version.pipeline_generation,
+            part=part,
+            n_parts=len(rows),
+            model=version.model,
+            rows=rows_ref,
+            manifest=ref,
+        )
+        for part, rows_ref in enumerate(rows)
+    )
+    return _emit(change, version, outputs, ports)
+
+
+def _emit(change: SourceChanged, version: DocumentIndexed, outputs: tuple[Event, ...], ports: CorpusPorts) -> Result:
+    emitted = EmittedVersion(change.meta.id, version, outputs)
+    ports.emitted.remember(NAME, change.tenant, change.document, emitted)
+    return Result.ok(*outputs)

@@ -1,0 +1,83 @@
+"""Which rows of a document are live, archived or gone: pure decisions, and the store calls that follow from them."""
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
+
+from millrace.events.corpus import DocumentIndexed, MaintenanceDue
+
+from agents.ports import CorpusPorts, EmittedVersion
+
+Order = tuple[int, int, int]
+
+
+def parse_order(text: str) -> Order:
+    """Read ``epoch.version.generation``.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    epoch, version, generation = (int(part) for part in text.split("."))
+    return (epoch, version, generation)
+
+
+def listed(versions: Iterable[DocumentIndexed]) -> set[str]:
+    """Chunk ids that at least one of the versions lists."""
+    return {ref.id for version in versions if not version.deleted for ref in version.chunks}
+
+
+def retired_rows(versions: Collection[DocumentIndexed]) -> set[str]:
+    """Chunk ids that only superseded versions list."""
+    if not versions:
+        return set()
+    newest = max(versions, key=lambda version: version.order)
+    return listed(versions) - listed([newest])
+
+
+def kept_versions(versions: Collection[DocumentIndexed], before: Order | None) -> list[DocumentIndexed]:
+    """Versions that the retention still covers: the newest one, and those superseded by a version after `before`."""
+    newest_first = sorted(versions, key=lambda version: version.order, reverse=True)
+    kept = newest_first[:1]
+    for successor, version in pairwise(newest_first):
+        if before is None or successor.order > before:
+            kept.append(version)
+    return kept
+
+
+async def archive_retired(event: DocumentIndexed, ports: CorpusPorts) -> None:
+    """Move the rows that a decided version retired out of the live table, and see that its own are in it.
+
+    The event has been read back from the log, so it is decided whether or not it is folded here. The second half
+    matters where two workers wrote versions of a document at the same time: one may have archived what the other uses.
+    """
+    known = _known(event.tenant, event.document, ports, also=[event])
+    retired = retired_rows(known)
+    if retired:
+        await ports.vectors.archive(event.tenant, sorted(retired))
+    newest = max(known, key=lambda version: version.order)
+    if newest.order == event.order and event.n_reused and len(known) > 1:
+        await ports.vectors.restore(event.tenant, sorted(listed([event])))
+
+
+async def collect_garbage(event: MaintenanceDue, emitted: EmittedVersion | None, ports: CorpusPorts) -> None:
+    """Delete the rows of a document that no retained version lists.
+
+    Rows of a version whose parts are still coming in may be among them; `index` finds them missing when the last part
+    arrives and writes them again from their objects.
+    """
+    before = parse_order(event.before_order) if event.before_order else None
+    known = _known(event.tenant, event.document, ports, also=[emitted.version] if emitted is not None else [])
+    stored = await ports.vectors.of_document(event.tenant, event.document)
+    garbage = stored - listed(kept_versions(known, before))
+    if garbage:
+        await ports.vectors.delete(event.tenant, sorted(garbage))
+
+
+def _known(tenant: str, document: str, ports: CorpusPorts, *, also: Sequence[DocumentIndexed]) -> list[DocumentIndexed]:
+    """Every version that may still be read, one per order."""
+    versions = {version.order: version for version in also}
+    current = ports.visibility.current(tenant, document)
+    for version in (*ports.visibility.retained(tenant, document), *([current] if current is not None else [])):
+        versions[version.order] = version
+    return list(versions.values())

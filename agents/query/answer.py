@@ -1,0 +1,47 @@
+"""End a question: look at access once more, write the terminal record, send the terminal frame.
+
+Delivery: at least once; the first terminal record of a question is the truth and later ones are dropped by readers. The
+runner sends the frame only after the record is acknowledged.
+"""
+
+from collections.abc import Sequence
+
+from millrace.agent import Outputs, agent
+from millrace.event import Event
+from millrace.events.query import AnswerProduced, CompletionGenerated, QueryReceived
+from millrace.topics import ANSWER_PRODUCED, COMPLETION_GENERATED, REPLY
+
+from agents.ports import Principal, QueryPorts
+from agents.query.replies import correlation_of, ended_without_answer, terminal_frames
+
+
+def fail_question(question: QueryReceived, error_type: str, message: str) -> Sequence[Event]:
+    """Tell the asker that the question could not be worked on; a client ends on this frame whatever its number."""
+    return ended_without_answer(question, "failed", error_type, message)
+
+
+@agent(source=COMPLETION_GENERATED, sinks=(ANSWER_PRODUCED, REPLY))
+async def answer(completion: CompletionGenerated, ports: QueryPorts) -> Outputs:
+    """Answer, unless a passage that was quoted may no longer be seen: then everything is taken back."""
+    view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
+    hits = tuple(hit for hit in completion.hits if view.why_not(hit.document, hit.chunk_id) is None)
+    lost = any(view.why_not(found.document, found.chunk_id) is not None for found in completion.citations)
+    record = AnswerProduced(
+        tenant=completion.tenant,
+        conversation=completion.conversation,
+        correlation=correlation_of(completion),
+        status="retracted" if lost else "answered" if completion.found else "not_found",
+        text="" if lost else completion.text,
+        citations=() if lost else completion.citations,
+        hits=() if lost else hits,
+        dropped=() if lost else completion.dropped,
+        watermark=completion.watermark,
+        model=completion.model,
+        confidence=completion.confidence,
+        n_tokens_in=completion.n_tokens_in,
+        n_tokens_out=completion.n_tokens_out,
+        cost_usd=completion.cost_usd,
+        n_frames=completion.n_frames,
+        timings_ms=dict(completion.meta.timings_ms),
+    )
+    return [record, *terminal_frames(record, completion)]

@@ -1,0 +1,27 @@
+"""What an operator may set about the question path, with defaults and reasons."""
+
+from typing import Annotated
+
+import msgspec
+
+
+class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of `admit`, `retrieve`, `read` and `answer`; the same for every worker of a stack."""
+
+    max_question_chars: Annotated[int, "Longer questions are refused."] = 4_000
+    max_top_k: Annotated[int, "More chunks cannot be asked for."] = 100
+    reply_topics: Annotated[tuple[str, ...], "Topics that may be named as reply-to."] = ("query.reply.v1",)
+    not_ready_retry_ms: Annotated[int, "When to ask again while the end of the log is not confirmed."] = 1_000
+    exact_below_chunks: Annotated[int, "Visible sets of at most this size are searched exhaustively."] = 2_000
+    restrict_below_documents: Annotated[int, "Up to so many visible documents the store is asked for those only."] = 500
+    candidates: Annotated[int, "Candidates asked for at first, of each kind; doubled while too few are visible."] = 100
+    max_candidates: Annotated[int, "Where doubling ends and the store is asked for the visible documents only."] = 1_600
+    dense_weight: Annotated[float, "Weight of the cosine in the final score; the rest is BM25's."] = 0.5
+    sentence_weight: Annotated[float, "Weight of the sentence's cosine in reading; the rest is its chunk's score."] = (
+        0.7
+    )
+    max_quotes: Annotated[int, "Sentences quoted in an answer at most."] = 3
+    quote_margin: Annotated[float, "Further sentences are quoted if they score within this of the best."] = 0.15
+    answer_threshold: Annotated[
+        float, "Below it the corpus is said to hold no answer: best cosine + BM25 / (4 x words of the question)."
+    ] = 0.6

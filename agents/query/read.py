@@ -1,0 +1,146 @@
+"""Read an answer from the retrieved chunks: their best sentences, quoted word for word, or an honest no.
+
+Delivery: at least once; a redelivery reads again and its frames carry a higher attempt.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from millrace.agent import Outputs, agent
+from millrace.event import Event
+from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, ContextRetrieved, Hit
+from millrace.rows import ChunkRow
+from millrace.topics import COMPLETION_GENERATED, CONTEXT_RETRIEVED, REPLY
+
+from agents.lexical import terms
+from agents.ports import Principal, QueryPorts, VisibleSet
+from agents.query.policy import QueryPolicy
+from agents.query.replies import correlation_of
+
+READER = "sentences@1"
+SEPARATOR = "\n"
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """Neighbouring sentences of one chunk, `first` to `last`, with the best of their scores."""
+
+    hit: Hit
+    row: ChunkRow
+    first: int
+    last: int
+    score: float
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Characters within the chunk's text."""
+        return self.row.sentences[self.first][0], self.row.sentences[self.last][1]
+
+
+@agent(source=CONTEXT_RETRIEVED, sinks=(COMPLETION_GENERATED, REPLY))
+async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
+    """Quote the sentences nearest to the question, or say that the corpus does not hold the answer."""
+    confidence = answerable(context.question, context.hits)
+    citations: tuple[Citation, ...] = ()
+    n_words = 0
+    if context.mode == "answer" and confidence >= ports.policy.answer_threshold:
+        rows = {
+            row.chunk_id: row
+            for row in await ports.vectors.fetch(context.tenant, [hit.chunk_id for hit in context.hits])
+        }
+        n_words = sum(len(row.text.split()) for row in rows.values())
+        view = ports.visibility.visible(context.tenant, Principal(context.user, frozenset(context.groups)))
+        citations = cite(quotes(context, rows, ports.policy), view)
+    deltas = _deltas(context, citations) if context.meta.reply_to else []
+    text = SEPARATOR.join(citation.quote for citation in citations)
+    completion = CompletionGenerated(
+        tenant=context.tenant,
+        conversation=context.conversation,
+        text=text,
+        found=bool(citations) if context.mode == "answer" else bool(context.hits),
+        citations=citations,
+        groups=context.groups,
+        user=context.user,
+        mode=context.mode,
+        explain=context.explain,
+        hits=context.hits,
+        dropped=context.dropped if context.explain else (),
+        watermark=context.watermark,
+        model=READER if context.mode == "answer" else "",
+        confidence=confidence,
+        n_tokens_in=n_words,
+        n_tokens_out=len(text.split()),
+        n_frames=len(deltas),
+    )
+    return [*deltas, completion]
+
+
+def answerable(question: str, hits: Sequence[Hit]) -> float:
+    """Signal that the corpus holds an answer: best cosine + BM25 / (4 x words), larger is surer; 0 without hits."""
+    if not hits:
+        return 0.0
+    n_words = max(len(terms(question)), 1)
+    return round(max(hit.dense + hit.lexical / (4 * n_words) for hit in hits), 6)
+
+
+def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
+    """Best sentences, best first; those next to each other are one quote."""
+    vector = np.frombuffer(context.vector, dtype="<f4")
+    scored: list[Quote] = []
+    for hit in context.hits:
+        row = rows.get(hit.chunk_id)
+        if row is None or not row.sentences:
+            continue
+        cosines = row.sentence_vectors.astype(np.float32) @ vector
+        for i, cosine in enumerate(np.round(cosines.astype(np.float64), 6)):
+            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * hit.score
+            scored.append(Quote(hit, row, i, i, score))
+    scored.sort(key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
+    best = [quote for quote in scored[: policy.max_quotes] if quote.score >= scored[0].score - policy.quote_margin]
+    merged: list[Quote] = []
+    for quote in sorted(best, key=lambda quote: (quote.hit.rank, quote.first)):
+        before = merged[-1] if merged else None
+        if before is not None and before.row.chunk_id == quote.row.chunk_id and before.last + 1 == quote.first:
+            joined = msgspec.structs.replace(before, last=quote.last, score=max(before.score, quote.score))
+            merged[-1] = joined
+        else:
+            merged.append(quote)
+    return sorted(merged, key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
+
+
+def cite(found: Sequence[Quote], view: VisibleSet) -> tuple[Citation, ...]:
+    """Point each quote into the parsed text of its document's visible version; what is not visible is left out."""
+    citations = []
+    for quote in found:
+        version = view.get(quote.row.document)
+        ref = next((ref for ref in version.chunks if ref.id == quote.row.chunk_id), None) if version else None
+        if version is None or ref is None:
+            continue
+        start, end = quote.span
+        citations.append(
+            Citation(
+                document=version.document,
+                version=version.version,
+                chunk_id=ref.id,
+                title=version.title,
+                heading=version.headings[ref.heading],
+                start=ref.start + start,
+                end=ref.start + end,
+                quote=quote.row.text[start:end],
+            )
+        )
+    return tuple(citations)
+
+
+def _deltas(context: ContextRetrieved, citations: Sequence[Citation]) -> list[Event]:
+    """One frame per quote; together they are the text of the completion."""
+    return [
+        AnswerDelta(
+            tenant=context.tenant,
+            correlation=correlation_of(context),
+            attempt=context.meta.attempt,
+            n=n,
+            text=(SEPARATOR if n else "") + citation.quote,
+        )
+        for n, citation in enumerate(citations)
+    ]
