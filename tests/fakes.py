@@ -1,0 +1,317 @@
+"""Ports in memory: small, exact and deterministic."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.corpus.emitted import EmittedVersions
+from agents.corpus.policy import CorpusPolicy
+from agents.ports import CorpusPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
+from agents.query.policy import QueryPolicy
+from inference.hashing import HashingEmbedder
+from millrace.errors import ObjectMissing, ObjectTampered
+from millrace.event import Event
+from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
+from millrace.events.query import AnswerProduced, Receipt
+from millrace.rows import Candidate, ChunkRow, ScannedChunk
+
+
+class CountingEmbedder(HashingEmbedder):
+    """Hashes words, and remembers what it was asked."""
+
+    def __init__(self, dim: int = 256) -> None:
+        super().__init__(dim)
+        self.calls: list[list[str]] = []
+
+    async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        self.calls.append(list(texts))
+        return await super().embed(texts)
+
+
+@dataclass
+class MemoryCache:
+    """Embedding cache in a dict."""
+
+    known: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+
+    async def get_many(self, tenant: str, model: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        return {key: self.known[tenant, model, key] for key in hashes if (tenant, model, key) in self.known}
+
+    async def put_many(self, tenant: str, model: str, values: Mapping[str, bytes]) -> None:
+        self.known |= {(tenant, model, key): value for key, value in values.items()}
+
+
+@dataclass
+class MemoryObjects:
+    """Object store in a dict."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    async def put(self, data: bytes) -> str:
+        ref = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self.objects[ref] = data
+        return ref
+
+    async def get(self, ref: str) -> bytes:
+        if ref not in self.objects:
+            raise ObjectMissing(f"object {ref} is not there")
+        data = self.objects[ref]
+        if ref != f"sha256:{hashlib.sha256(data).hexdigest()}":
+            raise ObjectTampered(f"object {ref} was changed")
+        return data
+
+
+@dataclass
+class MemoryVectors:
+    """Vector store in dicts: cosine over all rows, and words in common."""
+
+    live: dict[str, dict[str, ChunkRow]] = field(default_factory=lambda: defaultdict(dict))
+    archived: dict[str, dict[str, ChunkRow]] = field(default_factory=lambda: defaultdict(dict))
+    searches: list[tuple[int, Collection[str] | None]] = field(default_factory=list)
+    upserts: int = 0
+
+    async def upsert(self, rows: Sequence[ChunkRow]) -> None:
+        self.upserts += 1
+        for row in rows:
+            self.live[row.tenant].setdefault(row.chunk_id, row)
+
+    async def existing(self, tenant: str, chunk_ids: Collection[str]) -> set[str]:
+        return set(chunk_ids) & (self.live[tenant].keys() | self.archived[tenant].keys())
+
+    async def of_document(self, tenant: str, document: str) -> set[str]:
+        both = self.live[tenant] | self.archived[tenant]
+        return {row.chunk_id for row in both.values() if row.document == document}
+
+    async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:
+        both = self.live[tenant] | self.archived[tenant]
+        return [both[chunk_id] for chunk_id in chunk_ids if chunk_id in both]
+
+    async def candidates(
+        self,
+        tenant: str,
+        *,
+        vector: npt.NDArray[np.float32],
+        text: str,
+        k: int,
+        documents: Collection[str] | None = None,
+        exact: bool = False,
+        archived: bool = False,
+    ) -> list[Candidate]:
+        self.searches.append((k, documents))
+        rows = list((self.archived if archived else self.live)[tenant].values())
+        if documents is not None:
+            allowed = set(documents)
+            rows = [row for row in rows if row.document in allowed]
+        words = set(text.lower().split())
+        dense = sorted(rows, key=lambda row: (-float(row.vector @ vector), row.chunk_id))[:k]
+        lexical = sorted(rows, key=lambda row: (-len(words & set(row.text.lower().split())), row.chunk_id))[:k]
+        unique = {row.chunk_id: row for row in (*dense, *lexical)}
+        return [Candidate(chunk_id=row.chunk_id, document=row.document) for row in unique.values()]
+
+    async def archive(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        _move(self.live[tenant], self.archived[tenant], chunk_ids)
+
+    async def restore(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        _move(self.archived[tenant], self.live[tenant], chunk_ids)
+
+    async def delete(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        for chunk_id in chunk_ids:
+            self.live[tenant].pop(chunk_id, None)
+            self.archived[tenant].pop(chunk_id, None)
+
+    async def count(self, tenant: str) -> int:
+        return len(self.live[tenant])
+
+    async def scan(self, tenant: str, *, texts: bool = False) -> AsyncIterator[ScannedChunk]:
+        for row in self.live[tenant].values():
+            text = row.text if texts else None
+            yield ScannedChunk(chunk_id=row.chunk_id, document=row.document, archived=False, text=text)
+
+
+def _move(source: dict[str, ChunkRow], target: dict[str, ChunkRow], chunk_ids: Collection[str]) -> None:
+    for chunk_id in chunk_ids:
+        if chunk_id in source:
+            target[chunk_id] = source.pop(chunk_id)
+
+
+@dataclass
+class MemoryView:
+    """What one principal may see."""
+
+    watermark: str
+    versions: dict[str, DocumentIndexed]
+    reasons: dict[str, str]
+
+    @property
+    def n_documents(self) -> int:
+        return len(self.versions)
+
+    @property
+    def n_chunks(self) -> int:
+        return sum(len(version.chunks) for version in self.versions.values())
+
+    def documents(self) -> Collection[str]:
+        return self.versions.keys()
+
+    def get(self, document: str) -> DocumentIndexed | None:
+        return self.versions.get(document)
+
+    def why_not(self, document: str, chunk_id: str) -> str | None:
+        version = self.versions.get(document)
+        if version is None:
+            return self.reasons.get(document, "superseded")
+        return None if any(ref.id == chunk_id for ref in version.chunks) else "superseded"
+
+
+@dataclass
+class MemoryVisibility:
+    """Folds versions, outcomes and access into dicts; never forgets."""
+
+    history: dict[tuple[str, str], list[DocumentIndexed]] = field(default_factory=lambda: defaultdict(list))
+    outcomes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    access: dict[tuple[str, str], AclChanged] = field(default_factory=dict)
+    n_folded: int = 0
+    is_confirmed: bool = True
+    waited: list[tuple[Sequence[Receipt], str]] = field(default_factory=list)
+
+    def fold(self, event: Event) -> None:
+        self.n_folded += 1
+        if isinstance(event, AclChanged):
+            known = self.access.get((event.tenant, event.document))
+            if known is None or known.version < event.version:
+                self.access[event.tenant, event.document] = event
+        elif isinstance(event, DocumentIndexed | DocumentSettled):
+            key = (event.tenant, event.document)
+            self.outcomes[key] = max(self.outcomes.get(key, (0, 0)), event.order[:2])
+            if isinstance(event, DocumentIndexed):
+                versions = self.history[key]
+                if not versions or versions[-1].order <= event.order:
+                    versions.append(event)
+
+    def watermark(self) -> str:
+        return str(self.n_folded)
+
+    def confirmed(self) -> bool:
+        return self.is_confirmed
+
+    def visible(
+        self,
+        tenant: str,
+        principal: Principal,
+        *,
+        at: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> MemoryView:
+        versions: dict[str, DocumentIndexed] = {}
+        reasons: dict[str, str] = {}
+        for (owner, document), history in self.history.items():
+            if owner != tenant or not history:
+                continue
+            newest = history[-1]
+            access = self.access.get((tenant, document))
+            if newest.deleted:
+                reasons[document] = "deleted"
+            elif access is None or not principal.groups & set(access.groups):
+                reasons[document] = "forbidden"
+            elif labels and not labels.items() <= newest.labels.items():
+                reasons[document] = "filtered"
+            else:
+                versions[document] = newest
+        return MemoryView(self.watermark(), versions, reasons)
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        history = self.history.get((tenant, document))
+        return history[-1] if history else None
+
+    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+        return self.history.get((tenant, document), [])[::-1]
+
+    def resolved(self, receipt: Receipt) -> bool:
+        reached = self.outcomes.get((receipt.tenant, receipt.document), (0, 0))
+        return reached >= (receipt.source_epoch, receipt.version)
+
+    async def wait_for(self, receipts: Sequence[Receipt], watermark: str = "") -> None:
+        self.waited.append((receipts, watermark))
+
+
+@dataclass
+class MemoryAnswers:
+    """Terminal records by correlation id; the first one stays."""
+
+    records: dict[str, AnswerProduced] = field(default_factory=dict)
+
+    def find(self, correlation: str) -> AnswerProduced | None:
+        return self.records.get(correlation)
+
+    def fold(self, record: AnswerProduced) -> None:
+        self.records.setdefault(record.correlation, record)
+
+
+@dataclass
+class MemoryStatistics:
+    """Term statistics in a dict."""
+
+    records: dict[str, TermStatistics] = field(default_factory=dict)
+
+    async def current(self, tenant: str) -> TermStatistics | None:
+        return self.records.get(tenant)
+
+
+@dataclass
+class Stack:
+    """All ports of one in-memory stack."""
+
+    embedder: CountingEmbedder = field(default_factory=CountingEmbedder)
+    cache: MemoryCache = field(default_factory=MemoryCache)
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
+    vectors: MemoryVectors = field(default_factory=MemoryVectors)
+    visibility: MemoryVisibility = field(default_factory=MemoryVisibility)
+    answers: MemoryAnswers = field(default_factory=MemoryAnswers)
+    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    emitted: EmittedVersions = field(default_factory=EmittedVersions)
+    corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
+    query_policy: QueryPolicy = field(default_factory=QueryPolicy)
+
+    @property
+    def corpus(self) -> CorpusPorts:
+        return CorpusPorts(
+            embedder=self.embedder,
+            cache=self.cache,
+            objects=self.objects,
+            vectors=self.vectors,
+            visibility=self.visibility,
+            emitted=self.emitted,
+            policy=self.corpus_policy,
+        )
+
+    @property
+    def query(self) -> QueryPorts:
+        return QueryPorts(
+            embedder=self.embedder,
+            objects=self.objects,
+            vectors=self.vectors,
+            visibility=self.visibility,
+            answers=self.answers,
+            statistics=self.statistics,
+            policy=self.query_policy,
+        )
+
+    @property
+    def counting(self) -> StatisticsPorts:
+        return StatisticsPorts(
+            texts=self.vectors, statistics=self.statistics, objects=self.objects, policy=self.corpus_policy
+        )
+
+    def restarted(self) -> "Stack":
+        """The same stores, with a process's memory gone."""
+        return Stack(**{**self.__dict__, "emitted": EmittedVersions()})
+
+    def fold(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.visibility.fold(event)
+            if isinstance(event, AnswerProduced):
+                self.answers.fold(event)
