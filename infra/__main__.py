@@ -5,6 +5,7 @@ Exit codes: 0 done (or running), 1 something is unavailable or degraded, 2 wrong
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -157,8 +158,14 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
     return table
 
 
+def exit_on_sigterm() -> None:
+    """Turn SIGTERM into an orderly exit, so that an interrupted `up` ends what it has begun."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def main() -> None:
     """Run the command line."""
+    exit_on_sigterm()
     if find_spec("infra.worker"):
         app.command("worker")(import_module("infra.worker").worker)
     app()

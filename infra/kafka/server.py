@@ -10,7 +10,7 @@ import base64
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -70,6 +70,8 @@ class KafkaServer:
         Further server properties, winning over the own ones.
     timeout_s : float
         How long a start may take, in seconds.
+    on_spawn : callable, optional
+        Told of the process as soon as it exists, before it is ready.
     """
 
     def __init__(
@@ -84,15 +86,23 @@ class KafkaServer:
         heap_mb: int = 512,
         properties: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
+        on_spawn: Callable[[ProcessRecord], None] = lambda _: None,
     ) -> None:
         self._folder = folder
-        self._java = [java, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        self._java = [
+            java,
+            f"-Xmx{heap_mb}m",
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        ]
         self._class_path = f"{jars}/*"
         self._environment = environment
         self.port = port
         self._advertised_port = advertised_port
         self._properties = dict(properties or {})
         self._timeout_s = timeout_s
+        self._on_spawn = on_spawn
         self._process: ProcessRecord | None = None
 
     @property
@@ -147,9 +157,14 @@ class KafkaServer:
             seen = log.stat().st_size if log.exists() else 0
             command = [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
             self._process = spawn("broker", command, log, self._environment)
-            if self._wait_ready(port):
-                self.port = port
-                return self
+            try:
+                self._on_spawn(self._process)
+                if self._wait_ready(port):
+                    self.port = port
+                    return self
+            except BaseException:
+                self.kill()
+                raise
             self.kill()
             # Another process may have taken a chosen port in between; then, and only then, another try makes sense.
             taken = "Address already in use" in log.read_bytes()[seen:].decode(errors="replace")

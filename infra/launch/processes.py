@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -168,6 +169,9 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
+        # What the starter ignores or blocks (a shell's background job ignores SIGINT) is not the child's business.
+        setsigmask=[],
+        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE],
     )
     return ProcessRecord(name, pid, psutil.Process(pid).create_time(), str(log.absolute()))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.broker import client_config, embedded_broker, start_broker
+from infra.launch.broker import client_config, embedded_broker, left_behind, start_broker
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
 from infra.launch.stack import Stack, read_stack, write_stack
@@ -114,7 +114,7 @@ def down(
     with held(settings.home, progress=progress):
         stack = read_stack(settings.home)
         if stack is None:
-            return []
+            return _end_left_behind(settings, progress)
         running = [record for record in stack.processes if record.alive]
         _end(running, progress, worker_grace_s)
         _forget(settings, stack)
@@ -125,6 +125,7 @@ def _usable(settings: Settings, progress: Progress) -> Stack | None:
     """The stack that runs here; None when there is none, after what a broken one left has been ended."""
     stack = read_stack(settings.home)
     if stack is None:
+        _end_left_behind(settings, progress)
         return None
     running = [record for record in stack.processes if record.alive]
     if running and stack.profile != settings.profile:
@@ -142,6 +143,15 @@ def _usable(settings: Settings, progress: Progress) -> Stack | None:
         _end(running, progress)
     _forget(settings, stack)
     return None
+
+
+def _end_left_behind(settings: Settings, progress: Progress) -> list[str]:
+    record = left_behind(settings.home)
+    if record is None:
+        return []
+    progress(f"ending the broker {record.pid} that an interrupted `up` left")
+    _end([record], progress)
+    return [record.name]
 
 
 def _new_log(settings: Settings, seed: SeedEmbedded | None, progress: Progress) -> Stack:

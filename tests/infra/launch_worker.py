@@ -5,15 +5,13 @@ import os
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
 
 
 def main() -> None:
     state, name = sys.argv[1], sys.argv[3]
     home = Path(os.environ["MILLRACE_HOME"])
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if state == "deaf" else lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if state == "ended":
         sys.exit("nothing to do here")
     report = {"pid": os.getpid(), "state": "ready" if state == "deaf" else state, "detail": "model file is missing"}
@@ -21,7 +19,7 @@ def main() -> None:
     path.with_suffix(".partial").write_text(json.dumps(report))
     path.with_suffix(".partial").replace(path)
     bootstrap = json.loads((home / "stack.json").read_text())["bootstrap"]
-    stop.wait()
+    signal.sigwait({signal.SIGUSR1 if state == "deaf" else signal.SIGTERM})
     host, _, port = bootstrap.rpartition(":")
     with socket.socket() as probe:
         answers = probe.connect_ex((host, int(port))) == 0

@@ -95,5 +95,5 @@ def test_a_stack_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "profile": 3}'])
 def test_a_damaged_stack_file_is_refused_with_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / "stack.json").write_text(content)
-    with pytest.raises(ConfigurationError, match="cannot be read .* then remove the file"):
+    with pytest.raises(ConfigurationError, match=r"cannot be read .* then remove the file"):
         read_stack(tmp_path)

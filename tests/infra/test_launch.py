@@ -153,10 +153,9 @@ def test_a_worker_that_ends_at_once_is_reported_with_the_end_of_its_log(launcher
 
 
 def test_a_worker_that_is_not_ready_in_time_is_reported_with_what_it_waits_for(launcher: Launcher) -> None:
-    flags = {"worker": {"count": 1, "ready_timeout_s": 0.5}}
-    command = [sys.executable, str(WORKER), "starting"]
+    loaded = load({"home": launcher.home, "worker": {"ready_timeout_s": 0.5}}, launcher.home / "none")
     with pytest.raises(Unavailable, match=r"not ready within 0\.5 s"):
-        up(launcher.loaded(**flags), worker_command=command)
+        up(loaded, worker_command=[sys.executable, str(WORKER), "starting"])
     assert _processes_naming(launcher.home) == []
 
 
@@ -233,6 +232,29 @@ def test_a_process_that_only_shares_a_recorded_pid_is_never_ended(launcher: Laun
         assert innocent.poll() is None
         write_stack(replace(stack, processes=(replace(recorded, create_time=started),)))
         assert launcher.down() == ["worker-1"]
+
+
+def test_an_up_ended_in_mid_start_ends_what_it_began(launcher: Launcher) -> None:
+    begun: list[ProcessRecord] = []
+
+    def interrupted(_: object, stack: Stack) -> int:
+        begun.extend(stack.processes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.up(seed=interrupted)
+    assert [record.alive for record in begun] == [False]
+
+
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_a_broker_that_a_killed_up_left_is_ended_by_the_next_command(launcher: Launcher, then: str) -> None:
+    left = launcher.up().stack.processes[0]
+    (launcher.home / "stack.json").unlink()  # killed before it could write it
+    if then == "up":
+        assert not launcher.up().joined
+    else:
+        assert launcher.down() == ["broker"]
+    assert not left.alive
 
 
 def test_status_names_each_process_its_state_and_memory(launcher: Launcher) -> None:

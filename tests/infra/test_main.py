@@ -1,13 +1,18 @@
 """``python -m infra``: what it prints, and its exit codes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.launch.stack import read_stack
+
+WORKER = Path(__file__).with_name("launch_worker.py")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -67,3 +72,25 @@ def test_config_shows_every_setting_with_its_origin(run: Run, tmp_path: Path) ->
     assert shown["home"] == {"value": str(tmp_path / "home"), "origin": "flag"}
     assert shown["worker.max_uncommitted"] == {"value": 1000, "origin": "default"}
     assert "worker.max_uncommitted" in run("config").stdout
+
+
+def test_sigterm_in_mid_start_leaves_no_process(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    code = f"""
+import sys
+from infra.__main__ import exit_on_sigterm
+from infra.launch.up import up
+from infra.settings import load
+
+exit_on_sigterm()
+up(load({{"home": {str(home)!r}}}), worker_command=[sys.executable, {str(WORKER)!r}, "starting"])
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) as up:
+        deadline = time.monotonic() + 20
+        while not (stack := read_stack(home)) or len(stack.processes) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        up.terminate()
+        assert up.wait(20) == 128 + signal.SIGTERM
+    assert not any(record.alive for record in stack.processes)
+    assert read_stack(home) is None

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.launch.processes import ProcessRecord, end_all, spawn, tail
 from infra.settings import process_environment
 from millrace.errors import ConfigurationError
 
-WAIT = "import signal, threading; print('ready', flush=True); {}; threading.Event().wait()"
-POLITE = WAIT.format("signal.signal(signal.SIGTERM, lambda *_: exit(0))")
-DEAF = WAIT.format("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+POLITE = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('ready', flush=True); signal.pause()"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 
 
 class _Spawn:
@@ -27,9 +27,6 @@ class _Spawn:
         self.records: list[ProcessRecord] = []
 
     def __call__(self, code: str) -> ProcessRecord:
-        code = code.replace("print('ready', flush=True); ", "", 1).replace(
-            "threading.Event()", "print('ready', flush=True); threading.Event()", 1
-        )
         name = f"process-{len(self.records)}"
         record = spawn(name, [sys.executable, "-c", code], self._folder / name, process_environment())
         self.records.append(record)
@@ -85,15 +82,15 @@ def test_a_process_with_another_start_time_is_not_found_and_not_ended(start: _Sp
     assert record.alive
 
 
-def test_a_process_that_has_ended_is_gone_even_when_nobody_reaps_it(start: _Spawn) -> None:
+def test_a_process_that_has_ended_is_gone_even_when_nobody_reaps_it() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        record = replace(start(POLITE), pid=child.pid, create_time=_create_time(child.pid))
-        assert record.alive
+        record = ProcessRecord("child", child.pid, float(psutil.Process(child.pid).create_time()), "")
+        before = record.alive
         child.send_signal(signal.SIGKILL)
         deadline = time.monotonic() + 10
-        while record.alive and time.monotonic() < deadline:
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert not record.alive
+        assert [before, record.alive] == [True, False]
         assert record.end(0.1)
         assert record.memory_mb() is None
 
@@ -101,9 +98,3 @@ def test_a_process_that_has_ended_is_gone_even_when_nobody_reaps_it(start: _Spaw
 def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="broker: program '/no/such/program' not found"):
         spawn("broker", ["/no/such/program"], tmp_path / "log", {})
-
-
-def _create_time(pid: int) -> float:
-    import psutil  # noqa: PLC0415
-
-    return float(psutil.Process(pid).create_time())

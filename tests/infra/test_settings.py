@@ -60,7 +60,7 @@ def test_a_value_out_of_bounds_is_named_with_its_origin(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("content", ["[worker]\nmax_inflight = 3\n", "nonsense = 1\n"])
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "millrace.toml").write_text(content)
-    with pytest.raises(ConfigurationError, match="from file millrace.toml: unknown setting"):
+    with pytest.raises(ConfigurationError, match=r"from file millrace\.toml: unknown setting"):
         load()
 
 
@@ -72,7 +72,7 @@ def test_an_unknown_setting_of_a_group_in_the_environment_is_refused(monkeypatch
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "millrace.toml").write_text("worker = [")
-    with pytest.raises(ConfigurationError, match="millrace.toml"):
+    with pytest.raises(ConfigurationError, match=r"millrace\.toml"):
         load()
 
 

@@ -38,6 +38,7 @@ async def _read(node: KafkaServer, n_records: int) -> list[bytes]:
     return values
 
 
+@pytest.mark.slow
 async def test_a_restart_and_a_kill_keep_port_cluster_and_records(start_kafka: StartKafka) -> None:
     node = start_kafka()
     port, cluster_id = node.port, node.cluster_id
