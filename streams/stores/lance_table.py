@@ -5,6 +5,7 @@ when Lance commits and is tried again, so an id is in a table at most once, whoe
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,8 +20,10 @@ from lancedb.table import AsyncTable
 from millrace.rows import Candidate, ChunkRow
 
 QUERY_TERMS = 64
+MAX_TRIES = 10
 FIELDS = ("chunk_id", "document", "content_hash", "text", "vector", "sentences", "sentence_vectors")
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class LanceTable:
@@ -61,7 +64,7 @@ class LanceTable:
             result = await table.merge_insert("chunk_id").when_not_matched_insert_all().execute(data)
             return int(result.num_inserted_rows)
 
-        return await self._reopening(merge)
+        return await self._retrying(merge)
 
     async def delete(self, chunk_ids: Iterable[str]) -> None:
         """Remove rows by chunk id; ids that are not there are ignored."""
@@ -161,8 +164,8 @@ class LanceTable:
     async def compact(self, *, keep_versions: timedelta, ann_rows: int) -> None:
         """Merge small files, bring the indexes up to date and drop versions older than ``keep_versions``.
 
-        From ``ann_rows`` rows on, the vectors get an approximate index as well. Must not run beside a delete on the
-        same table: Lance would refuse one of the two.
+        From ``ann_rows`` rows on, the vectors get an approximate index as well. A delete that another process commits
+        meanwhile wins, and nothing is compacted this time.
         """
         table = await self._open()
         if table is None:
@@ -171,7 +174,12 @@ class LanceTable:
             names = {index.name for index in await table.list_indices()}
             if "vector_idx" not in names:
                 await table.create_index("vector", config=IvfFlat(distance_type="dot"), name="vector_idx")
-        await table.optimize(cleanup_older_than=keep_versions)
+        try:
+            await table.optimize(cleanup_older_than=keep_versions)
+        except RuntimeError as error:
+            if not _is_conflict(error):
+                raise
+            _log.info("another process changed files of %s during its compaction; left to the next one", self._name)
 
     async def _query(self, run: Callable[[AsyncTable], Awaitable[T]]) -> T | None:
         """Run a read, or return None where the table does not exist."""
@@ -180,17 +188,23 @@ class LanceTable:
             table = await self._open()
             return None if table is None else await run(table)
 
-        return await self._reopening(attempt)
+        return await self._retrying(attempt)
 
-    async def _reopening(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try once more with a fresh handle: another process may have dropped the table or cleaned up old files."""
-        try:
-            return await attempt()
-        except RuntimeError as error:
-            if "not found" not in str(error).lower():
-                raise
-            self._table, self._indexed = None, False
-            return await attempt()
+    async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try again where another process was in the way.
+
+        It may have dropped the table or cleaned up old files, which takes a fresh handle, or have committed a move or
+        a compaction of the same files first.
+        """
+        for _ in range(MAX_TRIES - 1):
+            try:
+                return await attempt()
+            except RuntimeError as error:
+                if "not found" in str(error).lower():
+                    self._table, self._indexed = None, False
+                elif not _is_conflict(error):
+                    raise
+        return await attempt()
 
     async def _open(self) -> AsyncTable | None:
         if self._table is None:
@@ -279,7 +293,7 @@ def decode(tenant: str, table: pa.Table, dim: int) -> Iterator[ChunkRow]:
             chunk_id=columns["chunk_id"][i],
             content_hash=columns["content_hash"][i],
             text=columns["text"][i],
-            vector=vector.copy(),
+            vector=_readonly(vector.copy()),
             sentences=tuple((start, end) for start, end in spans),
             sentence_vectors=np.frombuffer(columns["sentence_vectors"][i], dtype="<f2").reshape(-1, dim),
         )
@@ -304,8 +318,17 @@ def chunked(values: Iterable[str], size: int = 2_000) -> Iterator[list[str]]:
         yield items[start : start + size]
 
 
+def _is_conflict(error: RuntimeError) -> bool:
+    return "commit conflict" in str(error).lower()
+
+
 def _candidates(found: pa.Table | None) -> list[Candidate]:
     if found is None:
         return []
     pairs: Any = zip(found.column("chunk_id").to_pylist(), found.column("document").to_pylist(), strict=True)
     return [Candidate(chunk_id=chunk_id, document=document) for chunk_id, document in pairs]
+
+
+def _readonly(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
