@@ -3,6 +3,7 @@
 A reader whose position is gone stops with `LogTruncated`; it never skips.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -28,6 +29,11 @@ from millrace.topics import CATALOGUE, Topic
 Place = tuple[str, int]
 _BATCH: Final = 2000
 _POLL_S: Final = 0.1
+_LEADERLESS: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 
 
 class RawRecord(msgspec.Struct, frozen=True):
@@ -224,11 +230,19 @@ class LogReader:
         return [(name, p) for name, n in counts.items() for p in sorted({partition_for(key, n) for key in keys})]
 
     def _watermarks(self, place: Place) -> tuple[int, int]:
-        found = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout_s)
-        if found is None:
-            raise self._unavailable(f"no offsets of {place[0]}/{place[1]} within {self._timeout_s:g} s")
-        low, high = found
-        return low, high
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                found = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout_s)
+            except KafkaException as error:
+                # A topic that was just created, or a broker that just came back, has no leader yet.
+                if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+                continue
+            if found is None:
+                raise self._unavailable(f"no offsets of {place[0]}/{place[1]} within {self._timeout_s:g} s")
+            return found[0], found[1]
 
     def _starts(self, start: Start, bounds: Mapping[Place, tuple[int, int]]) -> dict[Place, int]:
         if start == "end":

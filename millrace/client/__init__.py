@@ -240,6 +240,10 @@ class Millrace:
         options["mode"] = "search"
         return await self.ask(question, **options)
 
+    async def partitions(self, topic: Topic) -> int:
+        """Number of partitions of a topic."""
+        return await self._producer.partitions(topic.name)
+
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()
         return await _acknowledged(await self.documents.send(change))

@@ -97,7 +97,7 @@ class Waiter:
             async with asyncio.timeout(timeout_s):
                 foreign = [receipt for receipt in wanted if receipt not in self._noted]
                 if foreign:
-                    strangers = await self._from_the_beginning(foreign, futures)
+                    strangers = await self.from_the_beginning(foreign, futures)
                 if len(foreign) < len(wanted):
                     await self.follow()
                     futures |= {receipt: self.outcome(receipt) for receipt in wanted if receipt in self._noted}
@@ -125,9 +125,10 @@ class Waiter:
         if reader is not None:
             await reader.stop()
 
-    async def _from_the_beginning(
+    async def from_the_beginning(
         self, receipts: Sequence[Receipt], futures: dict[Receipt, asyncio.Future[Outcome]]
     ) -> OutcomeReader:
+        """Look for outcomes of receipts that this client did not send; stop the reader when `futures` are done."""
         positions = await outcome_positions(self._connection, end=False, timeout_s=self._timeout_s, receipts=receipts)
         reader = OutcomeReader(self._connection, self._codec, positions, self._timeout_s)
         for receipt in receipts:

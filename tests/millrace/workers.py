@@ -39,6 +39,8 @@ class ScriptedWorker:
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(20)
+        if self.error is not None:
+            raise self.error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
