@@ -1,6 +1,7 @@
 """Settings: flags, then environment, then millrace.toml, then defaults; each with its origin."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,14 @@ def test_every_setting_is_described_for_the_reference() -> None:
     ]
     assert missing == []
     assert len(_groups(Settings)) > 5
+
+
+def test_nothing_else_of_the_stack_reads_the_environment() -> None:
+    checkout = Path(__file__).parents[2]
+    reading = {
+        str(path.relative_to(checkout))
+        for package in ("streams", "agents", "inference", "infra")
+        for path in (checkout / package).rglob("*.py")
+        if re.search(r"\benviron\b|\bgetenv\b", path.read_text())
+    }
+    assert reading == {"infra/settings/sources.py"}

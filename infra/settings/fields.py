@@ -1,40 +1,14 @@
-"""What can be set, where it comes from, and the only place that reads the environment.
-
-Order: flags, then environment (``MILLRACE_HOME``, ``MILLRACE_WORKER__MAX_IN_FLIGHT``), then ``millrace.toml`` in the
-working folder, then the defaults here. `load` returns the values together with the origin of each.
-"""
+"""Every setting, with its default, its bounds and what it does; the reference page is made from this module."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from millrace.errors import ConfigurationError
-
-CONFIG_FILE = Path("millrace.toml")
-_LATER_PROFILES = ("native", "compose", "kubernetes")
+_LATER_PROFILES: Final = ("native", "compose", "kubernetes")
 
 
 class _Group(BaseModel):
@@ -227,117 +201,3 @@ class Settings(BaseSettings):
     def state(self) -> Path:
         """Folder of the visibility tables."""
         return (self.stores.state or self.home / "state").absolute()
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Settings with where each came from.
-
-    Attributes
-    ----------
-    settings : Settings
-        The values.
-    origins : mapping of str to str
-        Origin by dotted name (``worker.max_in_flight``): ``flag``, ``environment NAME``, a file, or ``default``.
-    """
-
-    settings: Settings
-    origins: Mapping[str, str]
-
-    def flags_as_variables(self) -> dict[str, str]:
-        """What was given by flags, for `process_environment`: a child process reads the other sources by itself."""
-        return {
-            name.replace(".", "__"): value if isinstance(value, str) else json.dumps(value)
-            for name, value, origin in self.rows()
-            if origin == "flag"
-        }
-
-    def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """Each setting as (dotted name, value fit for JSON with secrets masked, origin)."""
-        for name, value in _flat(self.settings.model_dump(mode="json")):
-            yield name, value, self.origins.get(name, "default")
-
-
-def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> Loaded:
-    """Read all sources.
-
-    Parameters
-    ----------
-    flags : mapping, optional
-        Settings given on the command line, nested like `Settings`; None values count as not given.
-    config : Path
-        The settings file; it may be missing.
-
-    Raises
-    ------
-    ConfigurationError
-        A setting is unknown or out of bounds; the message names it, its origin and what is allowed.
-    """
-    try:
-        in_file = TomlConfigSettingsSource(Settings, toml_file=config)()
-        in_environment = EnvSettingsSource(Settings)()
-    except ValueError as error:
-        raise ConfigurationError(
-            f"settings: {config} or a MILLRACE_ variable cannot be read: {error}; lists are written as JSON"
-        ) from error
-    origins: dict[str, str] = {}
-    merged: dict[str, Any] = {}
-    cache_home = os.environ.get("XDG_CACHE_HOME")
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        ("environment XDG_CACHE_HOME", {"cache": Path(cache_home) / "millrace"} if cache_home else {}),
-        (f"file {config}", in_file),
-        ("environment", in_environment),
-        ("flag", flags or {}),
-    ]
-    for origin, layer in layers:
-        for name, value in _flat(layer):
-            if value is not None:
-                _put(merged, name, value)
-                variable = f"{origin} MILLRACE_{name.upper().replace('.', '__')}"
-                origins[name] = variable if origin == "environment" else origin
-    try:
-        return Loaded(Settings.model_validate(merged), origins)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error, origins)) from error
-
-
-def process_environment(**settings: str) -> dict[str, str]:
-    """The environment for a child process: this one's, with this checkout importable and ``MILLRACE_*`` variables set.
-
-    Parameters
-    ----------
-    **settings : str
-        Variables by setting name, nested ones with ``__``: ``worker__count="2"``.
-    """
-    checkout = str(Path(__file__).parents[1])
-    search = ":".join(part for part in (checkout, os.environ.get("PYTHONPATH", "")) if part)
-    named = {f"MILLRACE_{name.upper()}": value for name, value in settings.items()}
-    return {**os.environ, "PYTHONPATH": search, **named}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _put(target: dict[str, Any], name: str, value: Any) -> None:
-    *groups, last = name.split(".")
-    for group in groups:
-        target = target.setdefault(group, {})
-    target[last] = value
-
-
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"])
-        hidden = not name or "password" in name or problem["type"] == "extra_forbidden"
-        found = "" if hidden else f" (found {problem['input']!r})"
-        what = (
-            "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        )
-        lines.append(f"setting {name!r} from {origins.get(name, 'default')}: {what}{found}" if name else what)
-    return "; ".join(lines) + ". See all settings with `python -m infra config`"

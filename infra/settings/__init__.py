@@ -1,0 +1,30 @@
+"""What can be set, where it comes from, and the only place that reads the environment.
+
+Order: flags, then environment (``MILLRACE_HOME``, ``MILLRACE_WORKER__MAX_IN_FLIGHT``), then ``millrace.toml`` in the
+working folder, then the defaults in `fields`. `load` returns the values together with the origin of each.
+"""
+
+from infra.settings.fields import (
+    KafkaSettings,
+    ModelSettings,
+    PartitionSettings,
+    Settings,
+    StoreSettings,
+    TenantSettings,
+    WorkerSettings,
+)
+from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
+
+__all__ = [
+    "CONFIG_FILE",
+    "KafkaSettings",
+    "Loaded",
+    "ModelSettings",
+    "PartitionSettings",
+    "Settings",
+    "StoreSettings",
+    "TenantSettings",
+    "WorkerSettings",
+    "load",
+    "process_environment",
+]
