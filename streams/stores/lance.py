@@ -99,6 +99,16 @@ class LanceVectorStore:
                 found.update(rows.column("chunk_id").to_pylist())
         return found
 
+    async def of_document(self, tenant: str, document: str) -> set[str]:
+        """Return all ids on disk for a document, live or archived, whether a version lists them or not."""
+        pair = await self._tenant(tenant)
+        found: set[str] = set()
+        for table in (pair.live, pair.archive):
+            rows = await table.select([document], ["chunk_id"], by="document")
+            if rows is not None:
+                found.update(rows.column("chunk_id").to_pylist())
+        return found
+
     async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:
         """Read rows, live or archived, in the order asked for; missing ones are left out.
 

@@ -82,8 +82,10 @@ class LanceTable:
             await self._connection.drop_table(self._name)
         self._table, self._indexed = None, False
 
-    async def select(self, chunk_ids: Iterable[str], columns: Sequence[str] = FIELDS) -> pa.Table | None:
-        """Read rows by chunk id.
+    async def select(
+        self, values: Iterable[str], columns: Sequence[str] = FIELDS, *, by: str = "chunk_id"
+    ) -> pa.Table | None:
+        """Read rows by chunk id, or by document.
 
         Returns
         -------
@@ -91,8 +93,8 @@ class LanceTable:
             The rows found, in no particular order; None where the table does not exist.
         """
         found = []
-        for part in chunked(chunk_ids):
-            where = is_in("chunk_id", part)
+        for part in chunked(values):
+            where = is_in(by, part)
 
             async def read(table: AsyncTable, where: str = where) -> pa.Table:
                 return await table.query().where(where).select(list(columns)).to_arrow()

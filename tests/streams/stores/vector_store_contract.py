@@ -129,6 +129,15 @@ class VectorStoreContract:
         assert await store.existing("t", [*ids(rows), str(uuid.UUID(int=0))]) == set(ids(rows))
         assert await store.existing("t", []) == set()
 
+    async def test_all_rows_of_a_document_are_named_live_or_archived(self, open_store: Opened) -> None:
+        store = open_store()
+        rows = [chunk(1), chunk(2), chunk(3, document="d2"), chunk(4, document="it's")]
+        await store.upsert(rows)
+        await store.archive("t", [rows[0].chunk_id])
+        assert await store.of_document("t", "d") == set(ids(rows[:2]))
+        assert await store.of_document("t", "it's") == {rows[3].chunk_id}
+        assert await store.of_document("t", "unknown") == set()
+
     async def test_thousands_of_ids_are_looked_up_in_one_call(self, open_store: Opened) -> None:
         store = open_store()
         rows = [chunk(i, sentences=0) for i in range(3_000)]
