@@ -130,6 +130,18 @@ class VisibleSet(Protocol):
         """None when the chunk is visible, else deleted, superseded, forbidden or filtered."""
 
 
+class FoldedOutcome(Protocol):
+    """How a change ended that made no version."""
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Order of the change."""
+
+    @property
+    def outcome(self) -> str:
+        """As in DocumentSettled: unchanged, superseded, rejected or failed."""
+
+
 class Visibility(Protocol):
     """The visibility table: folded versions and access, now and as of earlier."""
 
@@ -154,6 +166,9 @@ class Visibility(Protocol):
 
     def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
         """All folded versions that are still retained, newest first."""
+
+    def outcome(self, tenant: str, document: str) -> FoldedOutcome | None:
+        """Newest folded outcome of a change that made no version."""
 
     def resolved(self, receipt: Receipt) -> bool:
         """Whether the outcome of a change, or of a later one, has been folded."""

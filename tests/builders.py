@@ -29,11 +29,14 @@ def with_meta(event: E, *, cause: Event | None = None, agent: str = "test", **ch
             "attempt": found.attempt,
             "timings_ms": found.timings_ms,
         } | changes
-    meta = {"id": ids.derived(name, repr(event)), "type": name, "source": agent, "time_us": TIME_US} | changes
+    meta: dict[str, Any] = {"id": ids.derived(name, repr(event)), "type": name, "source": agent, "time_us": TIME_US}
+    meta |= changes
     return attach(event.replace(), Meta(tenant=event.tenant, **meta))
 
 
-def changed(text: str | None, *, document: str = "a.md", version: int = 1, offset: int = 0, **fields: Any) -> SourceChanged:
+def changed(
+    text: str | None, *, document: str = "a.md", version: int = 1, offset: int = 0, **fields: Any
+) -> SourceChanged:
     """Build an upsert with inline text, or a delete where `text` is None."""
     fields = {"tenant": TENANT, "op": "upsert" if text is not None else "delete"} | fields
     event = SourceChanged(document=document, version=version, text=text, **fields)

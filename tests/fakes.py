@@ -173,6 +173,7 @@ class MemoryVisibility:
 
     history: dict[tuple[str, str], list[DocumentIndexed]] = field(default_factory=lambda: defaultdict(list))
     outcomes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    settled: dict[tuple[str, str], DocumentSettled] = field(default_factory=dict)
     access: dict[tuple[str, str], AclChanged] = field(default_factory=dict)
     n_folded: int = 0
     is_confirmed: bool = True
@@ -181,13 +182,16 @@ class MemoryVisibility:
     def fold(self, event: Event) -> None:
         self.n_folded += 1
         if isinstance(event, AclChanged):
-            known = self.access.get((event.tenant, event.document))
-            if known is None or known.version < event.version:
+            access = self.access.get((event.tenant, event.document))
+            if access is None or access.version < event.version:
                 self.access[event.tenant, event.document] = event
         elif isinstance(event, DocumentIndexed | DocumentSettled):
             key = (event.tenant, event.document)
             self.outcomes[key] = max(self.outcomes.get(key, (0, 0)), event.order[:2])
-            if isinstance(event, DocumentIndexed):
+            if isinstance(event, DocumentSettled):
+                known = self.settled.get(key)
+                self.settled[key] = event if known is None or known.order <= event.order else known
+            else:
                 versions = self.history[key]
                 if not versions or versions[-1].order <= event.order:
                     versions.append(event)
@@ -229,6 +233,9 @@ class MemoryVisibility:
 
     def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
         return self.history.get((tenant, document), [])[::-1]
+
+    def outcome(self, tenant: str, document: str) -> DocumentSettled | None:
+        return self.settled.get((tenant, document))
 
     def resolved(self, receipt: Receipt) -> bool:
         reached = self.outcomes.get((receipt.tenant, receipt.document), (0, 0))

@@ -12,7 +12,6 @@ from millrace.agent import Batch, Result, agent
 from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered
 from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
-from millrace.events.query import Receipt
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
 from agents.corpus.chunk import Chunk, chunk
@@ -82,8 +81,7 @@ async def _compare(change: SourceChanged, order: Order, ports: CorpusPorts) -> P
         )
     if emitted is not None and emitted.event_id == change.meta.id and emitted.order == order:
         return Result.ok(*emitted.outputs)
-    later = Receipt(tenant=change.tenant, document=change.document, version=order[1] + 1, source_epoch=order[0])
-    if (emitted is not None and emitted.order >= order) or ports.visibility.resolved(later):
+    if (emitted is not None and emitted.order >= order) or _confirmed_later(change, order, ports):
         return Result.ok(settled(change, order, "superseded", "order"))
     in_flight = emitted if emitted is not None and (current is None or emitted.order > current.order) else None
     before = in_flight.version if in_flight is not None else current
@@ -93,6 +91,12 @@ async def _compare(change: SourceChanged, order: Order, ports: CorpusPorts) -> P
     # What is in flight may still fail, so only what is folded, or known to equal it, makes a change void.
     certain = in_flight is None or isinstance(in_flight.outputs[0], DocumentSettled)
     return await _read(change, order, before, ports, certain=certain)
+
+
+def _confirmed_later(change: SourceChanged, order: Order, ports: CorpusPorts) -> bool:
+    """Whether a later change said that the version before this one is still right."""
+    outcome = ports.visibility.outcome(change.tenant, change.document)
+    return outcome is not None and outcome.outcome == "unchanged" and outcome.order > order
 
 
 async def _read(
