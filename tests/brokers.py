@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -31,6 +32,7 @@ from streams.admin import TopicPlan, create_topics
 from streams.embedded_broker import EmbeddedBroker
 
 _RUN_FOLDER = "MILLRACE_TEST_RUN"
+_RUN_PREFIX = "millrace-tests-"
 _SKIPPED = "Kafka half skipped"
 
 
@@ -167,13 +169,17 @@ def _find_kafka() -> KafkaParts:
 def _shared_kafka(parts: KafkaParts) -> str:
     """Bootstrap address of the run's Kafka node; whoever comes first starts it."""
     folder = Path(os.environ[_RUN_FOLDER])
-    noted = folder / "kafka.json"
     with (folder / "kafka.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not noted.exists():
-            server = KafkaServer(folder / "kafka", **asdict(parts), environment=process_environment()).start()
-            noted.write_text(json.dumps({"bootstrap": server.bootstrap, "process": asdict(server.process)}))
-    return str(json.loads(noted.read_text())["bootstrap"])
+        if not (bootstrap := folder / "bootstrap").exists():
+            node = KafkaServer(
+                folder / "kafka",
+                **asdict(parts),
+                environment=process_environment(),
+                on_spawn=lambda process: _note(folder / "kafka.json", process),
+            ).start()
+            bootstrap.write_text(node.bootstrap)
+    return bootstrap.read_text()
 
 
 def _shares_kafka(item: pytest.Item) -> bool:
@@ -202,19 +208,39 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The process that the user started owns the folder that all test processes of the run share."""
-    if not hasattr(config, "workerinput"):
-        os.environ[_RUN_FOLDER] = tempfile.mkdtemp(prefix="millrace-tests-")
+    """The process that the user started owns what its test processes share; a killed run's leftovers are ended."""
+    if hasattr(config, "workerinput"):
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_RUN_PREFIX}*"):
+        if (owner := _noted(folder / "owner.json")) and not owner.alive:
+            _end_run(folder)
+    run = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX))
+    _note(run / "owner.json", ProcessRecord("pytest", os.getpid(), psutil.Process().create_time(), ""))
+    os.environ[_RUN_FOLDER] = str(run)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the run's Kafka node, by process id and start time, and remove what it wrote."""
     if hasattr(config, "workerinput") or _RUN_FOLDER not in os.environ:
         return
-    folder = Path(os.environ.pop(_RUN_FOLDER))
-    if (noted := folder / "kafka.json").exists():
-        ProcessRecord(**json.loads(noted.read_text())["process"]).end(10.0)
+    _end_run(Path(os.environ.pop(_RUN_FOLDER)))
+
+
+def _end_run(folder: Path) -> None:
+    if process := _noted(folder / "kafka.json"):
+        process.end(10.0)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _note(path: Path, process: ProcessRecord) -> None:
+    path.write_text(json.dumps(asdict(process)))
+
+
+def _noted(path: Path) -> ProcessRecord | None:
+    try:
+        return ProcessRecord(**json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
