@@ -99,7 +99,7 @@ class TableFile:
         try:
             self.writer = self._connect()
             self.reader = self._connect()
-            self.log_epoch, self.complete = self._check(log_epoch)
+            self.log_epoch = self._check(log_epoch)
         except sqlite3.DatabaseError as error:
             self.close()
             raise Damaged(str(error)) from error
@@ -114,11 +114,12 @@ class TableFile:
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
-    def _check(self, log_epoch: str) -> tuple[str, bool]:
+    def _check(self, log_epoch: str) -> str:
         writer = self.writer
         if not writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             writer.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            self.set_meta(format=str(FORMAT), log_epoch=log_epoch, complete="")
+            facts = {"format": str(FORMAT), "log_epoch": log_epoch}
+            writer.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", facts.items())
         found = writer.execute("PRAGMA quick_check(1)").fetchone()
         if found != ("ok",):
             raise Damaged(f"quick_check says {found}")
@@ -130,11 +131,7 @@ class TableFile:
                 f"visibility table {self.path} has format {meta['format']}, this release reads {FORMAT}; "
                 "use the release that wrote it, or move the file away to have it folded again from the log"
             )
-        return meta["log_epoch"], bool(meta.get("complete"))
-
-    def set_meta(self, **values: str) -> None:
-        """Write facts about the file."""
-        self.writer.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", values.items())
+        return str(meta["log_epoch"])
 
     def insert(self, table: str, *row: Any) -> None:
         """Write one row under its checksum; the last column is left to it."""
@@ -162,11 +159,13 @@ class TableFile:
         return self.reader.execute(sql, values).fetchall()
 
     def close(self) -> None:
-        """Close the file and let go of its lock."""
+        """Close the file and let go of its lock. Closing twice is harmless."""
         for connection in (getattr(self, "reader", None), getattr(self, "writer", None)):
             if connection is not None:
                 connection.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def __enter__(self) -> Self:
         return self

@@ -106,7 +106,8 @@ class Folding:
                     self._file.insert("positions", topic, partition, reached, horizon)
             writer.execute("COMMIT")
         except BaseException:
-            writer.execute("ROLLBACK")
+            if writer.in_transaction:  # a full disk has ended it already
+                writer.execute("ROLLBACK")
             raise
 
     def _fold(self, record: LogRecord) -> None:

@@ -136,7 +136,8 @@ def prune(file: TableFile, state: State, before_us: int) -> tuple[int, Mapping[t
             file.insert("positions", topic, partition, state.positions.get((topic, partition), 0), horizon)
         writer.execute("COMMIT")
     except BaseException:
-        writer.execute("ROLLBACK")
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
         raise
     return sum(map(len, gone.values())), horizons
 

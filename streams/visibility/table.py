@@ -289,10 +289,7 @@ class VisibilityTable:
         return n
 
     def settle(self) -> None:
-        """Note that the file has caught up with its log: files of earlier lives are no longer needed."""
-        if not self._file.complete:
-            self._file.set_meta(complete="1")
-            self._file.complete = True
+        """The file has caught up with its log: remove files of earlier lives, which are no longer needed."""
         for earlier in earlier_files(self.path):
             remove(earlier)
 

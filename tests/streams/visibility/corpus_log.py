@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -41,7 +42,7 @@ def chunk(tenant: str, document: str, version: object, n: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{tenant}/{document}/{version}/{n}"))
 
 
-def indexed(document: str, version: int, n_chunks: int = 2, tenant: str = "acme", **fields: object) -> DocumentIndexed:
+def indexed(document: str, version: int, n_chunks: int = 2, tenant: str = "acme", **fields: Any) -> DocumentIndexed:
     chunks = tuple(ChunkRef(chunk(tenant, document, version, n), n * 9, n * 9 + 8, 0, 0) for n in range(n_chunks))
     return DocumentIndexed(tenant=tenant, document=document, version=version, chunks=chunks, **fields)
 
