@@ -94,7 +94,7 @@ class Invoker:
             for after in reversed(self._stages[i + 1 :])
             for topic in after.spec.sources
         }
-        # Whoever tells an asker about failures keeps the asker's deadline; an agent that merely counts answers does not.
+        # Who tells an asker about failures keeps the asker's deadline; an agent that merely counts answers does not.
         self._keeps_deadline = spec.on_failure is not None
 
     @property
@@ -345,8 +345,8 @@ class _Stage:
             slot = event.slot()
             if (kind, slot) in seen:
                 raise ContractError(
-                    f"agent {self.name!r} emitted two {kind.__name__} with slot {slot!r} for one input, which would get "
-                    f"the same id; override {kind.__name__}.slot()"
+                    f"agent {self.name!r} emitted two {kind.__name__} with slot {slot!r} for one input, and both would "
+                    f"get the same id; override {kind.__name__}.slot()"
                 )
             seen.add((kind, slot))
             own = msgspec.structs.replace(event) if event.has_meta else event

@@ -1,4 +1,4 @@
-"""Records that could not be processed: ``<topic>.dlq`` holds their original bytes, and says why in ``mr-error-*`` headers.
+"""Records that could not be processed: ``<topic>.dlq`` holds their bytes, and ``mr-error-*`` headers say why.
 
 The partition is that of the source record, so that one key's letters stay in order. A letter put back carries the
 identity it always had (``ce_id``), so putting it back twice changes nothing.

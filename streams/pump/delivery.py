@@ -1,7 +1,6 @@
 """What a pump carries through the lanes, and how the outputs of one input reach the broker."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -9,6 +8,9 @@ from millrace.codec import Codec
 from millrace.errors import InputRejected, MillraceError
 from millrace.event import Event
 from millrace.invoke import Output, Progress
+from streams.dead_letters import Consumed
+from streams.lanes import Item
+from streams.ledger import TopicPartition
 from streams.producer import Ack, Producer, acknowledged
 
 
@@ -46,7 +48,7 @@ class Work(msgspec.Struct, eq=False):
         Why it was given up, once it was: only its dead letter is left to write.
     """
 
-    record: Any
+    record: Consumed
     event: Event | None
     attempts: int = 0
     tries: int = 0
@@ -120,3 +122,12 @@ class Delivery:
     async def _send(self, output: Output) -> None:
         self._acks.append(await self._producer.send(self._codec.record(output.topic, output.event)))
         self.n_sent += 1
+
+
+def item_of(
+    tp: TopicPartition, epoch: int, record: Consumed, event: Event | None, verdict: BaseException | None
+) -> Item:
+    """Lane item of a record; one that could not be decoded needs no order and gets a lane of its own."""
+    size = len(record.value or b"") + len(record.key or b"")
+    key = record.key if event is not None else None
+    return Item(key, size, Work(record, event, verdict=verdict), tp, record.offset, epoch)

@@ -83,7 +83,6 @@ class Handler:
         asyncio.CancelledError
             Nothing is acknowledged then.
         """
-        self._counters.batch(len(items))
         if self._spec.form != "batch":
             return [await self._one(item) for item in items]
         verdicts: dict[Item, Verdict] = {}
@@ -129,20 +128,22 @@ class Handler:
                 failed[i] = error
         verdicts = []
         for i, (item, delivery) in enumerate(zip(items, deliveries, strict=True)):
-            error = failed.get(i)
-            if error is None:
-                try:
-                    await delivery.settle()
-                except Exception as late:  # noqa: BLE001 - its class decides
-                    error = late
-            if error is None:
+            failure = failed.get(i) or await self._settled(delivery)
+            if failure is None:
                 self._counters.emitted += delivery.n_sent
                 verdicts.append(_DONE)
-            elif isinstance(error, Lost):
+            elif isinstance(failure, Lost):
                 verdicts.append(_LOST)
             else:
-                verdicts.append(await self._after_failure(item, delivery, error))
+                verdicts.append(await self._after_failure(item, delivery, failure))
         return verdicts
+
+    async def _settled(self, delivery: Delivery) -> BaseException | None:
+        try:
+            await delivery.settle()
+        except Exception as error:  # noqa: BLE001 - its class decides
+            return error
+        return None
 
     async def _after_failure(self, item: Item, delivery: Delivery, error: BaseException) -> Verdict:
         work: Work = item.payload
@@ -215,5 +216,5 @@ class Handler:
     def _backoff_s(self, tries: int) -> float:
         """Exponential with full jitter in its upper half, so that workers do not come back together."""
         settings = self._settings
-        longest = min(settings.retry_max_ms, settings.retry_initial_ms * 2 ** min(tries - 1, 20)) / 1000
-        return longest * (0.5 + self._random.random() / 2)
+        longest_s: float = min(settings.retry_max_ms, settings.retry_initial_ms * 2 ** min(tries - 1, 20)) / 1000
+        return longest_s * (0.5 + self._random.random() / 2)

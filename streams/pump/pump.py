@@ -17,7 +17,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from mode import Service
@@ -25,14 +24,16 @@ from mode import Service
 from millrace.agent import AgentSpec, Batch
 from millrace.codec import Codec
 from millrace.errors import MillraceError
-from millrace.event import Event, Origin
+from millrace.event import Origin
 from millrace.invoke import Invoker
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
 from streams.producer import Ack, Producer
 from streams.pump import positions
-from streams.pump.delivery import KilledProcess, Work
-from streams.pump.handling import Handler, Verdict
+from streams.pump.delivery import KilledProcess, item_of
+from streams.pump.flow import Flow
+from streams.pump.handling import Handler
+from streams.pump.listener import Listener
 from streams.pump.parking import Parking
 from streams.pump.settings import Counters, PumpSettings
 from streams.pump.tenure import Tenure
@@ -100,24 +101,18 @@ class Pump(Service):
         self._invoker = Invoker(spec)
         self._ledger = Ledger(settings.max_uncommitted)
         self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters)
-        self._handler = Handler(
+        handler = Handler(
             self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters, ports=ports
         )
         batch = spec.batch or Batch()
-        self._lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
-        self._parking = Parking(settings.max_parked, self._enter)
-        self._batches: set[asyncio.Task[None]] = set()  # batches in flight
+        lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
+        self._flow = Flow(lanes, self._ledger, handler, self.counters, self._fail)
+        self._parking = Parking(settings.max_parked, self._unpark)
         self._chunks: asyncio.Queue[_Chunk] = asyncio.Queue()
-        self._epochs: dict[TopicPartition, int] = {}  # partitions whose records may be handled
-        self._bytes: dict[TopicPartition, int] = {}  # buffered, beside those of inline chunks
-        self._n_ordered: dict[TopicPartition, int] = {}  # decoded records in the lanes: later ones must queue behind
         self._unrecorded: set[TopicPartition] = set()  # no start of a head recorded yet in this assignment
         self._cautious: dict[TopicPartition, int] = {}  # records still to be handled alone
-        self._changed = asyncio.Event()
         self._commit_due = asyncio.Event()
         self._intake = asyncio.Lock()
-        self._held_until_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -138,7 +133,7 @@ class Pump(Service):
             max_poll_interval_ms=_DAY_MS,  # a pump that waits for a model is alive; see `alive`
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
         )
-        self._tenure.consumer.subscribe(list(self._topics), listener=_Listener(self))
+        self._tenure.consumer.subscribe(list(self._topics), listener=Listener(self))
 
     async def on_stop(self) -> None:
         """Let what is in flight end, commit, leave the group."""
@@ -146,23 +141,23 @@ class Pump(Service):
         if consumer is not None:
             if self._opening is not None:
                 self._opening.cancel()
-            await self.release(list(self._epochs))
+            await self.release(list(self._flow.open))
             await consumer.stop()
 
     @Service.task
     async def _fetch(self) -> None:
-        consumer = self._tenure.consumer
+        consumer = self._tenure.client
         try:
             await consumer.start()
             while not self.should_stop:
                 self._tenure.beat()
-                wanted = [tp for tp in self._epochs if self._wants(tp)]
+                wanted = [tp for tp in self._flow.open if self._wants(tp)]
                 if not wanted:
                     await self._wait_for_change()
                     continue
                 for tp, records in (await self._poll(consumer, wanted)).items():
                     await self._take_in(tp, records)
-                self._dispatch()
+                self._flow.dispatch()
                 await asyncio.sleep(0)  # buffered records come without waiting, and others must run as well
         except MillraceError as error:
             self._fail(error)
@@ -184,12 +179,12 @@ class Pump(Service):
                     await self._commit_due.wait()
             self._commit_due.clear()
             await self._tenure.commit()
-            self._changed.set()
+            self._flow.changed.set()
 
     def _fail(self, error: BaseException) -> None:
         """Stop loudly: going on would skip records."""
         log.error("pump %s stops: %s", self.spec.name, error)
-        self.add_future(self.crash(error))
+        _ = self.add_future(self.crash(error))
 
     # --- health ---------------------------------------------------------------------------------------------------
 
@@ -201,14 +196,14 @@ class Pump(Service):
     @property
     def in_flight(self) -> int:
         """Inputs being handled, in lanes."""
-        return self._lanes.in_flight
+        return self._flow.in_flight
 
     def alive(self, within_s: float = 60.0) -> bool:
         """Whether nothing is left to read, the committed prefix moved lately, or a dependency is known to be down."""
         if self.crashed:
             return False
         now = time.monotonic()
-        return now - self._tenure.moved_s < within_s or now < self._held_until_s + within_s or not self.lag
+        return now - self._tenure.moved_s < within_s or now < self._flow.held_until_s + within_s or not self.lag
 
     # --- partitions come and go -----------------------------------------------------------------------------------
 
@@ -225,41 +220,36 @@ class Pump(Service):
             self._fail(error)
             return
         for tp, epoch in epochs.items():
-            self._bytes[tp] = self._n_ordered[tp] = 0
             self._unrecorded.add(tp)
             if self._ledger.starts(tp) >= _STARTS_ALONE:
                 self._cautious[tp] = self._settings.max_uncommitted
-            self._epochs[tp] = epoch
+            self._flow.start(tp, epoch)
         self.ready.set()
-        self._changed.set()
 
     async def release(self, partitions: Collection[TopicPartition]) -> None:
         """Give partitions up: no new input, what is in flight may end within a bound, the prefix is committed."""
         if self._opening is not None:
             self._opening.cancel()
         for tp in partitions:
-            self._epochs.pop(tp, None)
+            self._flow.close(tp)
             self._parking.drop(tp)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
                 async with self._intake:  # an inline chunk that is under way
                     pass
                 await self._chunks.join()
-                while self._batches:
-                    await asyncio.wait(self._batches)
-        for task in self._batches:
-            task.cancel()
-        await asyncio.gather(*self._batches, return_exceptions=True)
+                await self._flow.drain()
+        await self._flow.cancel()
         await self._tenure.end(partitions)
         for tp in partitions:
-            self._lanes.drop(tp)
+            self._flow.drop(tp)
             self._cautious.pop(tp, None)
             self._unrecorded.discard(tp)
 
     # --- intake ---------------------------------------------------------------------------------------------------
 
     def _wants(self, tp: TopicPartition) -> bool:
-        if time.monotonic() < self._held_until_s or sum(self._bytes.values()) >= self._settings.max_buffered_bytes:
+        if self._flow.held or self._flow.n_bytes >= self._settings.max_buffered_bytes:
             return False
         outstanding = self._ledger.outstanding(tp)
         if outstanding * 2 >= self._settings.max_uncommitted:
@@ -267,10 +257,10 @@ class Pump(Service):
         return outstanding < self._settings.max_uncommitted
 
     async def _wait_for_change(self) -> None:
-        self._changed.clear()
+        self._flow.changed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(_POLL_MS / 1000):
-                await self._changed.wait()
+                await self._flow.changed.wait()
 
     async def _poll(
         self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]
@@ -287,13 +277,13 @@ class Pump(Service):
             raise positions.truncated(self._tenure.group, tp, offset, "the broker has no such offset") from error
         if not records:
             for tp in wanted:
-                if tp in self._epochs:  # offsets without records, such as transaction markers, are read as well
+                if tp in self._flow.open:  # offsets without records, such as transaction markers, are read as well
                     self._ledger.advance(tp, await consumer.position(tp))
         return records
 
     async def _take_in(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         async with self._intake:
-            epoch = self._epochs.get(tp)
+            epoch = self._flow.open.get(tp)
             if epoch is None:
                 return
             if tp in self._cautious:
@@ -304,7 +294,7 @@ class Pump(Service):
             if tp in self._unrecorded:
                 self._unrecorded.discard(tp)
                 await self._tenure.commit(also=[tp])
-            if self._invoker.inline and not self._n_ordered[tp]:
+            if self._invoker.inline and not self._flow.ordered(tp):
                 records = await self._run_inline(tp, epoch, records)
             for record in records:
                 self._queue(tp, epoch, record)
@@ -322,11 +312,11 @@ class Pump(Service):
                 "record, then replay its dead letter"
             )
             self._queue(tp, epoch, record, verdict if killed else None)
-            self._dispatch()
-            while self._epochs.get(tp) == epoch and self._ledger.oldest(tp) is not None:
+            self._flow.dispatch()
+            while self._flow.open.get(tp) == epoch and self._ledger.oldest(tp) is not None:
                 await self._wait_for_change()
-                self._dispatch()
-            if self._epochs.get(tp) != epoch:
+                self._flow.dispatch()
+            if self._flow.open.get(tp) != epoch:
                 return
             self._cautious[tp] -= 1
             if not self._cautious[tp]:
@@ -345,7 +335,7 @@ class Pump(Service):
                 origin = Origin(tp.topic, tp.partition, record.offset)
                 event = read(topic, record.key, record.value, record.headers, origin)
             except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
-                self._enter(_item(tp, epoch, record, None, error), None)
+                self._flow.enter(item_of(tp, epoch, record, None, error))
                 continue
             try:
                 for output in call(event):
@@ -372,12 +362,12 @@ class Pump(Service):
                 failed.add(i)
         done = [record.offset for i, record in enumerate(chunk.records) if i not in failed]
         self._ledger.done_many(chunk.tp, done, chunk.epoch)
-        self._changed.set()
+        self._flow.changed.set()
         for i in sorted(failed):
-            if i < len(chunk.records) and self._epochs.get(chunk.tp) == chunk.epoch:
+            if i < len(chunk.records) and self._flow.open.get(chunk.tp) == chunk.epoch:
                 self._queue(chunk.tp, chunk.epoch, chunk.records[i])
         if failed:
-            self._dispatch()
+            self._flow.dispatch()
 
     def _queue(
         self, tp: TopicPartition, epoch: int, record: ConsumerRecord, verdict: BaseException | None = None
@@ -390,96 +380,15 @@ class Pump(Service):
             parked = self.spec.park(event, self._ports) if self.spec.park and verdict is None else None
         except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
             parked, verdict = None, error
-        item = _item(tp, epoch, record, event, verdict)
+        item = item_of(tp, epoch, record, event, verdict)
         if parked is None or event is None:
-            self._enter(item, None)
+            self._flow.enter(item)
         else:
             left_s = event.meta.deadline_ms / 1000 - time.time() if event.meta.deadline_ms else self.spec.timeout_s
             self._parking.park(item, parked, max(left_s, 0.0))
 
-    def _enter(self, item: Item, error: BaseException | None) -> None:
-        """Put an item into its lane; `error` is why waiting for it ended badly."""
-        if self._epochs.get(item.tp) != item.epoch:
-            return
-        work: Work = item.payload
-        work.verdict = work.verdict or error
-        item.arrived = time.monotonic()
-        self._bytes[item.tp] += item.size
-        self._n_ordered[item.tp] += work.event is not None
-        self._lanes.offer(item)
-        if self.spec.park:
-            self._wake_at(item.arrived)
-
-    # --- work -----------------------------------------------------------------------------------------------------
-
-    def _dispatch(self) -> None:
-        """Start every batch that is due, and come back when the next one is."""
-        if not self._epochs:
-            return
-        now = time.monotonic()
-        if now < self._held_until_s:
-            self._wake_at(self._held_until_s)
-            return
-        while (items := self._lanes.take(now)) is not None:
-            task = asyncio.create_task(self._work(items))
-            self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
-        due = self._lanes.next_due(now)
-        if due is not None:
-            self._wake_at(due)
-
-    def _wake_at(self, when_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when_s, self._dispatch)
-
-    async def _work(self, items: list[Item]) -> None:
-        verdicts = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
-        try:
-            verdicts = await self._handler.handle(items)
-        except Exception as error:  # noqa: BLE001 - fatal, or a fault of the pump: either way it must not go on
-            self._fail(error)
-        finally:
-            for item, verdict in zip(items, verdicts, strict=True):
-                self._land(item, verdict)
-            self._changed.set()
-            self._dispatch()
-
-    def _land(self, item: Item, verdict: Verdict) -> None:
-        if verdict.action == "retry":
-            at = time.monotonic() + verdict.delay_s
-            self._lanes.retry(item, at)
-            if verdict.outage:
-                self._held_until_s = max(self._held_until_s, at)
-            return
-        if verdict.action == "done":
-            self._ledger.done(item.tp, item.offset, item.epoch)
-        self._lanes.finish(item)
-        if self._epochs.get(item.tp) == item.epoch:
-            self._bytes[item.tp] -= item.size
-            self._n_ordered[item.tp] -= item.payload.event is not None
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
-    """Tells the pump about its partitions. aiokafka only logs what a callback raises, so nothing may be raised here."""
-
-    def __init__(self, pump: Pump) -> None:
-        self._pump = pump
-
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        try:
-            await self._pump.release(revoked)
-        except Exception:
-            log.exception("releasing partitions failed; their records are read again by the next owner")
-
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._pump.assigned(assigned)
-
-
-def _item(
-    tp: TopicPartition, epoch: int, record: ConsumerRecord, event: Event | None, verdict: BaseException | None
-) -> Item:
-    """Lane item of a record; one that could not be decoded needs no order and gets a lane of its own."""
-    size = len(record.value or b"") + len(record.key or b"")
-    key = record.key if event is not None else None
-    return Item(key, size, Work(record, event, verdict=verdict), tp, record.offset, epoch)
+    def _unpark(self, item: Item, error: BaseException | None) -> None:
+        """Let an item in whose wait is over; `error` is why it ended badly."""
+        item.payload.verdict = error
+        self._flow.enter(item)
+        self._flow.dispatch()

@@ -43,6 +43,13 @@ class Tenure:
         self.moved_s = time.monotonic()
 
     @property
+    def client(self) -> AIOKafkaConsumer:
+        """The consumer, once there is one."""
+        if self.consumer is None:
+            raise RuntimeError("the pump has no consumer yet; start it first")
+        return self.consumer
+
+    @property
     def first_attempt(self) -> int:
         """Number of the first attempt at an input: grows with each generation of the group, so with each redelivery."""
         if self.consumer is None:
@@ -58,7 +65,7 @@ class Tenure:
         LogTruncated
             If a committed position is not in the log.
         """
-        consumer = self._client()
+        consumer = self.client
         starts = await positions.starts(consumer, partitions, self.group)
         # A first commit pins where the group starts: what retention removes later is then noticed, not skipped.
         fresh = {tp: (start.offset, "") for tp, start in starts.items() if start.fresh}
@@ -78,7 +85,7 @@ class Tenure:
             self._committed.pop(tp, None)
         finals = {tp: self._ledger.revoke(tp) for tp in partitions}
         offsets = {tp: (final.offset, final.metadata) for tp, final in finals.items() if final.offset is not None}
-        if failure := await positions.commit(self._client(), offsets):
+        if failure := await positions.commit(self.client, offsets):
             self._counters.failed_commits += 1
             log.warning("group %s: last commit failed, its records are read again: %s", self.group, failure)
 
@@ -101,7 +108,7 @@ class Tenure:
             if not moved:
                 return True
             offsets = {tp: (offset, self._ledger.metadata(tp)) for tp, offset in moved.items()}
-            failure = await positions.commit(self._client(), offsets)
+            failure = await positions.commit(self.client, offsets)
             if failure:
                 self._counters.failed_commits += 1
                 log.warning("group %s: commit failed, nothing moves: %s", self.group, failure)
@@ -134,7 +141,7 @@ class Tenure:
         """
         self.beat()
         if self._doubtful:
-            owned = [tp for tp in self._client().assignment() if self._ledger.epoch(tp) is not None]
+            owned = [tp for tp in self.client.assignment() if self._ledger.epoch(tp) is not None]
             if await self.commit(also=owned):
                 self._doubtful = False
             elif self._doubtful:
@@ -150,8 +157,3 @@ class Tenure:
             seen = consumer.highwater(tp) if consumer is not None and tp in owned else None
             total += max(0, max(seen or 0, self._ends[tp]) - committed)
         return total
-
-    def _client(self) -> AIOKafkaConsumer:
-        if self.consumer is None:
-            raise RuntimeError("the pump has no consumer yet; start it first")
-        return self.consumer

@@ -154,7 +154,7 @@ async def test_a_dead_letter_that_cannot_be_written_holds_the_offset(world: Worl
     await world.produce([ordered("a", 0)])
     async with world.running(world.spec(refuse), producer=NoLetters()) as pump:
         await until(lambda: pump.counters.errors["rejected", "refuse"] >= 1 and not pump.in_flight)
-        await pump._tenure.commit(also=list(pump._epochs))
+        await pump._tenure.commit(also=list(pump._flow.open))
         assert sum(at.offset for at in (await world.committed(pump)).values()) == 0
         allowed.set()
         await world.read_n(world.source.dead_letters, 1)

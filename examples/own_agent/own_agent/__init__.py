@@ -1,0 +1,1 @@
+"""An agent outside Millrace's repository: support tickets in, urgent ones out."""

@@ -1,0 +1,198 @@
+"""``python -m infra worker``: run agents, Millrace's own or anyone's, until SIGTERM.
+
+The worker finds the broker in ``stack.json``, creates the topics of the agents it was given, and says how it is in
+``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``, ``/metrics``).
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Collection, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+from confluent_kafka.admin import AdminClient
+
+from infra.composition import compose
+from infra.launch.broker import client_config, embedded_broker
+from infra.launch.home import write_private
+from infra.launch.stack import Stack, read_stack
+from infra.launch.workers import report_path
+from infra.settings import Settings, load
+from millrace.agent import CATALOGUE, AgentSpec
+from millrace.errors import ConfigurationError, MillraceError, StackNotFound
+from millrace.topics import Topic
+from streams import health
+from streams.admin import DEFAULT_PARTITIONS, TopicPlan, create_topics, plan_topics, touch_topics
+from streams.pump import PumpSettings
+from streams.tables import changelog
+from streams.worker import Worker, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
+_EMBEDDED_FETCH_MS: Final = 5
+
+
+def worker(
+    *,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agents", help="Module with agents; several allowed; default: Millrace's own")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of this worker, of its report and log")] = "worker",
+    home: Annotated[Path | None, typer.Option("--home", help="Folder of the stack; .millrace")] = None,
+) -> None:
+    """Run agents until SIGTERM; then what is in flight ends, offsets are committed, and the exit code is 0."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    settings = load({"home": home}).settings
+    report = Report(settings.home, name)
+    try:
+        report.write("starting", "loading agents")
+        specs = load_agents(agents or settings.worker.agents or OWN_AGENTS)
+        asyncio.run(serve(settings, specs, report))
+    except MillraceError as error:
+        report.write("failed", str(error))
+        log.error("worker %s failed: %s", name, error)  # noqa: TRY400 - the message says what to do; a trace does not
+        raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
+    except Exception as error:
+        report.write("failed", f"{type(error).__name__}: {error}")
+        log.exception("worker %s failed", name)
+        raise typer.Exit(1) from error
+
+
+class Report:
+    """The worker's state file, written in one step at each change."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.name = name
+        self._path = report_path(home, name)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.health_port = 0
+
+    def write(self, state: Literal["starting", "ready", "failed"], detail: str = "") -> None:
+        """Say where the worker stands."""
+        content = {"pid": os.getpid(), "state": state, "detail": detail, "health_port": self.health_port}
+        write_private(self._path, msgspec.json.encode(content).decode())
+
+
+def load_agents(modules: Sequence[str]) -> list[AgentSpec]:
+    """Import modules and collect the agents that they, or modules below them, declare.
+
+    Raises
+    ------
+    ConfigurationError
+        If a module cannot be found or none declares an agent.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+                raise
+            raise ConfigurationError(
+                f"module {module!r} was not found; install its package or put its folder on PYTHONPATH"
+            ) from error
+    found = [spec for spec in CATALOGUE.values() if any(_below(spec.module, module) for module in modules)]
+    if not found:
+        raise ConfigurationError(f"{', '.join(modules)}: no @agent there; name the module that declares agents")
+    return found
+
+
+async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) -> None:
+    """Run agents until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    StackNotFound
+        If nothing runs in the home folder.
+    MillraceError
+        Why an agent failed for good.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running: list[Worker] = []
+    async with health.serve(lambda: running[0] if running else None) as report.health_port:
+        report.write("starting", "connecting")
+        stack = _stack(settings)
+        await asyncio.to_thread(ensure_topics, settings, stack, specs)
+        client = connection(settings, stack.bootstrap)
+        async with compose(settings, stack, specs, name=report.name, client=client) as composition:
+            plain = WorkerSettings(connection=client, pump=pump_settings(settings), data=str(settings.home))
+            async with Worker(
+                specs,
+                plain,
+                ports_for=composition.ports_for,
+                prepare=composition.prepare,
+                codec=composition.codec,
+            ) as started:
+                running.append(started)
+                report.write("starting", "joining consumer groups")
+                if await started.ready_or(stop):
+                    report.write("ready", f"{len(specs)} agents: {', '.join(spec.name for spec in specs)}")
+                    await started.run(stop)
+                log.info("stopping: what is in flight ends, offsets are committed")
+
+
+def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> None:
+    """Create the topics that the agents read and write, their dead letter topics and their tables' changelogs."""
+    topics: dict[str, Topic] = {}
+    for spec in specs:
+        for part in (spec, *spec.stages):
+            topics.update({topic.name: topic for topic in (*part.sources, *part.sinks)})
+    groups = settings.partitions.model_dump()
+    plans = plan_topics(topics.values(), groups)
+    for spec in specs:
+        if spec.form == "keyed":
+            n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
+            plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
+    client = AdminClient(client_config(settings, stack.bootstrap))
+    if stack.control:
+        touch_topics(client, plans, create=embedded_broker(stack).create_topic)
+    else:
+        create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+
+
+def pump_settings(settings: Settings) -> PumpSettings:
+    """Settings of the pumps, in their own plain form."""
+    chosen = settings.worker
+    names = set(PumpSettings.__struct_fields__) & set(type(chosen).model_fields)
+    values = {each: getattr(chosen, each) for each in names}
+    if settings.profile == "embedded":
+        # A waiting fetch of the embedded broker is not woken by a produce.
+        values["fetch_max_wait_ms"] = min(values["fetch_max_wait_ms"], _EMBEDDED_FETCH_MS)
+    return PumpSettings(**values)
+
+
+def connection(settings: Settings, bootstrap: str) -> dict[str, Any]:
+    """Options of an aiokafka client; holds the password in clear, so they are for a client and nothing else."""
+    kafka = settings.kafka
+    found: dict[str, Any] = {"bootstrap_servers": bootstrap}
+    if settings.bootstrap and kafka.security_protocol != "PLAINTEXT":
+        found["security_protocol"] = kafka.security_protocol
+        if kafka.security_protocol.endswith("SSL"):
+            found["ssl_context"] = ssl.create_default_context(cafile=kafka.ssl_ca_location)
+        if kafka.security_protocol.startswith("SASL"):
+            found["sasl_mechanism"] = kafka.sasl_mechanism
+            found["sasl_plain_username"] = kafka.sasl_username
+            found["sasl_plain_password"] = kafka.sasl_password.get_secret_value()
+    return found
+
+
+def _stack(settings: Settings) -> Stack:
+    stack = read_stack(settings.home)
+    if stack is None:
+        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+    return stack
+
+
+def _below(module: str, parent: str) -> bool:
+    return module == parent or module.startswith(f"{parent}.")

@@ -1,0 +1,150 @@
+"""The lanes at work: batches start when they are due, and every item ends as done, put back or dropped."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from aiokafka import TopicPartition
+
+from streams.lanes import Item, Lanes
+from streams.ledger import Ledger
+from streams.pump.handling import Handler, Verdict
+from streams.pump.settings import Counters
+
+
+class Flow:
+    """Items of open partitions on their way through the lanes.
+
+    Parameters
+    ----------
+    fail : callable
+        ``fail(error)`` ends the pump: going on would skip records.
+
+    Attributes
+    ----------
+    open : dict
+        Partitions whose records may be handled, with the epoch of their assignment.
+    changed : asyncio.Event
+        Set whenever room may have come free.
+    held_until_s : float
+        Monotonic time before which nothing starts, because a dependency is down.
+    """
+
+    def __init__(
+        self, lanes: Lanes, ledger: Ledger, handler: Handler, counters: Counters, fail: Callable[[BaseException], None]
+    ) -> None:
+        self.open: dict[TopicPartition, int] = {}
+        self.changed = asyncio.Event()
+        self.held_until_s = 0.0
+        self._lanes = lanes
+        self._ledger = ledger
+        self._handler = handler
+        self._counters = counters
+        self._fail = fail
+        self._batches: set[asyncio.Task[None]] = set()
+        self._bytes: dict[TopicPartition, int] = {}
+        self._n_ordered: dict[TopicPartition, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Items being handled."""
+        return self._lanes.in_flight
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the records in the lanes."""
+        return sum(self._bytes.values())
+
+    @property
+    def held(self) -> bool:
+        """Whether an outage keeps everything back."""
+        return time.monotonic() < self.held_until_s
+
+    def ordered(self, tp: TopicPartition) -> int:
+        """Count decoded records of a partition in the lanes: later ones must queue behind them."""
+        return self._n_ordered.get(tp, 0)
+
+    def start(self, tp: TopicPartition, epoch: int) -> None:
+        """Open a partition."""
+        self._bytes[tp] = self._n_ordered[tp] = 0
+        self.open[tp] = epoch
+        self.changed.set()
+
+    def close(self, tp: TopicPartition) -> None:
+        """Let nothing of a partition start any more; what is in flight goes on."""
+        self.open.pop(tp, None)
+        self._bytes.pop(tp, None)
+        self._n_ordered.pop(tp, None)
+
+    async def drain(self) -> None:
+        """Wait until nothing is in flight."""
+        while self._batches:
+            await asyncio.wait(self._batches)
+
+    async def cancel(self) -> None:
+        """Cancel what is in flight; none of it is acknowledged."""
+        for batch in self._batches:
+            batch.cancel()
+        await asyncio.gather(*self._batches, return_exceptions=True)
+
+    def enter(self, item: Item) -> None:
+        """Put an item at the end of its lane, if its partition is still open."""
+        if self.open.get(item.tp) != item.epoch:
+            return
+        item.arrived = time.monotonic()
+        self._bytes[item.tp] += item.size
+        self._n_ordered[item.tp] += item.payload.event is not None
+        self._lanes.offer(item)
+
+    def dispatch(self) -> None:
+        """Start every batch that is due, and come back when the next one is."""
+        if not self.open:
+            return
+        now = time.monotonic()
+        if now < self.held_until_s:
+            self._come_back(self.held_until_s)
+            return
+        while (items := self._lanes.take(now)) is not None:
+            self._counters.batch(len(items))
+            batch = asyncio.create_task(self._work(items))
+            self._batches.add(batch)
+            batch.add_done_callback(self._batches.discard)
+        due = self._lanes.next_due(now)
+        if due is not None:
+            self._come_back(due)
+
+    def drop(self, tp: TopicPartition) -> None:
+        """Forget what waits in the lanes of a closed partition."""
+        self._lanes.drop(tp)
+
+    def _come_back(self, when_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when_s, self.dispatch)
+
+    async def _work(self, items: list[Item]) -> None:
+        verdicts: Sequence[Verdict] = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
+        try:
+            verdicts = await self._handler.handle(items)
+        except Exception as error:  # noqa: BLE001 - fatal, or a fault of ours: either way nothing may go on
+            self._fail(error)
+        finally:
+            for item, verdict in zip(items, verdicts, strict=True):
+                self._land(item, verdict)
+            self.changed.set()
+            self.dispatch()
+
+    def _land(self, item: Item, verdict: Verdict) -> None:
+        if verdict.action == "retry":
+            at = time.monotonic() + verdict.delay_s
+            self._lanes.retry(item, at)
+            if verdict.outage:
+                self.held_until_s = max(self.held_until_s, at)
+            return
+        if verdict.action == "done":
+            self._ledger.done(item.tp, item.offset, item.epoch)
+        self._lanes.finish(item)
+        if self.open.get(item.tp) == item.epoch:
+            self._bytes[item.tp] -= item.size
+            self._n_ordered[item.tp] -= item.payload.event is not None

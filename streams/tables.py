@@ -1,0 +1,219 @@
+"""Keyed agents as Faust agents with a table: low-rate state that survives a crash in a changelog topic.
+
+Faust acknowledges an event whose handler raised, so the body here never raises, and it acknowledges nothing that was
+cancelled. A key's entry holds its state, the last applied offset per partition and a window of event ids: an event
+that is delivered again changes the state once. Outputs are acknowledged before the entry is written, so a crash in
+between repeats them with the same ids; the entry is flushed before Faust may commit the offset.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import faust
+import msgspec
+
+from millrace.agent import AgentSpec
+from millrace.codec import Codec
+from millrace.errors import classify
+from millrace.event import Event, Origin
+from millrace.invoke import Invoker
+from streams import dead_letters
+from streams.producer import Producer, acknowledged
+from streams.pump.settings import Counters, PumpSettings
+
+log = logging.getLogger(__name__)
+
+_WINDOW = 256  # event ids remembered per key: catches what a producer or a replay wrote twice
+
+
+class Entry(msgspec.Struct):
+    """What the table holds for a key.
+
+    Attributes
+    ----------
+    state : bytes
+        The agent's state, as msgpack; empty before the first event.
+    applied : dict of str to int
+        Last applied offset, by ``topic/partition``.
+    seen : list of str
+        Ids of the last events.
+    """
+
+    state: bytes = b""
+    applied: dict[str, int] = {}
+    seen: list[str] = []
+
+    def knows(self, event: Event) -> bool:
+        """Whether an event has been applied already."""
+        origin = event.meta.origin
+        if origin is None:
+            return event.meta.id in self.seen
+        return origin.offset <= self.applied.get(f"{origin.topic}/{origin.partition}", -1) or event.meta.id in self.seen
+
+    def after(self, event: Event, state: msgspec.Struct) -> "Entry":
+        """The entry once `event` has led to `state`."""
+        applied, origin = self.applied, event.meta.origin
+        if origin is not None:
+            applied = {**applied, f"{origin.topic}/{origin.partition}": origin.offset}
+        return Entry(msgspec.msgpack.encode(state), applied, [*self.seen, event.meta.id][-_WINDOW:])
+
+
+def table_app(
+    connection: Mapping[str, Any], settings: PumpSettings, specs: Collection[AgentSpec] = (), *, data: str = "."
+) -> faust.App:
+    """Faust app that never creates a topic, elects no leader and opens no port.
+
+    Parameters
+    ----------
+    connection : mapping
+        Options of an aiokafka client; ``bootstrap_servers`` is used.
+    data : str
+        Folder that Faust may use; nothing is kept there while stores are in memory.
+    """
+    brokers = ";".join(f"kafka://{host.strip()}" for host in str(connection["bootstrap_servers"]).split(","))
+    return faust.App(
+        table_group(settings),
+        broker=brokers,
+        datadir=data,
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=max((len(spec.sources) for spec in specs), default=1),
+        producer_acks=-1,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_heartbeat_interval=settings.heartbeat_interval_ms / 1000,
+        broker_commit_interval=settings.commit_interval_ms / 1000,
+        stream_ack_cancelled_tasks=False,
+        stream_ack_exceptions=False,
+        stream_wait_empty=False,
+    )
+
+
+def table_group(settings: PumpSettings) -> str:
+    """Consumer group of the table agents of all workers."""
+    return f"{settings.group_prefix}tables"
+
+
+def changelog(spec: AgentSpec, settings: PumpSettings) -> str:
+    """Name of a table's changelog topic: compacted, with as many partitions as the agent's sources."""
+    return f"{table_group(settings)}-{spec.name}-changelog"
+
+
+class TableAgent:
+    """One keyed agent inside a Faust app.
+
+    Parameters
+    ----------
+    spec : AgentSpec
+        An agent with state.
+    n_partitions : int
+        Partitions of its sources and of its changelog.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        spec: AgentSpec,
+        *,
+        codec: Codec,
+        producer: Producer,
+        settings: PumpSettings,
+        n_partitions: int,
+        ports: Any = None,
+    ) -> None:
+        self.spec = spec
+        self.counters = Counters()
+        self._app = app
+        self._codec = codec
+        self._producer = producer
+        self._settings = settings
+        self._ports = ports
+        self._invoker = Invoker(spec)
+        self._topics = {topic.name: topic for topic in spec.sources}
+        table: Any = app.Table(spec.name, partitions=n_partitions, key_type=bytes, value_type=bytes)
+        table.key_serializer = table.value_serializer = "raw"
+        self._table = table
+        channel = app.topic(
+            *self._topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        app.agent(channel, name=spec.name, concurrency=1)(self._consume)
+
+    async def _consume(self, stream: Any) -> None:
+        async for event in stream.events():
+            await self._apply(event.message)
+
+    async def _apply(self, message: Any) -> None:
+        """Apply one record; returns when it needs no redelivery."""
+        self.counters.consumed += 1
+        record = _Record(message)
+        attempts = tries = 0
+        while True:
+            try:
+                await self._step(record)
+                return
+            except Exception as error:  # noqa: BLE001 - Faust would acknowledge and forget it
+                kind, tries = classify(error), tries + 1
+                attempts += kind == "unknown"
+                self.counters.errors[type(error).__name__, self.spec.name] += 1
+                log.warning("table agent %s failed at %s: %r", self.spec.name, record, error)
+                if kind == "permanent" or attempts >= self.spec.max_attempts:
+                    await self._bury(record, error, max(attempts, 1))
+                    return
+            await asyncio.sleep(self._backoff_s(tries))
+
+    async def _step(self, record: "_Record") -> None:
+        origin = Origin(record.topic, record.partition, record.offset)
+        event = self._codec.read(self._topics[record.topic], record.key, record.value, record.headers, origin)
+        stored = self._table.get(record.key)
+        entry = msgspec.msgpack.decode(stored, type=Entry) if stored else Entry()
+        if entry.knows(event):
+            return
+        kind = self.spec.state
+        if kind is None:
+            raise TypeError(f"{self.spec.name} has no state")
+        state = msgspec.msgpack.decode(entry.state, type=kind) if entry.state else kind()
+        state, outputs = await self._invoker.step(state, event, self._ports)
+        sent = [await self._producer.send(self._codec.record(topic, output)) for topic, output in outputs]
+        await acknowledged(sent)
+        self._table[record.key] = msgspec.msgpack.encode(entry.after(event, state))
+        await self._app.producer.flush()
+        self.counters.emitted += len(sent)
+
+    async def _bury(self, record: "_Record", error: BaseException, attempts: int) -> None:
+        letter = dead_letters.letter_of(record, error, agent=self.spec.name, attempt=attempts)
+        tries = 0
+        while True:
+            try:
+                await acknowledged([await self._producer.send(letter)])
+            except Exception as failure:  # noqa: BLE001 - the offset is held until the letter is written
+                log.warning("cannot write the dead letter of %s yet: %r", record, failure)
+            else:
+                self.counters.dead_lettered += 1
+                return
+            tries += 1
+            await asyncio.sleep(self._backoff_s(tries))
+
+    def _backoff_s(self, tries: int) -> float:
+        settings = self._settings
+        seconds: float = min(settings.retry_max_ms, settings.retry_initial_ms * 2 ** min(tries - 1, 20)) / 1000
+        return seconds
+
+
+class _Record:
+    """A Faust message in the shape of a consumed record."""
+
+    def __init__(self, message: Any) -> None:
+        self.topic: str = message.topic
+        self.partition: int = message.partition
+        self.offset: int = message.offset
+        self.key: bytes | None = message.key
+        self.value: bytes | None = message.value
+        headers = message.headers or []
+        self.headers: Sequence[tuple[str, bytes]] = list(headers.items() if isinstance(headers, dict) else headers)
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}] offset {self.offset}"

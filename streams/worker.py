@@ -1,0 +1,272 @@
+"""A worker: the agents of a catalogue, run on a broker until told to stop.
+
+Stateless agents get a pump each; keyed ones run as Faust agents with tables, in one Faust app, which then is the root
+of all services. Stopping drains: what is in flight ends within a bound, the completed prefixes are committed.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from mode import Service
+
+from millrace.agent import AgentSpec
+from millrace.codec import Codec
+from millrace.errors import ConfigurationError
+from millrace.invoke import split
+from streams import health
+from streams.producer import Producer
+from streams.pump import Pump, PumpSettings, positions
+from streams.tables import TableAgent, table_app, table_group
+
+log = logging.getLogger(__name__)
+
+PortsFor = Callable[[AgentSpec], AbstractAsyncContextManager[Any]]
+Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Plain settings of a worker.
+
+    Attributes
+    ----------
+    connection
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
+    pump
+        How each agent consumes, retries and commits.
+    cut
+        Stages of fused runs that run on their own.
+    data
+        Folder for Faust.
+    """
+
+    connection: Mapping[str, Any]
+    pump: PumpSettings = PumpSettings()
+    cut: frozenset[str] = frozenset()
+    data: str = "."
+
+
+def codec_for(specs: Collection[AgentSpec], codec: Codec | None = None) -> Codec:
+    """Register the events of every topic that `specs` read or write."""
+    codec = codec or Codec()
+    for spec in specs:
+        for topic in (*spec.sources, *spec.sinks, *(each for stage in spec.stages for each in stage.sources)):
+            for event in topic.events:
+                codec.register(event)
+    return codec
+
+
+class Worker:
+    """Runs agents; use it as an async context manager, or `run` until an event.
+
+    Parameters
+    ----------
+    specs : collection of AgentSpec
+        What to run.
+    settings : WorkerSettings
+        How.
+    ports_for : callable, optional
+        ``ports_for(spec)`` is an async context manager that gives an agent its ports; by default the agent's own
+        factory, `AgentSpec.ports`, is called with `port_settings`.
+    prepare : mapping, optional
+        By agent name, what to await after an assignment and before its records.
+    port_settings : Any
+        Handed to `AgentSpec.ports`.
+    """
+
+    def __init__(
+        self,
+        specs: Collection[AgentSpec],
+        settings: WorkerSettings,
+        *,
+        ports_for: PortsFor | None = None,
+        prepare: Mapping[str, Prepare] | None = None,
+        codec: Codec | None = None,
+        port_settings: Any = None,
+    ) -> None:
+        if not specs:
+            raise ConfigurationError("no agents to run; name modules that declare some: --agents their.module")
+        self.specs: Sequence[AgentSpec] = [part for spec in specs for part in split(spec, settings.cut)]
+        self.pumps: list[Pump] = []
+        self.tables: list[TableAgent] = []
+        self._settings = settings
+        self._codec = codec_for(self.specs, codec)
+        self._ports_for = ports_for or (lambda spec: own_ports(spec, port_settings))
+        self._prepare = prepare or {}
+        self._stack = AsyncExitStack()
+        self._root: Service | None = None
+
+    async def start(self) -> None:
+        """Connect, build and start every agent; returns before they are ready.
+
+        Raises
+        ------
+        Unavailable
+            If the broker does not answer.
+        LogTruncated
+            If a table agent's position is gone.
+        """
+        async with AsyncExitStack() as stack:
+            producer = await stack.enter_async_context(Producer(self._settings.connection))
+            keyed = [spec for spec in self.specs if spec.form == "keyed"]
+            pump_settings, connection = self._settings.pump, self._settings.connection
+            app = table_app(connection, pump_settings, data=self._settings.data)
+            partitions = await self._check_tables(keyed) if keyed else {}
+            root: Service = app if keyed else _Root()
+            for spec in self.specs:
+                ports = await stack.enter_async_context(self._ports_for(spec))
+                if spec.form == "keyed":
+                    n = partitions[spec.sources[0].name]
+                    self.tables.append(
+                        TableAgent(
+                            app, spec, codec=self._codec, producer=producer, settings=pump_settings,
+                            n_partitions=n, ports=ports,
+                        )
+                    )  # fmt: skip
+                    continue
+                pump = Pump(
+                    spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
+                    ports=ports, prepare=self._prepare.get(spec.name),
+                )  # fmt: skip
+                root.add_dependency(pump)
+                self.pumps.append(pump)
+            stack.push_async_callback(root.stop)
+            self._root = root
+            await root.start()
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Drain, commit and leave the groups."""
+        await self._stack.aclose()
+
+    async def wait_ready(self) -> None:
+        """Wait until every pump has its partitions.
+
+        Raises
+        ------
+        BaseException
+            Why one failed.
+        """
+        await self._first(asyncio.gather(*(pump.ready.wait() for pump in self.pumps)))
+
+    async def ready_or(self, stop: asyncio.Event) -> bool:
+        """Wait until ready; False if `stop` was set before.
+
+        Raises
+        ------
+        BaseException
+            Why an agent failed.
+        """
+        ready = asyncio.ensure_future(self.wait_ready())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait([ready, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                await ready
+            return not stopped.done()
+        finally:
+            ready.cancel()
+            stopped.cancel()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set.
+
+        Raises
+        ------
+        BaseException
+            Why an agent failed; nothing is skipped to go on.
+        """
+        await self._first(asyncio.ensure_future(stop.wait()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether every agent has its partitions and none has failed."""
+        return not self.failure and all(pump.ready.is_set() for pump in self.pumps)
+
+    @property
+    def alive(self) -> bool:
+        """Whether no agent is stuck."""
+        return not self.failure and all(pump.alive() for pump in self.pumps)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the worker failed, if it did."""
+        found = [pump.crash_reason for pump in self.pumps if pump.crashed]
+        if not found and self._root is not None and self._root.crashed:
+            found = [self._root.crash_reason]
+        return found[0] if found else None
+
+    def report(self) -> dict[str, Any]:
+        """Numbers by agent, for the health endpoint."""
+        return {
+            **{pump.spec.name: health.numbers(pump.counters, pump.lag, pump.in_flight) for pump in self.pumps},
+            **{table.spec.name: health.numbers(table.counters) for table in self.tables},
+        }
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _first(self, wanted: "asyncio.Future[Any]") -> None:
+        """Wait for something, or for a failure, whichever comes first."""
+        crashed = asyncio.ensure_future(self._crashed())
+        try:
+            await asyncio.wait([wanted, crashed], return_when=asyncio.FIRST_COMPLETED)
+            if crashed.done():
+                raise crashed.result()
+        finally:
+            wanted.cancel()
+            crashed.cancel()
+
+    async def _crashed(self) -> BaseException:
+        while (failure := self.failure) is None:  # noqa: ASYNC110 - a service of mode tells nobody that it crashed
+            await asyncio.sleep(0.05)
+        return failure
+
+    async def _check_tables(self, specs: Sequence[AgentSpec]) -> dict[str, int]:
+        """Refuse to start where Faust would silently skip: a committed position that the log no longer holds."""
+        group = table_group(self._settings.pump)
+        consumer = AIOKafkaConsumer(**self._settings.connection, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            found = {}
+            for topic in {topic.name for spec in specs for topic in spec.sources}:
+                await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 - the public call knows subscribed topics alone
+                partitions = [TopicPartition(topic, i) for i in consumer.partitions_for_topic(topic) or ()]
+                await positions.starts(consumer, partitions, group)
+                found[topic] = len(partitions)
+            return found
+        finally:
+            await consumer.stop()
+
+
+class _Root(Service):
+    """Parent of the pumps where there is no Faust app."""
+
+
+@asynccontextmanager
+async def own_ports(spec: AgentSpec, settings: Any) -> AsyncIterator[Any]:
+    """Ports that an agent brings itself.
+
+    Raises
+    ------
+    ConfigurationError
+        If it wants ports and brings none.
+    """
+    if spec.ports is None:
+        if spec.wants_ports:
+            raise ConfigurationError(
+                f"agent {spec.name!r} takes ports but declares no factory; pass ports=... to @agent, an async context "
+                "manager that takes the settings"
+            )
+        yield None
+        return
+    async with spec.ports(settings) as ports:
+        yield ports
