@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -192,8 +193,7 @@ class LanceVectorStore:
     async def delete(self, tenant: str, chunk_ids: Iterable[str]) -> None:
         """Remove rows from both tables and from memory; ids that are not there are ignored.
 
-        Searches find them no more at once; their bytes leave the disk with the next ``maintain`` that runs after the
-        replaced versions' time is over.
+        Searches find them no more at once; for when their bytes leave the disk see `maintain`.
         """
         ids = list(chunk_ids)
         pair = await self._tenant(tenant)
@@ -240,9 +240,11 @@ class LanceVectorStore:
         return await (pair.archive if archived else pair.live).count()
 
     async def maintain(self, tenant: str, *, force: bool = False) -> bool:
-        """Merge files, bring indexes up to date and drop old versions, when enough was written since the last time.
+        """Merge files, bring indexes up to date and drop old versions and deleted rows from disk, when there is need.
 
-        Writes of new rows go on meanwhile; moves and deletes wait. ``upsert`` starts it in the background by itself.
+        ``upsert`` starts it in the background by itself after enough writes. Call it every so often all the same: only
+        then do texts and vectors of deleted rows leave the disk, within three calls that lie ``keep_versions_s`` apart
+        (their ids may stay in Lance's own records). Writes of new rows go on meanwhile; moves and deletes wait.
 
         Returns
         -------
@@ -251,13 +253,22 @@ class LanceVectorStore:
         """
         pair = await self._tenant(tenant)
         async with pair.files:
-            if not force and not await self._is_due(pair):
+            waiting = pair.cleanup_at is not None
+            over = pair.cleanup_at is not None and time.monotonic() >= pair.cleanup_at
+            rewrite = force or (not waiting and any(table.has_deletions() for table in (pair.live, pair.archive)))
+            if not (rewrite or over or await self._is_due(pair)):
                 return False
             rows, commits = pair.tail_rows, pair.tail_commits
             for table in (pair.live, pair.archive):
-                await table.compact(keep_versions=self._keep_versions, ann_rows=self._ann_rows)
+                await table.compact(
+                    keep_versions=self._keep_versions,
+                    ann_rows=self._ann_rows,
+                    rewrite=rewrite and table.has_deletions(),
+                )
             pair.tail_rows -= rows
             pair.tail_commits -= commits
+            # What was replaced now can be removed when its time is over; then there is nothing more to do.
+            pair.cleanup_at = None if over else time.monotonic() + self._keep_versions.total_seconds()
         return True
 
     async def close(self) -> None:
@@ -330,6 +341,7 @@ class _Tenant:
         self.writing = asyncio.Lock()
         self.tail_rows = 0
         self.tail_commits = 0
+        self.cleanup_at: float | None = None
         self.maintenance: asyncio.Task[None] | None = None
 
 

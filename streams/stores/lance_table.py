@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -163,9 +164,16 @@ class LanceTable:
 
         return await self._query(run) or 0
 
-    async def compact(self, *, keep_versions: timedelta, ann_rows: int) -> None:
+    def has_deletions(self) -> bool:
+        """Say whether files still hold rows that were deleted."""
+        folder = Path(self._connection.uri) / f"{self._name}.lance" / "_deletions"
+        return folder.is_dir() and any(folder.iterdir())
+
+    async def compact(self, *, keep_versions: timedelta, ann_rows: int, rewrite: bool) -> None:
         """Merge small files, bring the indexes up to date and drop versions older than ``keep_versions``.
 
+        Lance leaves a large file as it is while few of its rows are deleted; ``rewrite`` has it written anew without
+        them.
         From ``ann_rows`` rows on, the vectors get an approximate index as well. A delete that another process commits
         meanwhile wins, and nothing is compacted this time.
         """
@@ -177,11 +185,19 @@ class LanceTable:
             if "vector_idx" not in names:
                 await table.create_index("vector", config=IvfFlat(distance_type="dot"), name="vector_idx")
         try:
+            if rewrite:
+                await self._move_a_row(table)
             await table.optimize(cleanup_older_than=keep_versions)
         except RuntimeError as error:
             if not _is_conflict(error):
                 raise
             _log.info("another process changed files of %s during its compaction; left to the next one", self._name)
+
+    async def _move_a_row(self, table: AsyncTable) -> None:
+        """Write one row once more, in one commit: it gets a file of its own, which compaction merges with the rest."""
+        row = await table.query().limit(1).select(list(FIELDS)).to_arrow()
+        if row.num_rows:
+            await table.merge_insert("chunk_id").when_matched_update_all().execute(row)
 
     async def _query(self, run: Callable[[AsyncTable], Awaitable[T]]) -> T | None:
         """Run a read, or return None where the table does not exist."""

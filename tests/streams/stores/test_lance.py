@@ -34,6 +34,13 @@ class TestLanceVectorStore(VectorStoreContract):
     """The embedded adapter."""
 
 
+async def maintain_until(store: LanceVectorStore, done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not done():
+            await store.maintain("t")
+            await asyncio.sleep(0.005)  # twice the time replaced versions are kept, and more
+
+
 def files_in(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*") if path.is_file())
 
@@ -131,6 +138,39 @@ async def test_maintenance_is_done_only_when_due(open_store: Callable[..., Lance
     await store.upsert([chunk(1)])
     assert not await store.maintain("t")
     assert await store.maintain("t", force=True)
+    assert not await store.maintain("t")
+
+
+async def test_replaced_files_leave_the_disk_without_further_writes(
+    open_store: Callable[..., LanceVectorStore], tmp_path: Path
+) -> None:
+    store = open_store(keep_versions_s=0.001)
+    for i in range(30):
+        await store.upsert([chunk(i, sentences=0)])
+    await store.maintain("t", force=True)
+    await maintain_until(store, lambda: files_in(tmp_path) < 30)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+async def test_texts_and_vectors_of_deleted_rows_leave_the_disk_without_further_writes(
+    open_store: Callable[..., LanceVectorStore], tmp_path: Path, archived: bool
+) -> None:
+    def left() -> list[Path]:
+        marks = (b"xylophonesecret", secret.vector.tobytes())
+        return [p for p in tmp_path.rglob("*") if p.is_file() and any(mark in p.read_bytes() for mark in marks)]
+
+    writer = open_store(keep_versions_s=0.001)
+    rows, secret = [chunk(i, sentences=0) for i in range(300)], chunk(777, text="xylophonesecret and more")
+    await writer.upsert([*rows, secret])
+    if archived:
+        await writer.archive("t", ids([*rows, secret]))
+    await writer.maintain("t", force=True)
+    await writer.delete("t", [secret.chunk_id])
+    await writer.close()
+    assert left()
+    store = open_store(keep_versions_s=0.001)  # another process does the rest
+    await maintain_until(store, lambda: not left())
+    assert sorted([c.chunk_id async for c in store.scan("t", archived=True)]) == sorted(ids(rows))
 
 
 async def test_failed_maintenance_is_logged_and_writes_go_on(
