@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 Offsets = dict[tuple[str, int], int]
 _POLL_MS: Final = 200
 _MAX_CHECKS: Final = 16
+_FETCH_MAX_BYTES: Final = 16_777_216
 
 
 class LogReader:
@@ -72,14 +73,8 @@ class LogReader:
         self._max_records = max_records
         self._confirm_every_s = confirm_every_s
         self._clock = clock
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=None,
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=fetch_max_wait_ms,
-            fetch_max_bytes=16_777_216,
-        )
+        self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._connected: AIOKafkaConsumer[bytes, bytes] | None = None
         self._partitions: list[TopicPartition] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -101,19 +96,33 @@ class LogReader:
         Unavailable
             If the broker cannot be reached.
         """
+        self._connected = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=None,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            fetch_max_bytes=_FETCH_MAX_BYTES,
+        )
         try:
             await self._consumer.start()
             await self._assign()
         except KafkaError as error:
-            await self._consumer.stop()
+            await self._disconnect()
             raise Unavailable(f"cannot read {', '.join(self._topics)}: {error}; is the broker running?") from error
         except BaseException:
-            await self._consumer.stop()
+            await self._disconnect()
             raise
         self._tasks = [
             asyncio.create_task(self._guard(self._read()), name="log-reader"),
             asyncio.create_task(self._guard(self._confirm()), name="log-ends"),
         ]
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer[bytes, bytes]:
+        if self._connected is None:
+            raise Unavailable(f"the reader of {', '.join(self._topics)} has not been started")
+        return self._connected
 
     async def _assign(self) -> None:
         self._partitions = await self._find_partitions()
@@ -160,8 +169,19 @@ class LogReader:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._consumer.stop()
+        if self._connected is not None:
+            await self._disconnect()
         self._wake()
+
+    async def _disconnect(self) -> None:
+        try:
+            await self._consumer.stop()
+        except asyncio.CancelledError:
+            # aiokafka 0.14 lets its own fetch task's cancellation out when the broker is gone, and stops half-way.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._consumer._client.close()  # noqa: SLF001 - what it did not get to
 
     @property
     def failure(self) -> MillraceError | None:

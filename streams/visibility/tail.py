@@ -15,7 +15,7 @@ from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from millrace.topics import DOCUMENT_SETTLED
-from streams.visibility.file import put_aside
+from streams.visibility.file import Outcome, put_aside
 from streams.visibility.folding import FOLDED
 from streams.visibility.log_reader import REMEDY, LogReader, Offsets
 from streams.visibility.table import Grouped, VisibilityTable
@@ -170,6 +170,10 @@ class Tail:
     def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
         """All folded versions that are kept, newest first."""
         return self.table.retained(tenant, document, since_order)
+
+    def outcome(self, tenant: str, document: str) -> Outcome | None:
+        """Newest outcome of a change that altered nothing visible."""
+        return self.table.outcome(tenant, document)
 
     def resolved(self, receipt: Receipt) -> bool:
         """Whether the outcome of a change, or of a later one, has been folded."""
