@@ -51,9 +51,10 @@ def up(
 
     def run() -> None:
         from infra.launch import up as launch
+        from infra.launch.seeding import seed_embedded
 
         loaded = _load(home, profile, 0 if no_workers else workers)
-        result = launch.up(loaded, seed=_seed_embedded(), progress=_progress)
+        result = launch.up(loaded, seed=seed_embedded, progress=_progress)
         stack = result.stack
         if as_json:
             _print_json({"joined": result.joined, "started": result.started, **stack.as_json()})
@@ -124,11 +125,6 @@ def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: J
 
 def _load(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
     return load({"home": home, "profile": profile, "worker": {"count": workers}})
-
-
-def _seed_embedded() -> Callable[..., int] | None:
-    """The step that republishes the visibility topics to a new embedded log."""
-    return None
 
 
 def _guarded(run: Callable[[], None], *, as_json: bool) -> None:

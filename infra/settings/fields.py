@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -106,6 +106,10 @@ class WorkerSettings(_Group):
     """Longest wait between repetitions."""
     ready_timeout_s: float = Field(default=60.0, gt=0)
     """How long a worker may take to become ready, in seconds."""
+    version_retention_s: float = Field(default=30 * 86_400.0, ge=0)
+    """How long a superseded version can still be read, in seconds; then its rows are garbage."""
+    maintenance_interval_s: float = Field(default=600.0, gt=0)
+    """Time between looks for versions that have passed the retention, in seconds."""
 
 
 class TenantSettings(_Group):
@@ -151,6 +155,10 @@ class Settings(BaseSettings):
     """Workers."""
     tenant: TenantSettings = TenantSettings()
     """Tenant defaults."""
+    corpus: dict[str, Any] = {}
+    """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
+    query: dict[str, Any] = {}
+    """Policy of the question path, by field of `agents.query.policy.QueryPolicy`; JSON in the environment."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,258 @@
+"""The composition root: which adapters stand behind the agents' ports, by settings.
+
+An agent's ports are chosen by the annotation of its second parameter. Only what the running agents need is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import typing
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+from aiokafka import TopicPartition
+
+from agents.corpus.emitted import EmittedVersions
+from agents.corpus.policy import CorpusPolicy
+from agents.corpus.rows_codec import decode_frequencies
+from agents.ports import CorpusPorts, QueryPorts, StatisticsPorts, TermStatistics
+from agents.query.policy import QueryPolicy
+from inference.embedder import OnnxEmbedder
+from inference.embedding_cache import EmbeddingCache
+from inference.hashing import HashingEmbedder
+from infra.launch.seeding import table_path
+from infra.launch.stack import Stack
+from infra.settings import Settings
+from millrace import schema_folder
+from millrace.agent import AgentSpec
+from millrace.codec import Codec
+from millrace.errors import ConfigurationError
+from millrace.events.corpus import StatisticsComputed
+from streams.maintenance import Maintenance
+from streams.stores.lance import LanceVectorStore
+from streams.stores.objects import ContentStore
+from streams.visibility.answers import RecentAnswers
+from streams.visibility.tail import Tail
+from streams.visibility.term_statistics import StatisticsView
+from streams.worker import Prepare, own_ports
+
+SECOND_US: Final = 1_000_000
+EMBEDDED_FETCH_MS: Final = 5
+
+
+class _Service(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Composition:
+    """Adapters of one worker process; make it with `compose`.
+
+    Attributes
+    ----------
+    codec : Codec
+        Knows the schemas of this checkout, and those that other writers share beside the objects.
+    prepare : dict of str to Prepare
+        By agent name, what must be folded after an assignment before its records are handled.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.prepare: dict[str, Prepare] = {}
+        self.tail: Tail | None = None
+        self.answers: RecentAnswers | None = None
+        self._ports: dict[type, Any] = {}
+
+    def provide(self, ports: Any) -> None:
+        """Give `ports` to every agent that asks for their class."""
+        self._ports[type(ports)] = ports
+
+    def prepare_for(self, specs: Collection[AgentSpec]) -> None:
+        """Say what each agent waits for when it takes over partitions: its own history, folded to the end."""
+        for spec in specs:
+            wanted = ports_class(spec)
+            if wanted is QueryPorts and self.tail is not None:
+                self.prepare[spec.name] = _folded(self.tail, self.answers)
+            elif wanted is CorpusPorts and self.tail is not None:
+                self.prepare[spec.name] = _folded(self.tail, None)
+
+    @asynccontextmanager
+    async def ports_for(self, spec: AgentSpec) -> AsyncIterator[Any]:
+        """Ports of an agent: those composed here, or the ones it brings itself."""
+        wanted = ports_class(spec)
+        if wanted in self._ports:
+            yield self._ports[wanted]
+            return
+        async with own_ports(spec, None) as ports:
+            yield ports
+
+
+def ports_class(spec: AgentSpec) -> type | None:
+    """Class that annotates an agent's ports parameter; of a fused run, that of its stages."""
+    for stage in spec.stages or (spec,):
+        if stage.wants_ports and stage.ports is None:
+            name = stage.function.__code__.co_varnames[stage.function.__code__.co_argcount - 1]
+            found = typing.get_type_hints(stage.function).get(name)
+            if isinstance(found, type):
+                return found
+    return None
+
+
+@asynccontextmanager
+async def compose(
+    settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, name: str, client: Mapping[str, Any]
+) -> AsyncIterator[Composition]:
+    """Open what `specs` need; everything is closed again at the end.
+
+    Parameters
+    ----------
+    settings : Settings
+        Which adapters, and where their state lies.
+    stack : Stack
+        What runs: broker, object store, the life of its log.
+    specs : collection of AgentSpec
+        Agents that will run.
+    name : str
+        Name of the worker: its visibility table is its own.
+    client : mapping
+        Options of an aiokafka client.
+
+    Raises
+    ------
+    ConfigurationError
+        If an installation is incomplete.
+    Unavailable
+        If the broker does not answer.
+    """
+    folder = Path(stack.objects)
+    codec = Codec(writers=schema_folder.writers(folder))
+    async with AsyncExitStack() as services:
+        composition = Composition(codec)
+        classes = {ports_class(spec) for spec in specs}
+        if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
+            await _Builder(composition, settings, stack, name, client, services).build(classes)
+            composition.prepare_for(specs)
+        for spec in specs:
+            for event in (event for topic in spec.sinks for event in topic.events):
+                codec.register(event)
+        await asyncio.to_thread(schema_folder.publish, folder, codec)
+        yield composition
+
+
+class _Builder:
+    """Opens the adapters of a worker, each with its own end."""
+
+    def __init__(
+        self,
+        composition: Composition,
+        settings: Settings,
+        stack: Stack,
+        name: str,
+        client: Mapping[str, Any],
+        services: AsyncExitStack,
+    ) -> None:
+        self._composition = composition
+        self._settings = settings
+        self._stack = stack
+        self._client = client
+        self._services = services
+        self._codec = composition.codec
+        self._name = name
+        wait_ms = settings.worker.fetch_max_wait_ms
+        self._log: dict[str, Any] = {
+            "codec": self._codec,
+            "fetch_max_wait_ms": min(wait_ms, EMBEDDED_FETCH_MS) if stack.profile == "embedded" else wait_ms,
+        }
+
+    async def build(self, classes: Collection[type | None]) -> None:
+        """Open what these classes of ports need, and provide them."""
+        settings, services, composition = self._settings, self._services, self._composition
+        corpus_policy = policy(CorpusPolicy, settings.corpus, "corpus")
+        query_policy = policy(QueryPolicy, settings.query, "query")
+        settings.state.mkdir(parents=True, exist_ok=True)
+        objects = ContentStore(self._stack.objects)
+        embedder = await asyncio.to_thread(_embedder, settings)
+        services.callback(embedder.close)
+        vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
+        services.push_async_callback(vectors.close)
+        tail = composition.tail = Tail(
+            table_path(self._settings.state, self._name),
+            self._stack.bootstrap,
+            log_epoch=self._stack.log_epoch,
+            **self._log,
+        )
+        await self._start(tail)
+        statistics = StatisticsView(self._stack.bootstrap, objects.get, _term_statistics, **self._log)
+        await self._start(statistics)
+        if CorpusPorts in classes:
+            cache = EmbeddingCache(settings.state / f"{self._name}.embeddings.db")
+            services.callback(cache.close)
+            emitted = EmittedVersions()
+            composition.provide(CorpusPorts(embedder, cache, objects, vectors, tail, emitted, corpus_policy))
+            await self._maintain(tail)
+        if StatisticsPorts in classes:
+            composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
+        if QueryPorts in classes:
+            answers = composition.answers = RecentAnswers(self._stack.bootstrap, **self._log)
+            await self._start(answers)
+            composition.provide(QueryPorts(embedder, objects, vectors, tail, answers, statistics, query_policy))
+
+    async def _maintain(self, tail: Tail) -> None:
+        worker = self._settings.worker
+        await self._start(
+            Maintenance(
+                tail,
+                self._client,
+                self._codec,
+                retention_us=round(worker.version_retention_s * SECOND_US),
+                interval_s=worker.maintenance_interval_s,
+            )
+        )
+
+    async def _start(self, service: _Service) -> None:
+        self._services.push_async_callback(service.stop)
+        await service.start()
+
+
+def policy(kind: type[Any], overrides: dict[str, Any], group: str) -> Any:
+    """Policy object with overrides from the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the field that does not exist or does not fit.
+    """
+    known = {info.name for info in msgspec.structs.fields(kind)}
+    unknown = sorted(set(overrides) - known)
+    try:
+        if unknown:
+            raise ConfigurationError(f"setting {group}.{unknown[0]} does not exist; known: {', '.join(sorted(known))}")
+        return msgspec.convert(overrides, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"setting group {group!r}: {error}; see docs/reference/settings.md") from error
+
+
+def _embedder(settings: Settings) -> OnnxEmbedder | HashingEmbedder:
+    if settings.models.embedder == "hashing":
+        return HashingEmbedder()
+    return OnnxEmbedder.load(settings.cache / "models", threads=settings.models.threads)
+
+
+def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStatistics:
+    return TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, decode_frequencies(frequencies))
+
+
+def _folded(tail: Tail, answers: RecentAnswers | None) -> Prepare:
+    async def prepare(partitions: Collection[TopicPartition]) -> None:
+        numbers = {at.partition for at in partitions}
+        await tail.wait_ready()
+        if answers is None:
+            await tail.caught_up(numbers)
+        else:
+            await answers.caught_up(numbers)
+
+    return prepare

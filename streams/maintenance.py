@@ -1,0 +1,104 @@
+"""Tell documents that time has passed: publishes MaintenanceDue where superseded versions outlived the retention.
+
+Time enters the log here and nowhere else on the corpus path: agents act on the time that the event carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from millrace.codec import Codec
+from millrace.errors import MillraceError
+from millrace.event import Meta, attach
+from millrace.events.corpus import MaintenanceDue
+from millrace.ids import derived
+from millrace.topics import MAINTENANCE_DUE
+from streams.producer import Ack, Producer, acknowledged
+from streams.visibility.tail import Tail
+
+log = logging.getLogger(__name__)
+
+
+class Maintenance:
+    """Looks for expired versions at intervals and says so on the log.
+
+    Several workers may say the same: collecting garbage twice changes nothing.
+
+    Parameters
+    ----------
+    tail : Tail
+        The visibility table to look into.
+    connection : mapping
+        Options of an aiokafka client.
+    retention_us : int
+        How long a superseded version is kept, in microseconds.
+    interval_s : float
+        Time between looks, in seconds.
+    wall_us : callable
+        Wall clock, microseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        connection: Mapping[str, Any],
+        codec: Codec,
+        *,
+        retention_us: int,
+        interval_s: float,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._tail = tail
+        self._codec = codec
+        self._producer = Producer(connection)
+        self._retention_us = retention_us
+        self._interval_s = interval_s
+        self._wall_us = wall_us
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look; raises Unavailable if the broker does not answer."""
+        await self._producer.start()
+        self._task = asyncio.create_task(self._run(), name="maintenance")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._producer.stop()
+
+    async def look(self) -> int:
+        """Publish what is due now; gives the number of documents."""
+        now_us = self._wall_us()
+        acks: list[Ack] = []
+        for expired in self._tail.table.expired(now_us, self._retention_us):
+            event = MaintenanceDue(
+                tenant=expired.tenant, document=expired.document, at_us=now_us, before_order=expired.before_order
+            )
+            name = derived("maintenance", expired.tenant, expired.document, expired.before_order, now_us)
+            meta = Meta(
+                id=name, type=event.type_name(), source="millrace/maintenance", time_us=now_us, tenant=event.tenant
+            )
+            acks.append(await self._producer.send(self._codec.record(MAINTENANCE_DUE, attach(event, meta))))
+        await acknowledged(acks)
+        if acks:
+            self._tail.table.prune(now_us - self._retention_us)
+        return len(acks)
+
+    async def _run(self) -> None:
+        await self._tail.wait_ready()
+        while True:
+            try:
+                found = await self.look()
+                if found:
+                    log.info("garbage is due in %d documents", found)
+            except MillraceError as error:
+                log.warning("maintenance waits for the next look: %s", error)
+            await asyncio.sleep(self._interval_s)
