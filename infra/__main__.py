@@ -9,8 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,8 +160,11 @@ def exit_on_sigterm() -> None:
 def main() -> None:
     """Run the command line."""
     exit_on_sigterm()
-    if find_spec("infra.worker"):
-        app.command("worker")(import_module("infra.worker").worker)
+    # The worker's imports (Faust, stores, models) take seconds; no other command should wait for them.
+    if sys.argv[1:2] in ([], ["--help"], ["worker"]):
+        from infra.worker import worker
+
+        app.command()(worker)
     app()
 
 
