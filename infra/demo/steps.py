@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 
 from confluent_kafka import Producer
@@ -13,7 +14,7 @@ from millrace.client import Answer, Millrace
 from millrace.dead_letters import Letter
 from millrace.errors import Unavailable
 from millrace.events.corpus import DocumentIndexed
-from millrace.reader import LogReader, read
+from millrace.reader import LogReader, raw_record, read
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, SOURCE_CHANGED
 
 PAGES = Path(__file__).parents[2] / "examples" / "pages"
@@ -25,6 +26,7 @@ QUESTIONS = (
     ("On which day are releases shipped?", "second Tuesday", "releases.md"),
 )
 LEAVE = "How many weeks of parental leave are paid in full?"
+LETTER_TIMEOUT_S = 15.0
 POISON = b"\x00\xff\xff\xff\xff this is no event"
 
 
@@ -108,7 +110,6 @@ class Demo:
         outcomes = await millrace.wait(receipt)
         self.report.check("the next document is settled all the same", bool(outcomes), "no outcome")
         letters = await asyncio.to_thread(_dead_letters, millrace, SOURCE_CHANGED.dead_letters)
-        letters = [letter for letter in letters if letter.value == POISON]
         for letter in letters:
             self.report.say(f"dead letter {letter.id}: {letter.error.get('message', '')}")
         self.report.check("its bytes are in the dead letter topic, once", len(letters) == 1, f"{len(letters)} letters")
@@ -152,8 +153,15 @@ def _write(millrace: Millrace, topic: str, key: bytes, value: bytes) -> None:
 
 
 def _dead_letters(millrace: Millrace, topic: str) -> list[Letter]:
+    """Dead letters with the poison's bytes; waits for the first, because its partition goes at its own pace."""
+    give_up_s = time.monotonic() + LETTER_TIMEOUT_S
+    with LogReader(millrace.connection, [topic], stop="never") as reader:
+        for batch in reader.batches(idle=lambda: time.monotonic() > give_up_s):
+            found = [Letter.of(raw_record(message)) for message in batch]
+            if any(letter.value == POISON for letter in found):
+                break
     with LogReader(millrace.connection, [topic]) as reader:
-        return [Letter.of(record) for record in reader]
+        return [letter for letter in map(Letter.of, reader) if letter.value == POISON]
 
 
 def _cites(answer: Answer, document: str) -> bool:
