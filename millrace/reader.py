@@ -3,14 +3,12 @@
 A reader whose position is gone stops with `LogTruncated`; it never skips.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import msgspec
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -21,19 +19,13 @@ from confluent_kafka import (
 
 from millrace.codec import Codec
 from millrace.connection import Connection
-from millrace.errors import ConfigurationError, ContractError, LogTruncated, Unavailable, UndecodableRecord
+from millrace.errors import ConfigurationError, ContractError, UndecodableRecord
 from millrace.event import Event, Origin
-from millrace.keys import partition_for
+from millrace.positions import LogBounds, Place, Start, Stop, reader_settings, truncated, unavailable
 from millrace.topics import CATALOGUE, Topic
 
-Place = tuple[str, int]
 _BATCH: Final = 2000
 _POLL_S: Final = 0.1
-_LEADERLESS: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-)
 
 
 class RawRecord(msgspec.Struct, frozen=True):
@@ -57,16 +49,6 @@ class RawRecord(msgspec.Struct, frozen=True):
         return next((value.decode("utf-8", "replace") for key, value in self.headers if key == name and value), "")
 
 
-class Since(msgspec.Struct, frozen=True):
-    """Start at the first record at or after a time, in unix milliseconds."""
-
-    timestamp_ms: int
-
-
-Start = Literal["beginning", "end"] | Since | Mapping[Place, int]
-Stop = Literal["now", "never"] | Mapping[Place, int]
-
-
 class LogReader:
     """Reads partitions of topics with one client, in the order of each partition.
 
@@ -76,12 +58,14 @@ class LogReader:
         Where the broker is.
     topics : sequence of str or Topic
         What to read.
-    start : {"beginning", "end"}, Since or mapping of (topic, partition) to offset
+    start : {"beginning", "end"}, Since, Last or mapping of (topic, partition) to offset
         First position; partitions a mapping does not name start at the beginning.
     stop : {"now", "never"} or mapping of (topic, partition) to offset
         ``now`` ends at the end offsets seen at the start; a mapping names offsets that are not read any more.
     keys : collection of str, optional
         Read only the partitions of these record keys; records of other keys on them come too.
+    only : collection of (topic, partition), optional
+        Read only these partitions.
     timeout_s : float
         How long the broker may be silent before a bounded read fails, in seconds.
 
@@ -108,29 +92,31 @@ class LogReader:
         start: Start = "beginning",
         stop: Stop = "now",
         keys: Collection[str] | None = None,
+        only: Collection[Place] | None = None,
         timeout_s: float = 10.0,
     ) -> None:
         self._connection = connection
         self._timeout_s = timeout_s
         self._fault = ""
         connection.check_reachable(timeout_s)
-        self._consumer = Consumer(_settings(connection, self._on_error), logger=None)
+        self._consumer = Consumer(reader_settings(connection, self._on_error), logger=None)
         try:
             names = [topic if isinstance(topic, str) else topic.name for topic in topics]
-            places = self._places(names, keys)
-            bounds = {place: self._watermarks(place) for place in places}
-            self.positions = self._starts(start, bounds)
+            asked = LogBounds(connection, self._consumer, timeout_s)
+            found = asked.places(names, keys)
+            places = [place for place in found if only is None or place in only]
+            bounds = asked.of(places)
+            self.positions = asked.starts(start, bounds)
             self._follow = stop == "never"
             ends = stop if isinstance(stop, Mapping) else {}
             self._ends = {place: ends.get(place, high) for place, (_, high) in bounds.items()}
-            self._check(bounds)
             open_places = [p for p in places if self._follow or self.positions[p] < self._ends[p]]
             self._open = set(open_places)
             self.total = sum(max(0, self._ends[p] - self.positions[p]) for p in places)
             self._consumer.assign([TopicPartition(t, p, self.positions[t, p]) for t, p in open_places])
         except KafkaException as error:
             self.close()
-            raise self._unavailable(str(error.args[0].str())) from error
+            raise unavailable(self._connection, str(error.args[0].str())) from error
         except BaseException:
             self.close()
             raise
@@ -175,7 +161,7 @@ class LogReader:
                 if idle is not None and idle():
                     return
                 if silent_s >= self._timeout_s and (self._fault or not self._follow):
-                    raise self._unavailable(self._fault or f"silent for {self._timeout_s:g} s")
+                    raise unavailable(self._connection, self._fault or f"silent for {self._timeout_s:g} s")
                 continue
             if found := [message for message in messages if self._accept(message)]:
                 self._fault = ""
@@ -205,9 +191,11 @@ class LogReader:
             if not self._follow:
                 self._finish(place)
         elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001 - the same
-            raise _truncated(place, self.positions.get(place, -1), "it was dropped while reading")
+            raise truncated(place, self.positions.get(place, -1), "it was dropped while reading")
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            raise ConfigurationError(f"this user may not read {topic}: {error.str()}; ask for the right, or log in anew")
+            raise ConfigurationError(
+                f"this user may not read {topic}: {error.str()}; ask for the right, or log in anew"
+            )
         else:  # a new topic without a leader, a broker that restarts: the client tries again
             self._fault = error.str()
 
@@ -217,58 +205,9 @@ class LogReader:
             self.positions[place] = max(self.positions[place], self._ends[place])
             self._consumer.pause([TopicPartition(*place)])
 
-    def _places(self, names: Sequence[str], keys: Collection[str] | None) -> list[Place]:
-        known = self._consumer.list_topics(timeout=self._timeout_s).topics
-        if missing := [name for name in names if name not in known]:
-            raise ConfigurationError(
-                f"topics {', '.join(missing)} do not exist at {self._connection.bootstrap}; "
-                "create them with `python -m infra up`, or see `millrace topics`"
-            )
-        counts = {name: len(known[name].partitions) for name in names}
-        if keys is None:
-            return [(name, p) for name, n in counts.items() for p in range(n)]
-        return [(name, p) for name, n in counts.items() for p in sorted({partition_for(key, n) for key in keys})]
-
-    def _watermarks(self, place: Place) -> tuple[int, int]:
-        deadline = time.monotonic() + self._timeout_s
-        while True:
-            try:
-                found = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout_s)
-            except KafkaException as error:
-                # A topic that was just created, or a broker that just came back, has no leader yet.
-                if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-                continue
-            if found is None:
-                raise self._unavailable(f"no offsets of {place[0]}/{place[1]} within {self._timeout_s:g} s")
-            return found[0], found[1]
-
-    def _starts(self, start: Start, bounds: Mapping[Place, tuple[int, int]]) -> dict[Place, int]:
-        if start == "end":
-            return {place: high for place, (_, high) in bounds.items()}
-        if isinstance(start, Since):
-            asked = [TopicPartition(t, p, start.timestamp_ms) for t, p in bounds]
-            found = self._consumer.offsets_for_times(asked, timeout=self._timeout_s)
-            return {(tp.topic, tp.partition): _offset(tp, bounds[tp.topic, tp.partition]) for tp in found}
-        named = start if isinstance(start, Mapping) else {}
-        return {place: named.get(place, low) for place, (low, _) in bounds.items()}
-
-    def _check(self, bounds: Mapping[Place, tuple[int, int]]) -> None:
-        for place, (low, high) in bounds.items():
-            at = self.positions[place]
-            if at != OFFSET_BEGINNING and not low <= at <= high:
-                raise _truncated(place, at, f"the log holds {low} to {high}")
-
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the client's name for it
             self._fault = error.str()
-
-    def _unavailable(self, why: str) -> Unavailable:
-        return Unavailable(
-            f"the broker at {self._connection.bootstrap} does not answer ({why}); is it running? "
-            "see `python -m infra status` and `millrace doctor`"
-        )
 
 
 def read(
@@ -332,21 +271,6 @@ def decode(codec: Codec, record: RawRecord, topic: Topic | None = None) -> Event
     return codec.read(known, record.key, record.value, record.headers, record.origin)
 
 
-def _settings(connection: Connection, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    return connection.librdkafka() | {
-        "group.id": "millrace-reader",  # named because the client wants one; nothing is ever joined or committed
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "allow.auto.create.topics": False,
-        "fetch.wait.max.ms": connection.fetch_max_wait_ms,
-        "fetch.queue.backoff.ms": 10,
-        "log_level": 2,
-        "error_cb": on_error,
-    }
-
-
 def raw_record(message: Message) -> RawRecord:
     """Record of a message that `LogReader.batches` handed out."""
     kind, timestamp = message.timestamp()
@@ -364,14 +288,3 @@ def raw_record(message: Message) -> RawRecord:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-
-def _offset(found: TopicPartition, bounds: tuple[int, int]) -> int:
-    return found.offset if found.offset >= 0 else bounds[1]
-
-
-def _truncated(place: Place, at: int, why: str) -> LogTruncated:
-    return LogTruncated(
-        f"position {at} of {place[0]}/{place[1]} is not in the log ({why}); read from the beginning, "
-        "or raise the topic's retention. Nothing was skipped"
-    )

@@ -15,7 +15,7 @@ from millrace.client.options import AskOptions, PutOptions, change_of, question_
 from millrace.client.outcomes import Outcome
 from millrace.client.producing import EventProducer
 from millrace.client.waiting import Waiter
-from millrace.codec import Codec
+from millrace.codec import Codec, Record
 from millrace.connection import Connection, find_connection
 from millrace.errors import InputRejected
 from millrace.event import Event, Origin
@@ -131,6 +131,10 @@ class Millrace:
             await self.waiter.prepare()
             self.waiter.note(receipt)
         return Produced(complete.meta.id, await self._producer.produce(record), receipt)
+
+    async def produce_record(self, record: Record) -> Origin:
+        """Write a record as it is, unchecked: for putting back what was read from the log."""
+        return await self._producer.produce(record)
 
     async def put_document(self, document: str, content: str | bytes, **options: Unpack[PutOptions]) -> Receipt:
         """Write a document; it is acknowledged when this returns, and visible once its outcome is ``indexed``.

@@ -15,7 +15,8 @@ from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled, SourceChanged
 from millrace.ids import content_hash
 from millrace.keys import document_key
-from millrace.reader import LogReader, Place, RawRecord, Start, decode
+from millrace.positions import Place, Start
+from millrace.reader import LogReader, RawRecord, decode
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
 TOPICS = (SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)

@@ -154,7 +154,9 @@ def answering(connection: Connection, tenant: str, behaviour: Behaviour) -> Scri
     return ScriptedWorker(connection, tenant, QUERY_RECEIVED, behaviour)
 
 
-def indexing(connection: Connection, tenant: str, behaviour: Behaviour = lambda change: [indexed(change)]) -> ScriptedWorker:
+def indexing(
+    connection: Connection, tenant: str, behaviour: Behaviour = lambda change: [indexed(change)]
+) -> ScriptedWorker:
     """A worker for changes; indexes everything by default."""
     return ScriptedWorker(connection, tenant, SOURCE_CHANGED, behaviour)
 

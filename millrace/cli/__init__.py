@@ -1,0 +1,61 @@
+"""The ``millrace`` command.
+
+Exit codes: 0 all went well; 1 an error, named on standard error; 2 wrong usage; 3 some documents were not sent,
+rejected or failed; 4 no running stack was found; 130 interrupted. With ``--json`` standard output holds exactly one
+JSON document, which is ``{"error": {...}}`` when a command fails.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from millrace.cli import acl, ask, dead_letters, docs, doctor, ingest, output, topics, trace
+from millrace.cli.application import app
+from millrace.errors import MillraceError
+
+__all__ = ["app", "main"]
+
+# Each of these adds its commands to `app` when it is imported.
+COMMANDS = (ingest, ask, acl, docs, trace, topics, dead_letters, doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Defaults to those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        result = app(given, standalone_mode=False, prog_name="millrace")
+        return result if isinstance(result, int) else output.ExitCode.OK
+    except MillraceError as error:
+        return output.fail(error, as_json=as_json)
+    except typer.Abort:
+        output.note("interrupted")
+        return output.ExitCode.INTERRUPTED
+    except typer.TyperException as error:
+        return _usage(error, as_json=as_json)
+    except KeyboardInterrupt:
+        output.note("interrupted")
+        return output.ExitCode.INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes standard output at exit
+        return output.ExitCode.OK
+
+
+def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+    """Report what the command line parser found, with the usage line of the command."""
+    message = str(getattr(error, "message", error))
+    context = getattr(error, "ctx", None)
+    if as_json:
+        output.document({"error": {"type": "usage", "message": message}})
+    if context is not None:
+        output.note(context.get_usage())
+    output.note(f"error (usage): {message}")
+    return output.ExitCode.USAGE

@@ -1,0 +1,134 @@
+"""``millrace ingest``: send what changed in folders."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, pairs
+from millrace.cli.output import ExitCode, UsageError, note, one_line, progress, say, show, table
+from millrace.ingest.walk import MAX_BYTES, Rules
+
+_RECEIPTS = 256
+_SHOWN = 20
+
+
+@app.command(epilog="Example: millrace ingest handbook --groups staff --label team=hr --wait")
+def ingest(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Folders, or single .md and .txt files.")],
+    tenant: Tenant = "default",
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(help="Groups that may read; repeatable. '*' is everyone, the default for new documents."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to filter by; repeatable.")] = None,
+    source: Annotated[
+        str, typer.Option(help="Name of the source that owns the documents; else the folder's name.")
+    ] = "",
+    prefix: Annotated[str, typer.Option(help="Put before every document id, with a slash.")] = "",
+    include: Annotated[list[str] | None, typer.Option(help="Only files that match; repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="No files that match; repeatable.")] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Largest file taken.")] = MAX_BYTES,
+    wait: Annotated[bool, typer.Option("--wait", help="End with the outcome of every document.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Delete documents of the source whose file is gone.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --sync: delete even more than 20 % of the source.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Send new and changed files; unchanged ones are left alone.
+
+    A document's id is its path relative to the folder. Reads .md and .txt files in UTF-8; others of these types are
+    reported and not sent. Honours .millraceignore files, which work like .gitignore; leaves hidden files alone and
+    follows no link out of the folder.
+    """
+    from millrace.ingest.run import Plan, Report
+
+    if yes and not sync:
+        raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
+    plan = Plan(
+        paths=tuple(paths),
+        tenant=tenant,
+        source=source,
+        groups=groups_of(groups),
+        labels=pairs(label),
+        prefix=prefix,
+        rules=Rules(tuple(include or ()), tuple(exclude or ()), max_bytes),
+        sync=sync,
+        confirmed=yes,
+        wait=wait,
+    )
+    report: Report = asyncio.run(_run(context, plan))
+    show(_data(report, wait=wait), lambda: _render(report, wait=wait), as_json=as_json)
+    return int(ExitCode.INCOMPLETE if report.failed else ExitCode.OK)
+
+
+async def _run(context: typer.Context, plan: Any) -> Any:
+    from millrace.client import Millrace
+    from millrace.ingest.run import Ingestion, Report
+
+    waiting = ""
+    with progress("ingest") as bar:
+
+        def changed(report: Report, waits_for: str) -> None:
+            nonlocal waiting
+            bar(len(report.outcomes), len(report.receipts), waits_for or f"{report.n_files} files")
+            if waits_for and waits_for != waiting:
+                note(waits_for)
+            waiting = waits_for
+
+        async with Millrace(connection_of(context)) as client:
+            return await Ingestion(client, plan, changed).run()
+
+
+def _data(report: Any, *, wait: bool) -> dict[str, Any]:
+    from millrace import receipts
+
+    few = len(report.receipts) <= _RECEIPTS
+    return {
+        "files": report.n_files,
+        "sent": report.n_sent,
+        "unchanged": report.n_unchanged,
+        "access_changed": report.n_access,
+        "deleted": report.n_deleted,
+        "bytes": report.n_bytes,
+        "skipped": report.skipped,
+        "receipt": receipts.encode(report.receipts) if few else None,
+        "counts": dict(report.counts()) if wait else None,
+        "outcomes": [outcome_row(outcome) for outcome in report.outcomes] if wait else None,
+    }
+
+
+def outcome_row(outcome: Any) -> dict[str, Any]:
+    """One outcome as it is printed in JSON."""
+    return {
+        "document": outcome.receipt.document,
+        "version": outcome.receipt.version,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "chunks": outcome.n_chunks,
+        "embedded": outcome.n_embedded,
+        "reused": outcome.n_reused,
+    }
+
+
+def _render(report: Any, *, wait: bool) -> None:
+    if wait and report.outcomes:
+        rows = [outcome_row(outcome) for outcome in report.outcomes]
+        columns = ("document", "version", "outcome", "chunks", "embedded", "reused", "message")
+        table(columns, [[row[name] for name in columns] for row in sorted(rows, key=lambda row: str(row["document"]))])
+    for skipped in report.skipped[:_SHOWN]:
+        say(f"not sent ({skipped.reason}): {one_line(skipped.id)}: {skipped.message}")
+    if len(report.skipped) > _SHOWN:
+        say(f"... and {len(report.skipped) - _SHOWN} more; --json lists all")
+    say(
+        f"{report.n_files} files: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
+        f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
+    )
+    if wait:
+        say("outcomes: " + (", ".join(f"{n} {name}" for name, n in sorted(report.counts().items())) or "none"))
+    elif report.receipts:
+        say("nothing is waited for; --wait follows every document to its outcome")
+    if 0 < len(report.receipts) <= _RECEIPTS:
+        say(f"receipt: {_data(report, wait=False)['receipt']}")

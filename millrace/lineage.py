@@ -1,0 +1,279 @@
+"""Follow a question or a document through the log: what happened, in which order, and what it came from."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from millrace.codec import Codec
+from millrace.connection import Connection
+from millrace.errors import ContractError
+from millrace.event import Event
+from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.query import AnswerProduced, ContextRetrieved
+from millrace.ingest.known import KnownDocument
+from millrace.keys import document_key
+from millrace.positions import Start
+from millrace.reader import LogReader, RawRecord, decode
+from millrace.topics import (
+    ACL_CHANGED,
+    CATALOGUE,
+    CHUNKS_EMBEDDED,
+    DOCUMENT_INDEXED,
+    DOCUMENT_SETTLED,
+    SOURCE_CHANGED,
+    Topic,
+)
+
+_HISTORY: Final = (SOURCE_CHANGED, CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One record on the way of a question or a document.
+
+    Attributes
+    ----------
+    time : str
+        When the broker took it, UTC, ISO 8601.
+    timestamp_ms : int
+        The same in unix milliseconds.
+    type, id, causation_id : str
+        Event class, its id, and the id of the event that caused it.
+    position : str
+        ``topic/partition/offset``.
+    what : str
+        The event in a few words.
+    event : Event or None
+        The event; None when it cannot be decoded.
+    """
+
+    time: str
+    timestamp_ms: int
+    type: str
+    id: str
+    causation_id: str
+    position: str
+    what: str
+    version: int | None = None
+    event: Event | None = None
+
+    def data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, event=None))
+        found["event"] = msgspec.to_builtins(self.event) if self.event is not None else None
+        return found
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a cited or retrieved chunk came from: its version, and the change that brought it."""
+
+    chunk_id: str
+    document: str
+    version: int
+    indexed_at: str = ""
+    source_event: str = ""
+    source_position: str = ""
+
+
+class QuestionTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the log holds about one question."""
+
+    correlation_id: str
+    trace_id: str
+    entries: tuple[Entry, ...]
+    sources: tuple[Source, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "correlation_id": self.correlation_id,
+            "trace_id": self.trace_id,
+            "events": [entry.data() for entry in self.entries],
+            "sources": msgspec.to_builtins(self.sources),
+        }
+
+
+class DocumentHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the log holds about one document, oldest first."""
+
+    known: KnownDocument
+    events: tuple[Entry, ...]
+    visible: DocumentIndexed | None = None
+
+    def data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "document": msgspec.to_builtins(self.known),
+            "events": [entry.data() for entry in self.events],
+            "visible": msgspec.to_builtins(self.visible) if self.visible is not None else None,
+        }
+
+
+def question_trace(
+    connection: Connection,
+    name: str,
+    *,
+    start: Start = "beginning",
+    progress: Callable[[int, int], None] | None = None,
+    topics: Iterable[Topic] = tuple(CATALOGUE.values()),
+) -> QuestionTrace:
+    """Collect every record of a question by its correlation or trace id, and what its chunks came from.
+
+    Records are chosen by their headers, so those of other questions are not decoded.
+    """
+    wanted = {topic.name: topic for topic in topics if topic.group != "corpus"}
+    entries: list[Entry] = []
+    trace_id = correlation_id = ""
+    codec = Codec()
+    with LogReader(connection, list(wanted), start=start) as reader:
+        for n, record in enumerate(reader, 1):
+            if progress is not None and n % 1000 == 0:
+                progress(n, reader.total)
+            correlation, trace = record.header("ce_correlationid"), _trace_id(record)
+            if name not in {correlation, trace}:
+                continue
+            correlation_id, trace_id = correlation_id or correlation, trace_id or trace
+            entries.append(_entry(codec, record, wanted[record.topic]))
+    entries = _once(sorted(entries, key=lambda entry: (entry.timestamp_ms, _stage(entry), entry.position)))
+    return QuestionTrace(
+        correlation_id=correlation_id,
+        trace_id=trace_id,
+        entries=tuple(entries),
+        sources=_sources(connection, codec, entries),
+    )
+
+
+def document_history(connection: Connection, tenant: str, document: str) -> DocumentHistory:
+    """Collect every record of a document, and fold them."""
+    key = document_key(tenant, document)
+    codec = Codec()
+    known = KnownDocument(tenant=tenant, document=document)
+    visible: DocumentIndexed | None = None
+    entries = []
+    with LogReader(connection, _HISTORY, keys=[key]) as reader:
+        for record in reader:
+            if record.key != key.encode():
+                continue
+            entry = _entry(codec, record)
+            entries.append(entry)
+            if entry.event is not None:
+                known.fold(entry.event)
+            if isinstance(entry.event, DocumentIndexed) and (visible is None or entry.event.order >= visible.order):
+                visible = entry.event
+    entries.sort(key=lambda entry: (entry.timestamp_ms, entry.position))
+    return DocumentHistory(known=known, events=tuple(entries), visible=visible)
+
+
+def describe(event: Event) -> str:
+    """An event in a few words."""
+    match event:
+        case SourceChanged():
+            what = f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}"
+        case ChunksEmbedded():
+            what = f"part {event.part + 1} of {event.n_parts}, {event.model}"
+        case DocumentIndexed(deleted=True):
+            what = "deleted"
+        case DocumentIndexed():
+            counts = f"{event.n_embedded} embedded, {event.n_reused} reused, {event.n_retired} retired"
+            what = f"{len(event.chunks)} chunks: {counts}"
+        case DocumentSettled():
+            what = f"{event.outcome}: {event.message or event.reason}"
+        case AclChanged():
+            what = f"groups {', '.join(event.groups) or 'none'}"
+        case ContextRetrieved():
+            what = f"{len(event.hits)} chunks at {event.watermark}"
+        case AnswerProduced():
+            what = f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
+        case _:
+            what = _short(event)
+    return what.rstrip(": ")
+
+
+def _short(event: Event) -> str:
+    for name in ("question", "text", "message", "reason", "status"):
+        if found := getattr(event, name, ""):
+            return str(found)
+    return ""
+
+
+def _entry(codec: Codec, record: RawRecord, topic: Topic | None = None) -> Entry:
+    try:
+        event: Event | None = decode(codec, record, topic)
+        what = describe(event) if event is not None else ""
+    except ContractError as error:
+        event, what = None, f"cannot be decoded: {error}"
+    return Entry(
+        time=iso(record.timestamp_ms),
+        timestamp_ms=record.timestamp_ms,
+        type=record.header("ce_type").rpartition(".")[2] or "unknown",
+        id=record.header("ce_id"),
+        causation_id=record.header("ce_causationid"),
+        position=str(record.origin),
+        what=what,
+        version=getattr(event, "version", None),
+        event=event,
+    )
+
+
+def iso(timestamp_ms: int) -> str:
+    """UTC time of unix milliseconds, ISO 8601 with milliseconds; empty for none."""
+    if timestamp_ms < 0:
+        return ""
+    return (
+        dt.datetime.fromtimestamp(timestamp_ms / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _trace_id(record: RawRecord) -> str:
+    parts = record.header("traceparent").split("-")
+    return parts[1] if len(parts) == 4 else ""
+
+
+def _stage(entry: Entry) -> int:
+    """Order of records of the same millisecond: as the catalogue lists their topics."""
+    topic = entry.position.split("/")[0]
+    return list(CATALOGUE).index(topic) if topic in CATALOGUE else len(CATALOGUE)
+
+
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """The first record of an id is the truth; later ones are redeliveries."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for entry in entries:
+        key = (entry.id, entry.type)
+        if not entry.id or key not in seen:
+            found.append(entry)
+        seen.add(key)
+    return found
+
+
+def _sources(connection: Connection, codec: Codec, entries: Sequence[Entry]) -> tuple[Source, ...]:
+    answer = next((entry.event for entry in entries if isinstance(entry.event, AnswerProduced)), None)
+    context = next((entry.event for entry in entries if isinstance(entry.event, ContextRetrieved)), None)
+    cited = list(answer.citations) if answer is not None else []
+    uses: list[Any] = cited or (list(context.hits) if context is not None else [])
+    if not uses:
+        return ()
+    tenant = (answer or context or entries[0].event).tenant  # type: ignore[union-attr]  # one of them has the uses
+    documents = {use.document for use in uses}
+    versions: dict[tuple[str, int], tuple[str, DocumentIndexed]] = {}
+    names = {document_key(tenant, document).encode() for document in documents}
+    with LogReader(connection, [DOCUMENT_INDEXED], keys=[name.decode() for name in names]) as reader:
+        for record in reader:
+            if record.key in names and isinstance(event := _entry(codec, record).event, DocumentIndexed):
+                versions.setdefault((event.document, event.version), (str(record.origin), event))
+    found = []
+    for use in {(use.chunk_id, use.document, use.version): use for use in uses}.values():
+        position, event_or_none = versions.get((use.document, use.version), ("", None))
+        found.append(
+            Source(
+                chunk_id=use.chunk_id,
+                document=use.document,
+                version=use.version,
+                indexed_at=position,
+                source_event=event_or_none.source_event if event_or_none is not None else "",
+                source_position=event_or_none.source_position if event_or_none is not None else "",
+            )
+        )
+    return tuple(found)
