@@ -98,8 +98,6 @@ class WorkerSettings(_Group):
     """How long a worker waits for work in flight when it ends or loses a partition."""
     fetch_max_wait_ms: int = Field(default=100, ge=1)
     """How long a broker may hold a fetch that finds nothing; on the embedded broker at most 5."""
-    max_attempts: int = Field(default=3, ge=1)
-    """Attempts at an event that fails for an unknown reason, before it is dead-lettered."""
     retry_initial_ms: int = Field(default=100, ge=1)
     """Wait before the first repetition; doubles each time, with jitter."""
     retry_max_ms: int = Field(default=10_000, ge=1)

@@ -34,8 +34,8 @@ def test_sources_win_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_sources_are_merged_setting_by_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "millrace.toml").write_text('[worker]\ncount = 5\nagents = ["mine"]\n')
     monkeypatch.setenv("MILLRACE_WORKER__COUNT", "6")
-    worker = load({"worker": {"max_attempts": 9}}).settings.worker
-    assert (worker.count, worker.agents, worker.max_attempts) == (6, ("mine",), 9)
+    worker = load({"worker": {"max_uncommitted": 9}}).settings.worker
+    assert (worker.count, worker.agents, worker.max_uncommitted) == (6, ("mine",), 9)
 
 
 def test_a_flag_that_is_not_given_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +152,6 @@ def test_nothing_else_of_the_stack_reads_the_environment() -> None:
         str(path.relative_to(checkout))
         for package in ("streams", "agents", "inference", "infra")
         for path in (checkout / package).rglob("*.py")
-        if re.search(r"\benviron\b|\bgetenv\b", path.read_text())
+        if re.search(r"\bos\.environ\b|\bgetenv\b|from os import", path.read_text())
     }
     assert reading == {"infra/settings/sources.py"}
