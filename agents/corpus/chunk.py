@@ -21,7 +21,7 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 # A short paragraph ends a chunk with probability length / (JOIN_FACTOR * min_block_chars): small enough to join
 # several, and a rewritten paragraph seldom changes sides (p(1 - p) extra chunks per edit).
-JOIN_FACTOR = 2.5
+JOIN_FACTOR = 3.0
 DECIDING_CHARS = 40
 _WORD = re.compile(r"\S+\s*")
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
