@@ -114,7 +114,7 @@ def errors_page() -> str:
     lines += [
         "",
         "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are dead-lettered",
-        "at once; unknown ones, and everything outside the tree, after `worker.max_attempts` attempts.",
+        "at once; unknown ones, and everything outside the tree, after the `max_attempts` of the agent.",
     ]
     return _NOTE + "\n".join(lines) + "\n"
 
