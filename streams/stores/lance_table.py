@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from lancedb.db import AsyncConnection
 from lancedb.index import FTS, BTree, IvfFlat
-from lancedb.query import MatchQuery
+from lancedb.query import AsyncVectorQuery, MatchQuery
 from lancedb.table import AsyncTable
 
 from millrace.rows import Candidate, ChunkRow
@@ -121,10 +121,7 @@ class LanceTable:
         """
 
         async def run(table: AsyncTable) -> pa.Table:
-            query = table.query().nearest_to(vector).distance_type("dot").limit(k)
-            query = query.where(where) if where else query
-            query = query.bypass_vector_index() if exact else query
-            return await query.select(["chunk_id", "document", "_distance"]).to_arrow()
+            return await _dense_query(table, vector, k, where, exact=exact).to_arrow()
 
         return _candidates(await self._query(run))
 
@@ -334,6 +331,13 @@ def chunked(values: Iterable[str], size: int = 2_000) -> Iterator[list[str]]:
     items = list(values)
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _dense_query(table: AsyncTable, vector: np.ndarray, k: int, where: str | None, *, exact: bool) -> AsyncVectorQuery:
+    query = table.query().nearest_to(vector).distance_type("dot").limit(k)
+    query = query.where(where) if where else query
+    query = query.bypass_vector_index() if exact else query
+    return query.select(["chunk_id", "document", "_distance"])
 
 
 def _is_conflict(error: RuntimeError) -> bool:

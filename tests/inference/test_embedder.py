@@ -118,6 +118,27 @@ async def test_a_cancelled_call_drops_the_batches_that_have_not_started(
     assert len(runs) == 1
 
 
+async def test_after_a_failed_batch_the_others_are_dropped(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = OnnxEmbedder(artefact, workers=1, batch_tokens=256)
+    release, runs = threading.Event(), []
+
+    def fail_then_hold(rows: Sequence[Sequence[int]]) -> np.ndarray:
+        runs.append(len(rows))
+        if len(runs) == 1:
+            raise RuntimeError("out of memory")
+        release.wait(30)
+        return np.zeros((len(rows), 384), dtype=np.float32)
+
+    monkeypatch.setattr(embedder, "_run", fail_then_hold)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await embedder.embed(["x " * 254] * 40)
+    await asyncio.sleep(0)  # the loop's turn in which cancellations reach the threads' queue
+    release.set()
+    embedder._bulk.shutdown(wait=True)
+    embedder.close()
+    assert len(runs) <= 2
+
+
 @given(st.lists(st.integers(2, 256), max_size=200), st.integers(256, 4_096))
 def test_batches_hold_every_text_once_within_the_bound(lengths: list[int], bound: int) -> None:
     batches = cut_batches(lengths, bound)
