@@ -1,3 +1,3 @@
 """What every test may use."""
 
-pytest_plugins = ["tests.brokers"]
+pytest_plugins = ["tests.brokers", "tests.faults.report"]

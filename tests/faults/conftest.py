@@ -1,0 +1,67 @@
+"""Stacks for fault tests: one a broker and test process; tests on it keep apart by tenant names."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.brokers import KafkaParts
+from tests.faults.harness import FaultStack, embedded_stack, kafka_stack
+from tests.faults.jobs import DONE, JOBS
+
+KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder that starts a stack."""
+    for item in items:
+        if item.path.parent != Path(__file__).parent:
+            continue
+        names = getattr(item, "fixturenames", ())
+        if {"stack", "kafka_only"} & {*names}:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.timeout(1800))
+        if "kafka_only" in names:  # `stack` is marked where Kafka is its parameter
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def _embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStack]:
+    with embedded_stack(tmp_path_factory.mktemp("faults") / "home") as stack:
+        stack.create_topics((JOBS.name, DONE.name))
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def _kafka_stack(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[FaultStack]:
+    with kafka_stack(
+        tmp_path_factory.mktemp("faults-kafka"), jars=kafka_installed.jars, java=kafka_installed.java
+    ) as stack:
+        stack.create_topics((JOBS.name, DONE.name))
+        yield stack
+
+
+@pytest.fixture(params=["embedded", KAFKA])
+def stack(request: pytest.FixtureRequest) -> Iterator[FaultStack]:
+    """A stack without workers, on each broker in turn; what a test starts on it is ended."""
+    found = cast("FaultStack", request.getfixturevalue(f"_{request.param}_stack"))
+    yield found
+    found.end_workers()
+
+
+@pytest.fixture
+def kafka_only(_kafka_stack: FaultStack) -> Iterator[FaultStack]:
+    """A stack on Kafka alone: the embedded broker cannot show the fault."""
+    yield _kafka_stack
+    _kafka_stack.end_workers()
+
+
+@pytest.fixture
+def tag() -> str:
+    """Letters that no other test uses."""
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(6))

@@ -1,0 +1,420 @@
+"""Real worker processes on a real broker, and the signals that disturb them.
+
+A `FaultStack` is a broker with its topics and one home folder; workers are started on it as subprocesses of the test
+and are ended by it, whatever happens. Tests on one stack keep apart by tenant names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import lancedb
+
+from infra.kafka import KafkaServer
+from infra.launch.broker import embedded_broker
+from infra.launch.ports import free_ports
+from infra.launch.processes import tail
+from infra.launch.stack import Stack, write_stack
+from infra.launch.up import down, up
+from infra.launch.workers import report_path
+from infra.settings import Loaded, load, process_environment
+from millrace.codec import Codec
+from millrace.topics import (
+    ACL_CHANGED,
+    CHUNKS_EMBEDDED,
+    DOCUMENT_INDEXED,
+    DOCUMENT_SETTLED,
+    MAINTENANCE_DUE,
+    SOURCE_CHANGED,
+)
+from streams.admin import TopicPlan, create_topics
+from streams.visibility import VisibilityTable
+from tests.faults.log_access import Raw, ends, lag, scan, until
+from tests.faults.oracle import SCANNED, Entity, Findings, Oracle, Row, Shown
+from tests.tcp_proxy import TcpProxy
+
+READY_S = 60.0
+DRAINED_S = 240.0
+_SETTINGS = {
+    "models__embedder": "hashing",
+    "worker__commit_interval_ms": "200",
+    "worker__session_timeout_ms": "2000",
+    "worker__heartbeat_interval_ms": "500",
+    "worker__retry_initial_ms": "50",
+    "worker__retry_max_ms": "500",
+}
+CORPUS_GROUPS: Mapping[str, Sequence[str]] = {
+    "millrace.featurize": (SOURCE_CHANGED.name,),
+    "millrace.index": (CHUNKS_EMBEDDED.name, DOCUMENT_INDEXED.name, MAINTENANCE_DUE.name),
+}
+
+
+class Worker:
+    """One worker process.
+
+    Parameters
+    ----------
+    name : str
+        Its name: of its report, its log and its state.
+    command : sequence of str
+        Program and arguments.
+    """
+
+    def __init__(self, home: Path, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._report = report_path(home, name)
+        self._report.unlink(missing_ok=True)
+        self.log = home / "logs" / f"{name}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, "--name", name],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether it says that it is ready.
+
+        Raises
+        ------
+        AssertionError
+            If it has ended or failed.
+        """
+        assert self.running, f"{self.name} ended with {self._process.returncode}: {tail(self.log, 30)}"
+        try:
+            report = json.loads(self._report.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return False
+        assert report["state"] != "failed", f"{self.name} failed: {report['detail']}: {tail(self.log, 30)}"
+        return bool(report["pid"] == self.pid and report["state"] == "ready")
+
+    def wait_ready(self) -> float:
+        """Wait until it is ready; returns the seconds it took."""
+        return until(self.ready, READY_S, lambda: tail(self.log, 30))
+
+    def kill(self) -> None:
+        """SIGKILL, as a fault; returns when it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self, timeout_s: float = 30.0) -> tuple[int, float]:
+        """SIGTERM; returns exit code and seconds it took.
+
+        Raises
+        ------
+        AssertionError
+            If it does not end in time.
+        """
+        began = time.monotonic()
+        self._process.terminate()
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {timeout_s:g} s: {tail(self.log, 30)}") from None
+        return code, time.monotonic() - began
+
+    def end(self) -> None:
+        """Make sure that it is gone."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self.thaw()
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """A second way to the broker, through a proxy."""
+
+    proxy: TcpProxy
+    home: Path
+
+
+class FaultStack:
+    """A broker with its topics, and the workers that a test starts on it.
+
+    Attributes
+    ----------
+    kind : {"embedded", "kafka"}
+        Broker.
+    bootstrap : str
+        Where it listens.
+    """
+
+    def __init__(self, kind: Literal["embedded", "kafka"], home: Path, loaded: Loaded, stack: Stack) -> None:
+        self.kind = kind
+        self.home = home
+        self._loaded = loaded
+        self._stack = stack
+        self.bootstrap = stack.bootstrap
+        self.proxied: Proxied | None = None
+        self._workers: list[Worker] = []
+        self._n_started = 0
+
+    @property
+    def objects(self) -> Path:
+        """Folder of the object store."""
+        return Path(self._stack.objects)
+
+    def create_topics(self, names: Sequence[str], partitions: int = 4, max_bytes: int = 1_048_576) -> None:
+        """Create topics that are in no catalogue, each with its dead letter topic, unless they exist."""
+        every = [each for name in names for each in (name, f"{name}.dlq")]
+        if self.kind == "embedded":
+            for name in every:
+                embedded_broker(self._stack).create_topic(name, partitions)
+        else:
+            from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
+            config = {"max.message.bytes": str(max_bytes)}
+            create_topics(
+                AdminClient({"bootstrap.servers": self.bootstrap}), [TopicPlan(n, partitions, config) for n in every]
+            )
+
+    def start(
+        self,
+        name: str = "",
+        *,
+        agents: Sequence[str] = (),
+        without: str = "",
+        home: Path | None = None,
+        wait: bool = True,
+        **settings: str,
+    ) -> Worker:
+        """Start a worker.
+
+        Parameters
+        ----------
+        name : str
+            Give the name of an ended worker to go on with its state; by default a new one.
+        agents : sequence of str
+            Modules whose agents to run instead of the project's own.
+        without : str
+            Name of a defence that is taken out, see `tests.faults.without`.
+        home : Path
+            Another home folder, see `Proxied`.
+        **settings : str
+            Settings, as `process_environment` takes them.
+        """
+        self._n_started += 1
+        name = name or f"worker-{self._n_started}"
+        program = ("tests.faults.without", without, "worker") if without else ("infra", "worker")
+        command = [sys.executable, "-m", *program, *(part for each in agents for part in ("--agents", each))]
+        where = str(home or self.home)
+        named = {
+            **self._loaded.flags_as_variables(),
+            **_SETTINGS,
+            **settings,
+            "home": where,
+            "objects": str(self.objects),
+        }
+        named.setdefault("stores__vectors", str(self.home / "vectors"))
+        worker = Worker(Path(where), name, command, process_environment(**named))
+        self._workers.append(worker)
+        if wait:
+            worker.wait_ready()
+        return worker
+
+    def end_workers(self) -> None:
+        """End all workers that still run."""
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+
+    def drained(self, groups: Mapping[str, Sequence[str]] = CORPUS_GROUPS, timeout_s: float = DRAINED_S) -> float:
+        """Wait until no group is behind, twice in a row, since one group feeds the next; returns the seconds.
+
+        Raises
+        ------
+        AssertionError
+            If that does not come true in time.
+        """
+        behind: dict[tuple[str, str, int], int] = {}
+        quiet: list[dict[tuple[str, int], int]] = []
+        topics = sorted({topic for names in groups.values() for topic in names})
+
+        def nothing_left() -> bool:
+            behind.clear()
+            behind.update(lag(self.bootstrap, groups))
+            if behind:
+                quiet.clear()
+                return False
+            quiet.append(ends(self.bootstrap, topics))
+            return len(quiet) > 1 and quiet[-1] == quiet[-2]
+
+        return until(nothing_left, timeout_s, lambda: f"{behind}; {self.logs()}")
+
+    def logs(self) -> str:
+        """Ends of the running workers' logs."""
+        return "\n".join(tail(worker.log, 12) for worker in self._workers if worker.running)
+
+    def records(self, topics: Sequence[str] = SCANNED) -> list[Raw]:
+        """Full scan of topics."""
+        return scan(self.bootstrap, topics)
+
+    def rows(self, tenants: Sequence[str] | frozenset[str]) -> list[Row]:
+        """Full scan of the vector tables, read from disk without the store."""
+        database = lancedb.connect(self.home / "vectors")
+        found = []
+        for name in _tables(database):
+            table = database.open_table(name).to_arrow().select(["chunk_id", "document", "text"]).to_pylist()
+            tenant = next((each for each in tenants if name.startswith(each.replace("-", "_"))), None)
+            if tenant is not None:
+                archived = name.endswith("-archive")
+                found += [Row(tenant, row["document"], row["chunk_id"], row["text"], archived) for row in table]
+        return found
+
+    def shown(self, worker: str, tmp: Path, tenants: frozenset[str]) -> dict[Entity, Shown]:
+        """What a worker's visibility table says, read from a copy of its file."""
+        paths = [path for path in (self.home / "state").rglob("*") if worker in str(path) and _is_table(path)]
+        assert len(paths) == 1, f"tables of {worker}: {paths}"
+        copy = tmp / f"{worker}-{time.monotonic_ns()}.sqlite"
+        with sqlite3.connect(f"file:{paths[0]}?mode=ro", uri=True) as live, sqlite3.connect(copy) as target:
+            live.backup(target)
+        live.close()
+        target.close()
+        return self._read_table(copy, tenants, [])
+
+    def rebuilt(self, tmp: Path, tenants: frozenset[str]) -> dict[Entity, Shown]:
+        """What a table says that is folded from offset 0 now."""
+        records = self.records((DOCUMENT_INDEXED.name, ACL_CHANGED.name, DOCUMENT_SETTLED.name))
+        return self._read_table(tmp / f"rebuilt-{time.monotonic_ns()}.sqlite", tenants, records)
+
+    def _read_table(self, path: Path, tenants: frozenset[str], records: Sequence[Raw]) -> dict[Entity, Shown]:
+        table = VisibilityTable.open(path, Codec(), self._stack.log_epoch)
+        try:
+            table.fold([_Folded(raw) for raw in records])
+            with sqlite3.connect(path) as database:
+                names = database.execute("SELECT tenant, name FROM documents").fetchall()
+            database.close()
+            found = {}
+            for tenant, document in names:
+                if tenant in tenants and (version := table.current(tenant, document)) is not None:
+                    chunks = tuple(ref.id for ref in version.chunks)
+                    groups = table.groups(tenant, document) or frozenset()
+                    open_to = frozenset() if version.deleted else groups
+                    found[tenant, document] = Shown(version.order, version.deleted, chunks, open_to)
+            return found
+        finally:
+            table.close()
+
+    def judge(
+        self, oracle: Oracle, tmp: Path, worker: str = "", *, collected: bool = False, drain: bool = True
+    ) -> Findings:
+        """Let the oracle compare everything, once no group is behind; with the table of `worker` where one is named."""
+        if drain:
+            self.drained()
+        tables: dict[str, Any] = {}
+        if worker:
+            rebuilt = self.rebuilt(tmp, oracle.tenants)
+            until(lambda: self.shown(worker, tmp, oracle.tenants) == rebuilt, 15, lambda: "table behind the log") if (
+                drain
+            ) else None
+            tables = {"shown": self.shown(worker, tmp, oracle.tenants), "rebuilt": rebuilt}
+        return oracle.check(self.records(), self.rows(oracle.tenants), collected=collected, **tables)
+
+    def add_proxied(self, proxy: TcpProxy, bootstrap: str) -> None:
+        """Offer a second address of the broker, which leads through a proxy, by a home folder of its own."""
+        home = self.home.with_name(f"{self.home.name}-proxied")
+        home.mkdir(mode=0o700)
+        write_stack(replace(self._stack, bootstrap=bootstrap, home=str(home)))
+        self.proxied = Proxied(proxy, home)
+
+
+class _Folded:
+    """A record in the shape that the table folds."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.topic, self.partition, self.offset = raw.place
+        self.key, self.value, self.headers = raw.key, raw.value, list(raw.headers)
+
+
+def _tables(database: Any) -> list[str]:
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        page = database.table_names(page_token=token, limit=500)
+        found += page
+        if len(page) < 500:
+            return found
+        token = page[-1]
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.open("rb").read(15) == b"SQLite format 3"
+
+
+@contextlib.contextmanager
+def embedded_stack(folder: Path, **settings: Any) -> Iterator[FaultStack]:
+    """A stack on the embedded broker."""
+    loaded = load({"home": str(folder), "profile": "embedded", "worker": {"count": 0}, **settings})
+    stack = FaultStack("embedded", folder, loaded, up(loaded).stack)
+    try:
+        yield stack
+    finally:
+        stack.end_workers()
+        down(loaded.settings)
+
+
+@contextlib.contextmanager
+def kafka_stack(folder: Path, *, jars: Path, java: str, **settings: Any) -> Iterator[FaultStack]:
+    """A stack on a Kafka node of its own, with a second listener behind a proxy."""
+    port, controller, through = free_ports(3)
+    with TcpProxy(through) as proxy:
+        listeners = {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{through}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "group.min.session.timeout.ms": "1000",
+        }
+        environment = process_environment()
+        server = KafkaServer(
+            folder / "kafka", jars=jars, java=java, port=port, properties=listeners, environment=environment
+        )
+        with server:
+            home = folder / "home"
+            bootstrap = {"bootstrap": server.bootstrap}
+            loaded = load({"home": str(home), "profile": "kafka", "worker": {"count": 0}, **bootstrap, **settings})
+            stack = FaultStack("kafka", home, loaded, up(loaded).stack)
+            stack.add_proxied(proxy, f"127.0.0.1:{proxy.port}")
+            try:
+                yield stack
+            finally:
+                stack.end_workers()
+                down(loaded.settings)

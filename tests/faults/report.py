@@ -1,0 +1,104 @@
+"""The table of a fault run: what was lost, doubled, stale or dead-lettered, and how long progress took.
+
+Tests note their rows by the `fault_row` fixture; the process that the user started prints them, and writes them as
+Markdown where `REPORT_VARIABLE` names a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPORT_VARIABLE = "MILLRACE_FAULT_REPORT"
+_PROPERTY = "fault_row"
+_COLUMNS = ("fault", "broker", "lost", "doubled", "stale", "dead letters", "seconds to progress", "note")
+
+
+@dataclass(frozen=True)
+class FaultRow:
+    """A line of the table.
+
+    Attributes
+    ----------
+    fault : str
+        Number and short name.
+    broker : str
+        ``embedded`` or ``kafka``.
+    lost, doubled, stale : int
+        Violations of I1, I2 and I3.
+    dead_letters : int
+        Dead letters found; all of them expected.
+    progress_s : float
+        Longest time until work went on after the fault, in seconds; 0 where nothing had to.
+    note : str
+        What else was measured.
+    """
+
+    fault: str
+    broker: str
+    lost: int = 0
+    doubled: int = 0
+    stale: int = 0
+    dead_letters: int = 0
+    progress_s: float = 0.0
+    note: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        values = asdict(self) | {"progress_s": f"{self.progress_s:.1f}" if self.progress_s else "-"}
+        return tuple(str(value) for value in values.values())
+
+
+@pytest.fixture
+def fault_row(record_property: Callable[[str, object], None]) -> Callable[[FaultRow], None]:
+    """Note a row of the table."""
+    return lambda row: record_property(_PROPERTY, json.dumps(asdict(row)))
+
+
+def rows_of(reports: Iterable[Any]) -> list[FaultRow]:
+    """Rows that tests noted, in the order of fault and broker."""
+    found = [
+        FaultRow(**json.loads(str(value)))
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    ]
+    return sorted(found, key=lambda row: (row.fault, row.broker))
+
+
+def markdown(rows: Sequence[FaultRow]) -> str:
+    """The table as Markdown."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + " --- |" * len(_COLUMNS)]
+    return "\n".join([*lines, *("| " + " | ".join(row.cells()) + " |" for row in rows)]) + "\n"
+
+
+def page(rows: Sequence[FaultRow], scale: float) -> str:
+    """The page that is committed."""
+    return (
+        "# Faults\n\n"
+        "Written by `make test-faults`. Each line is a test that starts real worker processes on a real broker, "
+        "disturbs them, and lets an independent oracle compare everything that was acknowledged with full scans of the "
+        "topics, of the vector tables and of the visibility table. Each has a control: the same test without the "
+        f"defence, in which the oracle must find the damage. Share of the full workload in this run: {scale:g}.\n\n"
+        + markdown(rows)
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table, and write it where a file is named."""
+    rows = rows_of(terminalreporter.stats.get("passed", []))
+    if not rows:
+        return
+    terminalreporter.write_sep("-", "faults")
+    terminalreporter.write(markdown(rows))
+    if target := os.environ.get(REPORT_VARIABLE):
+        from tests.faults.workload import scale  # noqa: PLC0415 - only the run that writes the page needs it
+
+        Path(target).write_text(page(rows, scale()))

@@ -1,0 +1,117 @@
+"""Run a worker with one of its defences taken out: ``python -m tests.faults.without NAME worker ...``.
+
+A fault test that passes all the same proves nothing, so each has a control that starts its workers here. What is taken
+out is taken out in that process alone, by a class or a function of its own in the place of the project's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+
+from aiokafka import TopicPartition as ClientPartition
+
+import millrace.invoke
+from infra.__main__ import main
+from streams.ledger import Final, Ledger, TopicPartition
+from streams.pump import delivery, handling, pump, tenure
+
+
+class HighestDone(Ledger):
+    """Commits the highest offset that is done, as if everything below were done too."""
+
+    def __init__(self, max_uncommitted: int = 1000) -> None:
+        super().__init__(max_uncommitted)
+        self._highest: dict[TopicPartition, int] = {}
+
+    def done(self, tp: TopicPartition, offset: int, epoch: int) -> None:
+        """Note the offset as the highest one."""
+        super().done(tp, offset, epoch)
+        self._highest[tp] = max(offset, self._highest.get(tp, -1))
+
+    def done_many(self, tp: TopicPartition, offsets: Collection[int], epoch: int) -> None:
+        """Note each offset."""
+        for offset in offsets:
+            self.done(tp, offset, epoch)
+
+    def committable(self) -> dict[TopicPartition, int]:
+        """The highest done offsets."""
+        return {tp: highest + 1 for tp, highest in self._highest.items() if self.epoch(tp) is not None}
+
+
+class ReadIsDone(Ledger):
+    """Hands a partition over as if all that was read had been done."""
+
+    def revoke(self, tp: TopicPartition) -> Final:
+        """Close the books behind the last record read."""
+        part = self._partitions.get(tp)
+        final = super().revoke(tp)
+        return final if part is None else Final(part.next, final.metadata, final.unfinished)
+
+
+def without_prefix() -> None:
+    """Commit without regard for gaps."""
+    vars(pump)["Ledger"] = HighestDone
+
+
+def without_drain() -> None:
+    """Hand partitions over as if all that was read were done."""
+    vars(pump)["Ledger"] = ReadIsDone
+
+
+def without_last_commit() -> None:
+    """Leave without committing."""
+
+    async def end(self: tenure.Tenure, partitions: Iterable[ClientPartition]) -> None:
+        for tp in partitions:
+            self._ledger.revoke(tp)
+
+    type.__setattr__(tenure.Tenure, "end", end)
+
+
+def without_ownership() -> None:
+    """Write without asking whether the partition is still ours."""
+
+    async def guard(self: tenure.Tenure, item: object) -> None:
+        """Ask nobody."""
+
+    type.__setattr__(tenure.Tenure, "guard", guard)
+    vars(delivery)["Lost"] = type("NeverLost", (Exception,), {})
+
+
+def without_dead_letters() -> None:
+    """Drop what cannot be processed."""
+
+    async def give_up(self: handling.Handler, item: object) -> handling.Verdict:
+        return handling.Verdict("done")
+
+    type.__setattr__(handling.Handler, "_give_up", give_up)
+
+
+def without_derived_ids() -> None:
+    """Give outputs a new id each time."""
+    vars(millrace.invoke)["output_id"] = lambda *_: secrets.token_hex(16)
+
+
+WITHOUT: dict[str, Callable[[], None]] = {
+    "prefix": without_prefix,
+    "drain": without_drain,
+    "last_commit": without_last_commit,
+    "ownership": without_ownership,
+    "dead_letters": without_dead_letters,
+    "derived_ids": without_derived_ids,
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Take out the defences named first, joined by ``+``, and run the command that follows."""
+    for name in arguments[0].split("+"):
+        WITHOUT[name]()
+    sys.argv = [sys.argv[0], *arguments[1:]]
+    main()
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
