@@ -142,7 +142,7 @@ class Folding:
         )  # fmt: skip
         before = self._now(name)
         after = fold_version(before, version)
-        packed = None if after is None else pack(record.key or b"", record.value or b"", record.headers)
+        packed = None if after is None else pack_version(event, record)
         self._file.insert(
             "versions", row, doc, digest, record.offset, record.partition, *event.order, int(event.deleted),
             event.acl_version, len(event.chunks), to_json(event.labels).decode() if event.labels else None, packed,
@@ -165,7 +165,9 @@ class Folding:
         after = fold_access(
             before, Access(row, record.offset, record.partition, event.version, self._state.group_set(groups))
         )
-        packed = None if after is None else pack(record.key or b"", record.value or b"", record.headers)
+        packed = None
+        if after is not None:
+            packed = pack(record.key or b"", record.value or b"", record.headers, (), ((), _causes(event)))
         self._file.insert(
             "accesses", row, doc, digest, record.offset, record.partition, event.version, to_json(groups).decode(),
             packed,
@@ -229,3 +231,16 @@ class Folding:
 def event_digest(event_id: str) -> bytes:
     """Eight bytes that stand for an event id within its document."""
     return blake2b(event_id.encode(), digest_size=8).digest()
+
+
+def pack_version(event: DocumentIndexed, record: LogRecord) -> bytes:
+    """Pack the record of a DocumentIndexed, its identifiers in the order of its schema."""
+    digests = [event.content_sha256, *(ref.removeprefix("sha256:") for ref in (event.text or "", *event.objects))]
+    chunk_ids = [chunk.id for chunk in event.chunks]
+    identifiers = (digests, (event.source_event, *_causes(event)))
+    return pack(record.key or b"", record.value or b"", record.headers, chunk_ids, identifiers)
+
+
+def _causes(event: Event) -> tuple[str, ...]:
+    """Identifiers in the headers, in the order in which the codec writes them."""
+    return (event.meta.id, event.meta.correlation_id, event.meta.causation_id)

@@ -12,11 +12,10 @@ from millrace.event import Origin
 from millrace.events.corpus import ChunkRef, DocumentIndexed
 from millrace.topics import DOCUMENT_INDEXED
 from streams.visibility.file import TableFile
-from streams.visibility.packing import unpack
+from streams.visibility.packing import CHUNK_ID_BYTES, packed_chunk_ids, unpack
 
 _MAX_EVENTS = 4096
 _MAX_LISTS = 200_000
-_ID_BYTES = 16
 
 
 class Versions:
@@ -51,13 +50,12 @@ class Versions:
         with self._lock:
             ids = self._lists.get(row)
             if ids is None:
-                event = self._events.get(row) or self._read(row)
-                ids = self._lists[row] = chunk_digests(event.chunks)
+                ids = self._lists[row] = self._chunk_ids(row)
                 if len(self._lists) > _MAX_LISTS:
                     self._lists.popitem(last=False)
         wanted = _digest(chunk_id)
         at = ids.find(wanted)
-        while at % _ID_BYTES and at > 0:
+        while at % CHUNK_ID_BYTES and at > 0:
             at = ids.find(wanted, at + 1)
         return at >= 0
 
@@ -71,6 +69,18 @@ class Versions:
         self._events[row] = event
         if len(self._events) > _MAX_EVENTS:
             self._events.popitem(last=False)
+
+    def _chunk_ids(self, row: int) -> bytes:
+        """Chunk ids of a version, straight from its packed record where all of them are UUIDs."""
+        event = self._events.get(row)
+        if event is None:
+            found = self._file.select("SELECT n_chunks, record FROM versions WHERE id = ?", (row,))
+            if found and found[0][1] is not None:
+                ids = packed_chunk_ids(found[0][1])
+                if len(ids) == found[0][0] * CHUNK_ID_BYTES:
+                    return ids
+            event = self._read(row)
+        return chunk_digests(event.chunks)
 
     def _read(self, row: int) -> DocumentIndexed:
         found = self._file.select("SELECT record, partition, offset FROM versions WHERE id = ?", (row,))
@@ -98,4 +108,4 @@ def _digest(chunk_id: str) -> bytes:
         raw = bytes.fromhex(chunk_id.replace("-", ""))
     except ValueError:
         raw = b""
-    return raw if len(raw) == _ID_BYTES else blake2b(chunk_id.encode(), digest_size=_ID_BYTES).digest()
+    return raw if len(raw) == CHUNK_ID_BYTES else blake2b(chunk_id.encode(), digest_size=CHUNK_ID_BYTES).digest()

@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from millrace.errors import ConfigurationError, InvalidEvent, LogTruncated, Unavailable
 from millrace.event import Event
-from millrace.events.corpus import DocumentSettled
+from millrace.events.corpus import ChunkRef, DocumentSettled
 from millrace.events.query import Receipt
 from millrace.topics import DOCUMENT_INDEXED
 from streams.visibility import VisibilityTable
@@ -286,6 +286,22 @@ def test_pruning_keeps_a_version_that_still_counts_because_its_successor_waits_f
     table.fold([log.append(indexed("a.md", 2, acl_version=9), time_us=2)])
     table.prune(before_us=1000)
     assert shown(table, "a.md") == 1
+
+
+@pytest.mark.parametrize("ids", [("00000000-0000-5000-8000-00000000000a", "x"), ("one", "two")])
+def test_chunks_are_known_after_a_restart_whatever_their_ids_look_like(
+    open_table: Open, log: CorpusLog, ids: tuple[str, str]
+) -> None:
+    chunks = tuple(ChunkRef(name, 0, 1, 0, 0) for name in ids)
+    table = open_table()
+    fold(table, log, acl("a.md", 1, "*"), indexed("a.md", 1).replace(chunks=chunks), indexed("b.md", 1))
+    table.close()
+    seen = open_table().visible("acme", ANYONE)
+    assert seen.why_not("b.md", ids[0]) == "forbidden"
+    assert [seen.why_not("a.md", name) for name in (*ids, "other")] == [None, None, "superseded"]
+    version = seen.get("a.md")
+    assert version is not None
+    assert version.chunks == chunks
 
 
 def test_statistics_count_what_counts_now(table: VisibilityTable, log: CorpusLog) -> None:
