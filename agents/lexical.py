@@ -60,11 +60,13 @@ def terms(text: str) -> list[str]:
 
 
 def _singular(term: str) -> str:
-    """Harman's S-stemmer ("How effective is suffixing?", 1991)."""
+    """Harman's S-stemmer ("How effective is suffixing?", 1991), and -sses as -ss."""
     if len(term) < 4 or term[-1] != "s" or not term.isascii():
         return term
     if term.endswith("ies") and term[-4] not in "ae":
         return term[:-3] + "y"
+    if term.endswith("sses"):
+        return term[:-2]
     if term.endswith("es") and term[-3] not in "aeo":
         return term[:-1]
     return term if term[-2] in "us" else term[:-1]

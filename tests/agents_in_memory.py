@@ -59,7 +59,7 @@ async def ask(stack: Stack, question: QueryReceived) -> list[Event]:
     pending: list[Event] = [question]
     while pending:
         event = pending.pop(0)
-        outputs = await _stage(stack, event)
+        outputs = await stage(stack, event)
         made = [with_meta(output, cause=event, agent="answer_question") for output in outputs]
         log += made
         pending += made
@@ -67,7 +67,8 @@ async def ask(stack: Stack, question: QueryReceived) -> list[Event]:
     return log
 
 
-async def _stage(stack: Stack, event: Event) -> Sequence[Event]:
+async def stage(stack: Stack, event: Event) -> Sequence[Event]:
+    """Outputs of the one stage that reads an event, without metadata."""
     ports = stack.query
     if isinstance(event, QueryReceived):
         found = await admit(event, ports)

@@ -1,5 +1,6 @@
 """Events with metadata, as a runner would deliver them."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from millrace import ids
@@ -65,6 +66,12 @@ def asked(question: str, *, reply_to: str = "query.reply.v1", attempt: int = 0, 
         reply_partition=0 if reply_to else -1,
         attempt=attempt,
     )
+
+
+def only(events: Iterable[Event], kind: type[E]) -> E:
+    """Find the one event of a kind."""
+    (found,) = [event for event in events if isinstance(event, kind)]
+    return found
 
 
 def events_of(result: Result) -> tuple[Event, ...]:

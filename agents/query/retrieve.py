@@ -98,8 +98,10 @@ async def _nearest(
     policy = ports.policy
     few = view.documents() if view.n_documents <= policy.restrict_below_documents else None
     k = max(policy.candidates, question.top_k)
+    dropped: Counter[str] = Counter()
     while True:
-        visible, dropped, n_found = await _candidates(question, vector, view, ports, k=k, documents=few)
+        visible, hidden, n_found = await _candidates(question, vector, view, ports, k=k, documents=few)
+        dropped |= hidden  # a restricted search meets few hidden chunks: the counts of the open one stay
         enough = len(visible) >= question.top_k or few is not None
         if enough:
             break

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.texts import document, paragraph
 
 from agents.corpus.chunk import Chunk, chunk, embedded_text, short_heading
 from agents.corpus.parse import parse
 from agents.corpus.policy import CorpusPolicy
+from tests.texts import document, paragraph
 
 POLICY = CorpusPolicy()
 PARAGRAPHS = {"long": 40, "short": 160, "mixed": 70, "huge": 16}
@@ -117,7 +117,9 @@ def test_the_heading_path_is_embedded_and_bounded_from_its_front() -> None:
 
 
 markdown = st.lists(
-    st.sampled_from(["# A", "## B", "short.", "- x\n- y", "```\ncode\n\ncode\n```", "word " * 300, "字" * 400, "", "Intro:"])
+    st.sampled_from(
+        ["# A", "## B", "short.", "- x\n- y", "```\ncode\n\ncode\n```", "word " * 300, "字" * 400, "", "Intro:"]
+    )
     | st.text(alphabet="aé字 .\n#`", max_size=80),
     max_size=12,
 ).map("\n\n".join)

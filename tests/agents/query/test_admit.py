@@ -1,0 +1,97 @@
+from typing import Any
+
+import pytest
+
+from agents.query.admit import admit, normalised, park
+from millrace.event import Event
+from millrace.events.query import AnswerFailed, AnswerProduced, QueryAdmitted, QueryReceived, Receipt
+from tests.agents_in_memory import ask
+from tests.builders import TENANT, asked
+from tests.fakes import Stack
+
+
+async def admitted(stack: Stack, question: QueryReceived) -> list[Event]:
+    found = await admit(question, stack.query)
+    return [found] if isinstance(found, Event) else list(found or ())
+
+
+async def test_groups_in_force_are_everyones_and_the_askers_own() -> None:
+    (found,) = await admitted(Stack(), asked(" Why?\n", groups=("b", "a", "a")))
+    assert isinstance(found, QueryAdmitted)
+    assert (found.question, found.groups) == ("Why?", ("*", "a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "error_type"),
+    [
+        ({"question": " \x00\n"}, "empty"),
+        ({"question": "x" * 4_001}, "too_long"),
+        ({"question": "Why?", "top_k": 0}, "top_k"),
+        ({"question": "Why?", "top_k": 101}, "top_k"),
+        ({"question": "Why?", "after": (Receipt("other", "d", 1),)}, "foreign_receipt"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_question_that_breaks_a_bound_is_refused_with_a_record_and_a_frame(
+    fields: dict[str, Any], error_type: str
+) -> None:
+    record, frame = await admitted(Stack(), asked(**fields))
+    assert isinstance(record, AnswerProduced)
+    assert isinstance(frame, AnswerFailed)
+    assert (record.status, record.error_type, frame.error_type) == ("refused", error_type, error_type)
+    assert record.correlation == frame.correlation == asked(**fields).meta.correlation_id
+
+
+async def test_a_reply_topic_that_is_not_allowed_is_refused_without_writing_to_it() -> None:
+    (record,) = await admitted(Stack(), asked("Why?", reply_to="corpus.source.changed.v1"))
+    assert isinstance(record, AnswerProduced)
+    assert (record.status, record.error_type) == ("refused", "reply_to")
+
+
+async def test_a_table_that_is_not_confirmed_refuses_questions_and_says_when_to_ask_again() -> None:
+    stack = Stack()
+    stack.visibility.is_confirmed = False
+    record, frame = await admitted(stack, asked("Why?"))
+    assert isinstance(record, AnswerProduced)
+    assert isinstance(frame, AnswerFailed)
+    assert (record.status, frame.error_type) == ("failed", "not_ready")
+    assert frame.retry_after_ms > 0
+
+
+async def test_a_question_without_a_reply_address_gets_a_record_alone() -> None:
+    assert [type(event) for event in await admitted(Stack(), asked("", reply_to=""))] == [AnswerProduced]
+
+
+async def test_a_question_that_has_ended_only_gets_its_frame_again_with_the_new_attempt() -> None:
+    stack = Stack()
+    question = asked("Why?")
+    first = await ask(stack, question)
+    stack.embedder.calls.clear()
+    again = await ask(stack, asked("Why?", attempt=1))
+    assert stack.embedder.calls == []
+    (frame,) = again
+    assert frame == first[-1].replace(attempt=1)
+
+
+def test_a_question_is_put_on_one_line_in_composed_form() -> None:
+    assert normalised("  Cafe\u0301\r\n\x00open ?\u2028 ") == "Café open ?"
+
+
+async def test_a_question_is_parked_until_its_receipts_and_watermark_are_visible() -> None:
+    stack = Stack()
+    receipt = Receipt(TENANT, "a.md", 1)
+    assert park(asked("Why?"), stack.query) is None
+    for question in (asked("Why?", after=(receipt,)), asked("Why?", watermark="7")):
+        waiting = park(question, stack.query)
+        assert waiting is not None
+        await waiting
+    assert stack.visibility.waited == [([receipt], ""), ([], "7")]
+    stack.visibility.outcomes[TENANT, "a.md"] = (0, 1)
+    assert park(asked("Why?", after=(receipt,)), stack.query) is None
+
+
+async def test_a_question_that_has_ended_or_names_a_foreign_receipt_is_not_parked() -> None:
+    stack = Stack()
+    assert park(asked("Why?", after=(Receipt("other", "d", 1),)), stack.query) is None
+    await ask(stack, asked("Why?"))
+    assert park(asked("Why?", after=(Receipt(TENANT, "late", 9),)), stack.query) is None

@@ -1,0 +1,47 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.lexical import K1, B, CorpusTerms, bag, bm25, terms, visible_statistics
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Rotate the KEYS, policies & glasses!", ["rotate", "the", "key", "policy", "glass"]),
+        ("Café naïve ﬁle", ["cafe", "naive", "file"]),
+        ("bus gas corpus is us shoes", ["bus", "gas", "corpus", "is", "us", "shoe"]),
+        ("snake_case x2 3.14", ["snake", "case", "x2", "3", "14"]),
+        ("東京タワー Tokyo", ["東", "京", "タ", "ワ", "ー", "tokyo"]),
+        ("", []),
+    ],
+)
+def test_terms(text: str, expected: list[str]) -> None:
+    assert terms(text) == expected
+
+
+@given(st.text())
+def test_a_bag_counts_as_its_terms_do(text: str) -> None:
+    found = terms(text)
+    assert bag(text).n_terms == len(found)
+    assert all(bag(text).frequency(term) == found.count(term) for term in set(found))
+
+
+def test_bm25_is_the_formula() -> None:
+    corpus = CorpusTerms(n_chunks=10, mean_terms=4.0, frequencies={"key": 2})
+    idf = math.log(1 + (10 - 2 + 0.5) / (2 + 0.5))
+    expected = idf * 2 * (K1 + 1) / (2 + K1 * (1 - B + B * 5 / 4))
+    assert bm25(["key", "key", "absent"], bag("key key and one more"), corpus) == pytest.approx(expected)
+
+
+@given(st.integers(0, 1_000), st.integers(1, 500))
+def test_idf_is_never_negative(frequency: int, n_chunks: int) -> None:
+    assert CorpusTerms(n_chunks, 1.0, {"a": frequency}).idf("a") > 0
+
+
+def test_visible_statistics_count_these_chunks_alone() -> None:
+    found = visible_statistics(["key", "door"], [bag("key key"), bag("a key here"), bag("none")])
+    assert (found.n_chunks, found.mean_terms, found.frequencies) == (3, 2.0, {"key": 2, "door": 0})
+    assert visible_statistics(["key"], []).n_chunks == 0
