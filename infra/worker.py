@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
 _EMBEDDED_FETCH_MS: Final = 5
+_EMBEDDED_LEADER_MS: Final = 100
 
 
 def worker(
@@ -169,6 +170,7 @@ def pump_settings(settings: Settings) -> PumpSettings:
     if settings.profile == "embedded":
         # A waiting fetch of the embedded broker is not woken by a produce.
         values["fetch_max_wait_ms"] = min(values["fetch_max_wait_ms"], _EMBEDDED_FETCH_MS)
+        values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
 
 

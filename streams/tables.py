@@ -1,14 +1,15 @@
 """Keyed agents as Faust agents with a table: low-rate state that survives a crash in a changelog topic.
 
-Faust acknowledges an event whose handler raised, so the body here never raises, and it acknowledges nothing that was
-cancelled. A key's entry holds its state, the last applied offset per partition and a window of event ids: an event
-that is delivered again changes the state once. Outputs are acknowledged before the entry is written, so a crash in
-between repeats them with the same ids; the entry is flushed before Faust may commit the offset.
+Faust acknowledges an event whose handler raised, so the body here never raises, and only an event that was applied
+counts as acknowledged (`streams.table_acks`). A key's entry holds its state, the last applied offset per partition and
+a window of event ids: an event that is delivered again changes the state once. Outputs are acknowledged before the
+entry is written, so a crash in between repeats them with the same ids; the entry is flushed before Faust may commit the
+offset.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import faust
@@ -22,6 +23,7 @@ from millrace.invoke import Invoker
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
 from streams.pump.settings import Counters, PumpSettings
+from streams.table_acks import Holes
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,7 @@ class Entry(msgspec.Struct):
         return Entry(msgspec.msgpack.encode(state), applied, [*self.seen, event.meta.id][-_WINDOW:])
 
 
-def table_app(
-    connection: Mapping[str, Any], settings: PumpSettings, specs: Collection[AgentSpec] = (), *, data: str = "."
-) -> faust.App:
+def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str = ".") -> Any:
     """Faust app that never creates a topic, elects no leader and opens no port.
 
     Parameters
@@ -71,9 +71,15 @@ def table_app(
         Options of an aiokafka client; ``bootstrap_servers`` is used.
     data : str
         Folder that Faust may use; nothing is kept there while stores are in memory.
+
+    Returns
+    -------
+    faust.App
+        With an attribute ``holes``, see `streams.table_acks`.
     """
     brokers = ";".join(f"kafka://{host.strip()}" for host in str(connection["bootstrap_servers"]).split(","))
-    return faust.App(
+    holes = Holes()
+    app: Any = faust.App(
         table_group(settings),
         broker=brokers,
         datadir=data,
@@ -82,7 +88,7 @@ def table_app(
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        topic_partitions=max((len(spec.sources) for spec in specs), default=1),
+        Event=holes.event_class(),
         producer_acks=-1,
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.heartbeat_interval_ms / 1000,
@@ -91,6 +97,9 @@ def table_app(
         stream_ack_exceptions=False,
         stream_wait_empty=False,
     )
+    holes.app = app
+    app.holes = holes
+    return app
 
 
 def table_group(settings: PumpSettings) -> str:
@@ -116,7 +125,7 @@ class TableAgent:
 
     def __init__(
         self,
-        app: faust.App,
+        app: Any,
         spec: AgentSpec,
         *,
         codec: Codec,
@@ -144,7 +153,9 @@ class TableAgent:
 
     async def _consume(self, stream: Any) -> None:
         async for event in stream.events():
-            await self._apply(event.message)
+            if not self._app.holes.blocks(event.message.tp, event.message.offset):
+                await self._apply(event.message)
+                event.applied = True
 
     async def _apply(self, message: Any) -> None:
         """Apply one record; returns when it needs no redelivery."""

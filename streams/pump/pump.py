@@ -17,7 +17,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from mode import Service
 
@@ -34,6 +33,7 @@ from streams.pump.delivery import KilledProcess, item_of
 from streams.pump.flow import Flow
 from streams.pump.handling import Handler
 from streams.pump.listener import Listener
+from streams.pump.membership import join
 from streams.pump.parking import Parking
 from streams.pump.settings import Counters, PumpSettings
 from streams.pump.tenure import Tenure
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
 _STARTS_ALONE = 3  # a head that this many processes started in vain runs alone; after one more it is given up
 _POLL_MS = 100
-_DAY_MS = 86_400_000
 
 
 class _Chunk(NamedTuple):
@@ -117,50 +116,49 @@ class Pump(Service):
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    async def on_start(self) -> None:
-        """Create the consumer; it joins the group in the background."""
-        settings = self._settings
-        self._tenure.consumer = AIOKafkaConsumer(
-            **self._connection,
-            group_id=self._tenure.group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            partition_assignment_strategy=(RangePartitionAssignor,),  # equal partitions of its topics go together
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.heartbeat_interval_ms,
-            rebalance_timeout_ms=settings.rebalance_timeout_ms,
-            max_poll_interval_ms=_DAY_MS,  # a pump that waits for a model is alive; see `alive`
-            fetch_max_wait_ms=settings.fetch_max_wait_ms,
-        )
-        self._tenure.consumer.subscribe(list(self._topics), listener=Listener(self))
-
     async def on_stop(self) -> None:
         """Let what is in flight end, commit, leave the group."""
-        consumer = self._tenure.consumer
-        if consumer is not None:
-            if self._opening is not None:
-                self._opening.cancel()
-            await self.release(list(self._flow.open))
-            await consumer.stop()
+        await self._leave()
 
     @Service.task
     async def _fetch(self) -> None:
+        tries = 0
+        while not self.should_stop:
+            try:
+                self._tenure.consumer = await join(
+                    self._connection, self._tenure.group, self._topics, settings=self._settings, listener=Listener(self)
+                )
+                tries = 0
+                await self._consume()
+            except KafkaError as error:
+                tries += 1
+                log.warning("pump %s lost its group and joins again: %r", self.spec.name, error)
+                await self._leave()
+                await asyncio.sleep(min(self._settings.retry_initial_ms * 2**tries, self._settings.retry_max_ms) / 1000)
+            except MillraceError as error:
+                self._fail(error)
+                return
+
+    async def _leave(self) -> None:
+        consumer = self._tenure.consumer
+        self.ready.clear()
+        if consumer is not None:
+            await self.release(list(self._flow.open))
+            await consumer.stop()
+            self._tenure.consumer = None
+
+    async def _consume(self) -> None:
         consumer = self._tenure.client
-        try:
-            await consumer.start()
-            while not self.should_stop:
-                self._tenure.beat()
-                wanted = [tp for tp in self._flow.open if self._wants(tp)]
-                if not wanted:
-                    await self._wait_for_change()
-                    continue
-                for tp, records in (await self._poll(consumer, wanted)).items():
-                    await self._take_in(tp, records)
-                self._flow.dispatch()
-                await asyncio.sleep(0)  # buffered records come without waiting, and others must run as well
-        except MillraceError as error:
-            self._fail(error)
+        while not self.should_stop:
+            self._tenure.beat()
+            wanted = [tp for tp in self._flow.open if self._wants(tp)]
+            if not wanted:
+                await self._wait_for_change()
+                continue
+            for tp, records in (await self._poll(consumer, wanted)).items():
+                await self._take_in(tp, records)
+            self._flow.dispatch()
+            await asyncio.sleep(0)  # buffered records come without waiting, and others must run as well
 
     @Service.task
     async def _acknowledge(self) -> None:

@@ -25,6 +25,8 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
         Records taken from the client at a time.
     rebalance_timeout_ms
         How long the members of the group may take to agree; `drain_timeout_ms` must be below it.
+    leader_delay_ms
+        How long the leader of a group waits before it assigns partitions; the embedded broker needs it.
     """
 
     group_prefix: str = "millrace."
@@ -39,6 +41,7 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     rebalance_timeout_ms: int = 60_000
     drain_timeout_ms: int = 8000
     fetch_max_wait_ms: int = 100
+    leader_delay_ms: int = 0
     retry_initial_ms: int = 100
     retry_max_ms: int = 10_000
 

@@ -105,8 +105,8 @@ class Tenure:
                 prefix = self._ledger.prefix(tp)
                 if prefix is not None:
                     moved[tp] = prefix
-            if not moved:
-                return True
+            if not moved or self.consumer is None:
+                return not moved
             offsets = {tp: (offset, self._ledger.metadata(tp)) for tp, offset in moved.items()}
             failure = await positions.commit(self.client, offsets)
             if failure:

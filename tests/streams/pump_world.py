@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
@@ -114,9 +115,11 @@ class World:
         return AgentSpec(**fields)
 
     def settings(self, **changes: Any) -> PumpSettings:
-        import msgspec
-
-        fixed = {"group_prefix": self.broker.name("g."), "fetch_max_wait_ms": self.broker.fetch_max_wait_ms}
+        fixed = {
+            "group_prefix": self.broker.name("g."),
+            "fetch_max_wait_ms": self.broker.fetch_max_wait_ms,
+            "leader_delay_ms": 100 if self.broker.kind == "embedded" else 0,
+        }
         return msgspec.structs.replace(FAST, **{**fixed, **changes})
 
     def pump(

@@ -1,16 +1,19 @@
 """The pump on a broker: what arrives, in what order, and what is committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from millrace.agent import Batch, Result
 from millrace.codec import Record
-from millrace.errors import InputRejected, Unavailable
+from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
-from streams.dead_letters import Letter
+from streams.dead_letters import Letter, replay
+from streams.ledger import format_metadata
 from streams.producer import acknowledged
 from tests.brokers import Broker
 from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, until, world_on
@@ -186,3 +189,213 @@ async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledg
     assert order.index(f"ack {sink}") < len(order) - 1 - order[::-1].index(f"send {reply}")
     assert [frame.partition for frame in frames] == [1, 1]
     assert [event.n for event in world.decode(frames)] == [0, 1]
+
+
+async def test_two_workers_share_the_partitions_and_lose_nothing_when_one_joins_and_leaves(world: World) -> None:
+    async def relay(event: Ordered) -> Handled:
+        await asyncio.sleep(0)
+        return handled(event)
+
+    spec, group = world.spec(relay), world.broker.name("shared.")
+    await world.produce(ordered(f"k{n % 20}", n) for n in range(300))
+    async with world.running(spec, group_prefix=group) as first:
+        async with world.running(spec, group_prefix=group) as second:
+            await until(lambda: len(first._flow.open) == len(second._flow.open) == 1)
+            await world.produce(ordered(f"k{n % 20}", n) for n in range(300, 600))
+            await until(lambda: first.counters.consumed and second.counters.consumed)
+        await world.produce(ordered(f"k{n % 20}", n) for n in range(600, 900))
+        records = await world.read(
+            world.sink.name, lambda found: len({event.n for event in world.decode(found)}) == 900, 30
+        )
+        await until(lambda: first.lag == 0)
+    ids = [dict(record.headers)["ce_id"] for record in records]
+    assert len(set(ids)) == 900  # a copy has the id of its original
+
+
+async def test_a_committed_position_outside_the_log_stops_the_pump(world: World) -> None:
+    def relay(event: Ordered) -> Handled:
+        return handled(event)
+
+    await world.produce([ordered("a", 0)])
+    pump = world.pump(world.spec(relay))
+    consumer = AIOKafkaConsumer(**world.connection, group_id=pump._tenure.group, enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([TopicPartition(world.source.name, 0)])
+    await consumer.commit({TopicPartition(world.source.name, 0): 4711})
+    await consumer.stop()
+    await pump.start()
+    await until(lambda: pump.crashed)
+    await pump.stop()
+    assert isinstance(pump.crash_reason, LogTruncated)
+    assert "4711" in str(pump.crash_reason)
+
+
+async def test_what_is_parked_waits_beside_the_lanes_and_too_much_is_refused(world: World) -> None:
+    visible = asyncio.Event()
+
+    def park(event: Ordered, ports: Any) -> Any:
+        return visible.wait() if event.n >= 100 else None
+
+    async def answer(event: Ordered) -> Frame:
+        return Frame(tenant=event.tenant, lane=event.lane, n=event.n)
+
+    def refuse(event: Ordered, error_type: str, message: str) -> list[Event]:
+        return [Frame(tenant=event.tenant, lane=event.lane, n=event.n, error_type=error_type)]
+
+    await world.produce(ordered("a", n, reply_partition=0) for n in (*range(100, 106), 1, 2))
+    spec = world.spec(answer, sinks=(world.reply,), park=park, on_failure=refuse)
+    async with world.running(spec, max_parked=4) as pump:
+        before = world.decode(await world.read_n(world.reply, 4))
+        assert {(event.n, event.error_type) for event in before} == {
+            (1, ""), (2, ""), (104, "not_yet_visible"), (105, "not_yet_visible"),
+        }  # fmt: skip
+        visible.set()
+        after = world.decode(await world.read_n(world.reply, 8))
+        await until(lambda: pump.lag == 0)
+    assert {event.n for event in after[4:]} == {100, 101, 102, 103}
+    assert pump.counters.dead_lettered == 0
+
+
+async def test_a_passed_deadline_is_answered_and_not_computed(world: World) -> None:
+    calls: list[int] = []
+
+    async def answer(event: Ordered) -> Frame:
+        calls.append(event.n)
+        return Frame(tenant=event.tenant, lane=event.lane, n=event.n)
+
+    def refuse(event: Ordered, error_type: str, message: str) -> list[Event]:
+        return [Frame(tenant=event.tenant, lane=event.lane, n=event.n, error_type=error_type)]
+
+    await world.produce([ordered("a", 0, deadline_ms=1000, reply_partition=0)])
+    async with world.running(world.spec(answer, sinks=(world.reply,), on_failure=refuse)) as pump:
+        [frame] = world.decode(await world.read_n(world.reply, 1))
+        await until(lambda: pump.lag == 0)
+    assert frame.error_type == "deadline_exceeded"
+    assert calls == []
+    assert pump.counters.dead_lettered == 0
+
+
+async def test_every_event_of_a_fused_run_is_published_and_a_retry_repeats_no_finished_stage(world: World) -> None:
+    calls: list[str] = []
+
+    async def first(event: Ordered) -> Handled:
+        calls.append("first")
+        return handled(event, "first")
+
+    async def second(event: Handled) -> Frame:
+        calls.append("second")
+        if calls.count("second") == 1:
+            raise Unavailable("once")
+        return Frame(tenant=event.tenant, lane=event.lane, n=event.n)
+
+    stages = (
+        world.spec(first, sinks=(world.middle,)),
+        world.spec(second, sources=(world.middle,), sinks=(world.reply,)),
+    )
+    run = world.spec(first, name="run", form="fused", stages=stages, sinks=(world.middle, world.reply))
+    await world.produce([ordered("a", 0, reply_partition=0)])
+    async with world.running(run) as pump:
+        await world.read_n(world.reply, 1)
+        await until(lambda: pump.lag == 0)
+        middle = await world.read_n(world.middle, 1)
+    assert calls == ["first", "second", "second"]
+    assert [event.by for event in world.decode(middle)] == ["first"]
+
+
+async def test_a_failed_fused_run_names_its_stage_in_the_dead_letter(world: World) -> None:
+    async def first(event: Ordered) -> Handled:
+        return handled(event)
+
+    async def second(event: Handled) -> None:
+        raise InputRejected("not this one")
+
+    stages = (world.spec(first, sinks=(world.middle,)), world.spec(second, sources=(world.middle,), sinks=()))
+    await world.produce([ordered("a", 0)])
+    async with world.running(world.spec(first, name="run", form="fused", stages=stages, sinks=(world.middle,))):
+        [letter] = await world.read_n(world.source.dead_letters, 1)
+    assert Letter.of(letter).error["stage"] == "second"
+
+
+async def test_a_letter_put_back_twice_gives_the_output_one_id(world: World) -> None:
+    mended = asyncio.Event()
+
+    async def picky(event: Ordered) -> Handled:
+        if not mended.is_set():
+            raise InputRejected("broken")
+        return handled(event)
+
+    await world.produce([ordered("a", 0)])
+    async with world.running(world.spec(picky)) as pump:
+        [record] = await world.read_n(world.source.dead_letters, 1)
+        mended.set()
+        for _ in range(2):
+            await acknowledged([await replay(world.producer, Letter.of(record))])
+        outputs = await world.read_n(world.sink, 2)
+        await until(lambda: pump.lag == 0)
+    assert len({dict(output.headers)["ce_id"] for output in outputs}) == 1
+    [source, *copies] = await world.read_n(world.source, 3)
+    assert all(
+        (copy.key, copy.value, copy.partition) == (source.key, source.value, source.partition) for copy in copies
+    )
+    assert all(dict(copy.headers)["ce_id"] == b"a-0" for copy in copies)
+    assert all("mr-replayed-from" in dict(copy.headers) for copy in copies)
+
+
+async def test_prepare_ends_before_any_record_is_handled(world: World) -> None:
+    order: list[str] = []
+
+    async def prepare(partitions: Collection[TopicPartition]) -> None:
+        order.append(f"prepare {len(partitions)}")
+        await asyncio.sleep(0)
+        order.append("prepared")
+
+    async def relay(event: Ordered) -> Handled:
+        order.append("handled")
+        return handled(event)
+
+    await world.produce([ordered("a", 0)])
+    async with world.running(world.spec(relay), prepare=prepare):
+        await world.read_n(world.sink, 1)
+    assert order == ["prepare 2", "prepared", "handled"]
+
+
+async def test_a_record_whose_start_was_counted_in_vain_four_times_is_given_up(world: World) -> None:
+    def relay(event: Ordered) -> Handled:
+        return handled(event)
+
+    await world.produce(ordered("a", n) for n in range(5))
+    [record, *_] = await world.read_n(world.source, 5)
+    tp = TopicPartition(world.source.name, record.partition)
+    pump = world.pump(world.spec(relay))
+    consumer = AIOKafkaConsumer(**world.connection, group_id=pump._tenure.group, enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([tp])
+    await consumer.commit({tp: (0, format_metadata(4, 0))})
+    await consumer.stop()
+    await pump.start()
+    outputs = await world.read_n(world.sink, 4)
+    [letter] = await world.read_n(world.source.dead_letters, 1)
+    await pump.stop()
+    assert Letter.of(letter).error["type"] == "killed_process"
+    assert [event.n for event in world.decode(outputs)] == [1, 2, 3, 4]
+
+
+async def test_a_producer_that_fails_makes_the_input_run_again(world: World) -> None:
+    failures = iter([True, True])
+
+    class Shaky:
+        async def send(self, record: Record) -> Any:
+            if record.topic == world.sink.name and next(failures, False):
+                ack: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                ack.set_exception(KafkaTimeoutError())
+                return ack
+            return await world.producer.send(record)
+
+    def relay(event: Ordered) -> Handled:
+        return handled(event)
+
+    await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
+    async with world.running(world.spec(relay), producer=Shaky()) as pump:
+        records = await world.read(world.sink.name, lambda found: len({e.n for e in world.decode(found)}) == 30)
+        await until(lambda: pump.lag == 0)
+    assert len(records) == 30
