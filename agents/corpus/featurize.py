@@ -5,7 +5,7 @@ an input is repeated when the input comes again, so a redelivery overwrites itse
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from millrace.agent import Batch, Result, agent
@@ -14,9 +14,9 @@ from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
-from agents.corpus.chunk import Chunk, chunk
+from agents.corpus.chunk import chunk
 from agents.corpus.embedding import Written, write_rows
-from agents.corpus.parse import ParsedText, Unreadable, parse
+from agents.corpus.parse import Unreadable, parse
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_manifest
 from agents.corpus.version import Order, Plan, deletion, effective_order, manifest, plan, settled, sha256
@@ -46,12 +46,29 @@ async def featurize(changes: Sequence[SourceChanged], ports: CorpusPorts) -> Seq
     Unavailable
         If the model or the cache is down: the whole batch is tried again.
     """
-    prepared = await asyncio.gather(*(_prepare(change, ports) for change in changes))
-    plans = [found for found in prepared if isinstance(found, Plan)]
-    written = iter(await write_rows(plans, ports))
-    return await asyncio.gather(
-        *(_finish(found, next(written), ports) if isinstance(found, Plan) else _as_is(found) for found in prepared)
-    )
+    results: list[Result] = []
+    for group in _grouped(changes, ports.policy.batch_bytes):
+        prepared = await asyncio.gather(*(_prepare(change, ports) for change in group))
+        plans = [found for found in prepared if isinstance(found, Plan)]
+        written = iter(await write_rows(plans, ports))
+        results += await asyncio.gather(
+            *(_finish(found, next(written), ports) if isinstance(found, Plan) else _as_is(found) for found in prepared)
+        )
+    return results
+
+
+def _grouped(changes: Sequence[SourceChanged], max_bytes: int) -> Iterator[list[SourceChanged]]:
+    """Cut a batch where the documents it refers to would take too much memory together."""
+    group: list[SourceChanged] = []
+    n_bytes = 0
+    for change in changes:
+        if group and n_bytes + change.n_bytes > max_bytes:
+            yield group
+            group, n_bytes = [], 0
+        group.append(change)
+        n_bytes += change.n_bytes
+    if group:
+        yield group
 
 
 async def _as_is(result: Result) -> Result:
@@ -103,26 +120,18 @@ async def _read(
     change: SourceChanged, order: Order, before: DocumentIndexed | None, ports: CorpusPorts, *, certain: bool
 ) -> Plan | Result:
     data = await _content(change, ports)
-    digest = sha256(data)
-    parsed, chunks = await _split(data, change.media_type, ports)
-    title = change.title or parsed.title or change.document.rsplit("/", 1)[-1]
     if before is not None and (before.deleted or not _same_pipeline(before, order, ports)):
         before = None
-    if before is not None and certain and _same_version(before, change, title, digest):
-        outcome = settled(change, order, "unchanged", "same_content")
-        epoch, version, generation = order
-        named = before.replace(source_epoch=epoch, version=version, pipeline_generation=generation)
-        return _emit(change, named, (outcome,), ports)
-    return plan(
-        change,
-        order,
-        title=title,
-        digest=digest,
-        text=parsed.text,
-        chunks=chunks,
-        before=before,
-        text_before=await _text_of(before, parsed.text, digest, ports),
-    )
+    text_before = await _text_of(before, ports)
+    if len(data) < ports.policy.background_bytes:
+        found = _build(change, order, data, before, text_before, ports)
+    else:
+        found = await asyncio.to_thread(_build, change, order, data, before, text_before, ports)
+    if before is None or not certain or not _same_version(before, found):
+        return found
+    epoch, version, generation = order
+    named = before.replace(source_epoch=epoch, version=version, pipeline_generation=generation)
+    return _emit(change, named, (settled(change, order, "unchanged", "same_content"),), ports)
 
 
 async def _content(change: SourceChanged, ports: CorpusPorts) -> bytes:
@@ -143,22 +152,32 @@ async def _content(change: SourceChanged, ports: CorpusPorts) -> bytes:
     return data
 
 
-async def _split(data: bytes, media_type: str, ports: CorpusPorts) -> tuple[ParsedText, tuple[Chunk, ...]]:
-    """Parse and cut; a large document in a thread, so that the event loop goes on."""
-    if len(data) < ports.policy.background_bytes:
-        return _parse_and_chunk(data, media_type, ports)
-    return await asyncio.to_thread(_parse_and_chunk, data, media_type, ports)
-
-
-def _parse_and_chunk(data: bytes, media_type: str, ports: CorpusPorts) -> tuple[ParsedText, tuple[Chunk, ...]]:
+def _build(
+    change: SourceChanged,
+    order: Order,
+    data: bytes,
+    before: DocumentIndexed | None,
+    text_before: str | None,
+    ports: CorpusPorts,
+) -> Plan:
+    """Parse, cut and compare: all that costs processor time."""
     policy: CorpusPolicy = ports.policy
-    parsed = parse(data, media_type)
+    parsed = parse(data, change.media_type)
     limit = min(policy.max_tokens, ports.embedder.max_tokens)
     chunks = chunk(parsed, msgspec.structs.replace(policy, max_tokens=limit), ports.embedder.count_tokens)
     if len(chunks) > policy.max_chunks:
         message = f"document has {len(chunks)} chunks, at most {policy.max_chunks} are indexed; split the document"
         raise Unreadable("too_many_chunks", message)
-    return parsed, chunks
+    return plan(
+        change,
+        order,
+        title=change.title or parsed.title or change.document.rsplit("/", 1)[-1],
+        digest=sha256(data),
+        text=parsed.text,
+        chunks=chunks,
+        before=before,
+        text_before=text_before,
+    )
 
 
 def _same_pipeline(before: DocumentIndexed, order: Order, ports: CorpusPorts) -> bool:
@@ -166,22 +185,21 @@ def _same_pipeline(before: DocumentIndexed, order: Order, ports: CorpusPorts) ->
     return before.pipeline_generation == order[2] and before.model == ports.embedder.model
 
 
-def _same_version(before: DocumentIndexed, change: SourceChanged, title: str, digest: str) -> bool:
+def _same_version(before: DocumentIndexed, found: Plan) -> bool:
+    change = found.change
     return (before.content_sha256, before.title, before.labels, before.trust, before.acl_version) == (
-        digest,
-        title,
+        found.digest,
+        found.title,
         change.labels,
         change.trust,
         change.acl_version,
     )
 
 
-async def _text_of(before: DocumentIndexed | None, text: str, digest: str, ports: CorpusPorts) -> str | None:
+async def _text_of(before: DocumentIndexed | None, ports: CorpusPorts) -> str | None:
     """Parsed text of the version before; None where it has been erased, so that nothing of it is reused."""
     if before is None or before.text is None:
         return None
-    if before.content_sha256 == digest:
-        return text
     try:
         return (await ports.objects.get(before.text)).decode()
     except (ObjectMissing, ObjectTampered):

@@ -24,7 +24,8 @@ class CorpusPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_chunks: Annotated[int, "Documents with more chunks are rejected."] = 50_000
     part_chunks: Annotated[int, "New chunks per ChunksEmbedded."] = 256
     embed_chunks: Annotated[int, "Chunks embedded in one call at most; bounds memory with large documents."] = 1_024
-    background_bytes: Annotated[int, "Documents from this size on are parsed beside the event loop."] = 65_536
+    background_bytes: Annotated[int, "Documents from this size on are parsed beside the event loop."] = 4_096
+    batch_bytes: Annotated[int, "Documents of one batch are worked on in groups of at most this size."] = 64 * 2**20
     statistics_from_chunks: Annotated[int, "Term statistics are recorded for corpora from this size on."] = 2_000
     statistics_change: Annotated[
         float, "Share of chunks by which a corpus must have grown or shrunk to count it anew."
