@@ -11,10 +11,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from millrace import keys
-from millrace.agent import AgentSpec, Batch
+from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.event import Event, Meta, attach
-from millrace.invoke import Invoker
 from millrace.topics import Topic
 from streams.producer import Producer, acknowledged
 from streams.pump import Pump, PumpSettings
@@ -57,7 +56,7 @@ class Frame(Event, frozen=True, kw_only=True):
         return str(self.n)
 
 
-def _key(event: Any) -> str:
+def key_of(event: Any) -> str:
     return keys.key(event.tenant, "x", event.lane)
 
 
@@ -103,7 +102,7 @@ class World:
     def topic(self, name: str, *events: type[Event], reply: bool = False) -> Topic:
         unique = self.broker.create_topic(name, self.n_partitions)
         self.broker._create(f"{unique}.dlq", self.n_partitions, {})
-        return Topic(name=unique, events=events, key=_key, reply=reply)
+        return Topic(name=unique, events=events, key=key_of, reply=reply)
 
     def spec(self, function: Callable[..., Any], **options: Any) -> AgentSpec:
         """Spec of an agent from `source` to `sink`; kept out of the process-wide catalogue."""
@@ -193,4 +192,4 @@ async def world_on(broker: Broker, n_partitions: int = 2) -> AsyncIterator[World
         yield World(broker, producer, n_partitions)
 
 
-__all__ = ["Batch", "Frame", "Handled", "Invoker", "Ordered", "World", "handled", "ordered", "until", "world_on"]
+__all__ = ["Frame", "Handled", "Ordered", "World", "handled", "key_of", "ordered", "until", "world_on"]

@@ -1,7 +1,14 @@
 """Workers as processes and as objects: tables, SIGTERM, kill -9."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -57,3 +64,109 @@ async def test_a_table_adds_up_and_takes_its_state_over_a_restart(world: World) 
     totals = {event.lane: event.n for event in world.decode(records)}
     assert totals["k0"] == sum(range(0, 30, 3)) + 1000
     assert len(records) == 30
+
+
+class Process:
+    """A worker process of a world."""
+
+    def __init__(self, world: World, folder: Path, number: int, **options: Any) -> None:
+        self.ready = folder / f"ready-{number}"
+        chosen = folder / f"settings-{number}.json"
+        changes = {"group_prefix": world.broker.name("proc."), **options.pop("pump", {})}
+        chosen.write_text(
+            json.dumps(
+                {
+                    "bootstrap": world.broker.bootstrap, "source": world.source.name, "sink": world.sink.name,
+                    "ready": str(self.ready), "pump": msgspec.to_builtins(world.settings(**changes)),
+                    "delay_s": 0.002, "poison": -1, **options,
+                }
+            )
+        )  # fmt: skip
+        command = [sys.executable, "-m", "tests.streams.worker_process", str(chosen)]
+        self.process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+
+    async def wait_ready(self) -> None:
+        await until(lambda: self.ready.exists() or self.process.poll() is not None, 30)
+
+    async def ended(self) -> int:
+        await until(lambda: self.process.poll() is not None, 30)
+        return self.process.wait()
+
+
+@pytest.fixture
+def start(world: World, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def run(**options: Any) -> Process:
+        started.append(Process(world, tmp_path, len(started), **options))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+async def test_a_killed_worker_loses_nothing_even_behind_a_slow_head(
+    world: World, start: Callable[..., Process]
+) -> None:
+    await world.produce(ordered(f"k{n % 10}", n) for n in range(400))
+    first = start()
+    await first.wait_ready()
+    await world.read_n(world.sink, 100)
+    first.process.send_signal(signal.SIGKILL)
+    await first.ended()
+    second = start()
+    records = await world.read(world.sink.name, lambda found: len({e.n for e in world.decode(found)}) == 400, 60)
+    second.process.terminate()
+    assert await second.ended() == 0
+    firsts: dict[str, list[int]] = {}
+    for event in world.decode(records):
+        if event.n not in firsts.setdefault(event.lane, []):
+            firsts[event.lane].append(event.n)
+    assert all(ns == sorted(ns) for ns in firsts.values())
+
+
+@pytest.mark.faults
+async def test_sigterm_ends_a_worker_within_ten_seconds_and_commits_what_is_done(
+    world: World, start: Callable[..., Process]
+) -> None:
+    await world.produce(ordered(f"k{1 + n % 10}", n) for n in range(200))
+    first = start()
+    await first.wait_ready()
+    await world.read_n(world.sink, 50)
+    began = time.monotonic()
+    first.process.terminate()
+    assert await first.ended() == 0
+    assert time.monotonic() - began < 10
+    second = start()
+    records = await world.read(world.sink.name, lambda found: len({e.n for e in world.decode(found)}) == 200, 30)
+    second.process.terminate()
+    assert await second.ended() == 0
+    assert len(records) <= 220  # what was in flight ended and the prefix was committed: a crash repeats more
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(180)
+async def test_a_record_that_kills_its_process_ends_in_the_dead_letters_and_the_rest_gets_through(
+    world: World, start: Callable[..., Process]
+) -> None:
+    await world.produce(ordered(f"k{n}", n) for n in range(20))
+    ends = time.monotonic() + 150
+    n_died = 0
+    while True:
+        running = start(poison=7, pump={"session_timeout_ms": 6000})
+        reading = asyncio.ensure_future(world.read_n(world.source.dead_letters, 1, 60))
+        while running.process.poll() is None and not reading.done():
+            await asyncio.wait([reading], timeout=0.05)
+        if reading.done():
+            break
+        reading.cancel()
+        n_died += 1
+        assert time.monotonic() < ends
+    await world.read(world.sink.name, lambda found: len({e.n for e in world.decode(found)}) == 19, 30)
+    running.process.terminate()
+    assert await running.ended() == 0
+    assert 3 <= n_died <= 12
