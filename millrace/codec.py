@@ -7,6 +7,7 @@ fingerprint (embedded profile), elsewhere what the registry gave at deploy time.
 import datetime as dt
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -64,6 +65,7 @@ class Codec:
         self._writers = writers or released().writer
         self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
         self._decoders: dict[int, tuple[type[Event], Any, Any]] = {}
+        self._by_head: dict[bytes, tuple[type[Event], Any, Any]] = {}  # the same, by the first bytes of a value
         self._classes: dict[str, type[Event]] = {}
         for event in events if events is not None else _catalogue_events():
             self.register(event)
@@ -110,18 +112,16 @@ class Codec:
         UndecodableRecord, UnknownSchema, InvalidEvent
             See `millrace.errors`.
         """
-        if value is None or len(value) < _HEAD or value[0] != 0:
-            found = "no value" if value is None else f"{len(value)} bytes starting {value[:1].hex() or 'nowhere'}"
-            message = f"not an Avro record: expected magic byte 00 and a schema id, found {found}"
-            raise UndecodableRecord(message)
-        number = int.from_bytes(value[1:_HEAD], "big")
-        known = self._decoders.get(number) or self._learn(number)
+        known = self._by_head.get(value[:_HEAD]) if value is not None else None
+        if value is None or known is None:
+            value, known = self._identify(value)
         event, writer, reader = known
         body = io.BytesIO(value)
         body.seek(_HEAD)
         try:
             plain = schemaless_reader(body, writer, reader)
         except Exception as error:  # fastavro raises many kinds, EOFError and IndexError among them
+            number = int.from_bytes(value[1:_HEAD], "big")
             message = f"the Avro body of a {event.__name__} (schema id {number}) is broken: {type(error).__name__}"
             raise UndecodableRecord(message) from error
         if body.tell() != len(value):
@@ -132,6 +132,17 @@ class Codec:
         except msgspec.ValidationError as error:
             message = f"{event.__name__} breaks its declaration: {error}"
             raise InvalidEvent(message) from error
+
+    def _identify(self, value: bytes | None) -> tuple[bytes, tuple[type[Event], Any, Any]]:
+        """Decoder of a value whose first bytes were not met before."""
+        if value is None or len(value) < _HEAD or value[0] != 0:
+            found = "no value" if value is None else f"{len(value)} bytes starting {value[:1].hex() or 'nowhere'}"
+            message = f"not an Avro record: expected magic byte 00 and a schema id, found {found}"
+            raise UndecodableRecord(message)
+        head = bytes(value[:_HEAD])
+        number = int.from_bytes(head[1:], "big")
+        known = self._by_head[head] = self._decoders.get(number) or self._learn(number)
+        return value, known
 
     def _learn(self, number: int) -> tuple[type[Event], Any, Any]:
         """Find the writer schema of an older or newer version and pair it with our reader schema."""
@@ -227,6 +238,7 @@ def meta_of(headers: Headers, origin: Origin | None) -> Meta:
         If a required one is missing or malformed.
     """
     found = dict(headers)
+    get = found.get
     try:
         return Meta(
             id=found["ce_id"].decode(),
@@ -234,14 +246,14 @@ def meta_of(headers: Headers, origin: Origin | None) -> Meta:
             source=found["ce_source"].decode(),
             time_us=_microseconds(found["ce_time"]),
             tenant=found["ce_tenant"].decode(),
-            subject=found.get("ce_subject", b"").decode(),
-            correlation_id=found.get("ce_correlationid", b"").decode(),
-            causation_id=found.get("ce_causationid", b"").decode(),
-            traceparent=found.get("traceparent", b"").decode(),
-            tracestate=found.get("tracestate", b"").decode(),
-            reply_to=found.get("reply-to", b"").decode(),
-            reply_partition=int(found.get("reply-partition", b"-1")),
-            deadline_ms=int(found.get("deadline", b"0")),
+            subject=get("ce_subject", b"").decode(),
+            correlation_id=get("ce_correlationid", b"").decode(),
+            causation_id=get("ce_causationid", b"").decode(),
+            traceparent=get("traceparent", b"").decode(),
+            tracestate=get("tracestate", b"").decode(),
+            reply_to=get("reply-to", b"").decode(),
+            reply_partition=int(get("reply-partition", b"-1")),
+            deadline_ms=int(get("deadline", b"0")),
             origin=origin,
         )
     except KeyError as error:
@@ -257,7 +269,13 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def _rfc3339(time_us: int) -> bytes:
-    return (_EPOCH + dt.timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z").encode()
+    seconds, us = divmod(time_us, 1_000_000)
+    return b"%s.%06dZ" % (_second(seconds), us) if us else b"%sZ" % _second(seconds)
+
+
+@lru_cache(maxsize=1024)  # formatting takes longer than all other headers, and events come many to a second
+def _second(seconds: int) -> bytes:
+    return (_EPOCH + dt.timedelta(seconds=seconds)).replace(tzinfo=None).isoformat().encode()
 
 
 def _microseconds(text: bytes) -> int:

@@ -4,11 +4,16 @@ A key names the tenant first, so that a record can be checked against its header
 ``t/<tenant>/d/<document>``, ``t/<tenant>/c/<conversation>``, ``t/<tenant>/u/<user>``, ``t/<tenant>``.
 """
 
+import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from millrace.errors import ContractError
 
+_NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # most names; quote() would take ten times as long
 
+
+@lru_cache(maxsize=4096)  # a record's key is built when it is read, checked, and again for each of its outputs
 def key(tenant: str, kind: str = "", name: str = "") -> str:
     """Build a record key.
 
@@ -24,8 +29,12 @@ def key(tenant: str, kind: str = "", name: str = "") -> str:
     if not tenant:
         message = "a key needs a tenant; got an empty one"
         raise ContractError(message)
-    head = f"t/{quote(tenant, safe='')}"
-    return f"{head}/{kind}/{quote(name, safe='')}" if kind else head
+    head = f"t/{_quoted(tenant)}"
+    return f"{head}/{kind}/{_quoted(name)}" if kind else head
+
+
+def _quoted(text: str) -> str:
+    return text if _NEEDS_NO_QUOTES(text) else quote(text, safe="")
 
 
 def document_key(tenant: str, document: str) -> str:
@@ -59,6 +68,7 @@ def tenant_of(record_key: bytes | str) -> str:
     return unquote(parts[1])
 
 
+@lru_cache(maxsize=16_384)  # 3 us for a short key, and keys come back
 def murmur2(data: bytes) -> int:
     """Kafka's murmur2 hash, as the Java client computes it (32 bits, unsigned)."""
     mask, m = 0xFFFFFFFF, 0x5BD1E995

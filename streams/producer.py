@@ -1,19 +1,21 @@
 """The one way records leave a worker: an idempotent producer whose sends are pipelined and whose acks are awaited.
 
-``acks=all``; partitions by murmur2, aiokafka's own partitioner. A send gives a future; collect the futures of a batch
+``acks=all``; partitions by murmur2, as aiokafka's own partitioner gives them. A send gives a future; collect the futures of a batch
 and await them together, because awaiting each costs a round trip.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
 
 from millrace.codec import Record
 from millrace.errors import TooLarge, Unavailable
+from millrace.keys import partition_for
 
 Ack: TypeAlias = "asyncio.Future[Any]"
 _TOO_LARGE = (MessageSizeTooLargeError, RecordTooLargeError)
@@ -42,6 +44,7 @@ class Producer:
             "request_timeout_ms": request_timeout_ms,
             "max_request_size": MAX_REQUEST_BYTES,
             "max_batch_size": 256 * 1024,
+            "partitioner": _Partitioner(),
         }
         self._client: AIOKafkaProducer | None = None
 
@@ -98,6 +101,16 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+class _Partitioner(DefaultPartitioner):  # type: ignore[misc] # aiokafka ships no types
+    """The same partitions, with the hashes of recent keys remembered."""
+
+    def __call__(self, key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
+        if key is None:
+            chosen: int = super().__call__(key, all_partitions, available)
+            return chosen
+        return all_partitions[partition_for(key, len(all_partitions))]
 
 
 async def acknowledged(acks: Iterable[Ack]) -> None:
