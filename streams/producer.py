@@ -1,7 +1,7 @@
 """The one way records leave a worker: an idempotent producer whose sends are pipelined and whose acks are awaited.
 
-``acks=all``; partitions by murmur2, as aiokafka's own partitioner gives them. A send gives a future; collect the futures of a batch
-and await them together, because awaiting each costs a round trip.
+``acks=all``; partitions by murmur2, as aiokafka's own partitioner gives them. A send gives a future; collect the
+futures of a batch and await them together, because awaiting each costs a round trip.
 """
 
 import asyncio
