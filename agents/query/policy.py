@@ -23,5 +23,5 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_quotes: Annotated[int, "Sentences quoted in an answer at most."] = 3
     quote_margin: Annotated[float, "Further sentences are quoted if they score within this of the best."] = 0.15
     answer_threshold: Annotated[
-        float, "Below it the corpus is said to hold no answer: best cosine + BM25 / (4 x words of the question)."
+        float, "The corpus is said to hold no answer where the signal (`agents.query.read.answerable`) is below this."
     ] = 0.6

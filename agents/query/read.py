@@ -13,7 +13,7 @@ from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, Co
 from millrace.rows import ChunkRow
 from millrace.topics import COMPLETION_GENERATED, CONTEXT_RETRIEVED, REPLY
 
-from agents.lexical import terms
+from agents.lexical import CorpusTerms, terms
 from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.policy import QueryPolicy
 from agents.query.replies import correlation_of
@@ -40,7 +40,7 @@ class Quote(msgspec.Struct, frozen=True):
 @agent(source=CONTEXT_RETRIEVED, sinks=(COMPLETION_GENERATED, REPLY))
 async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
     """Quote the sentences nearest to the question, or say that the corpus does not hold the answer."""
-    confidence = answerable(context.question, context.hits)
+    confidence = answerable(context.question, context.hits, context.n_chunks)
     citations: tuple[Citation, ...] = ()
     n_words = 0
     if context.mode == "answer" and confidence >= ports.policy.answer_threshold:
@@ -75,12 +75,16 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
     return [*deltas, completion]
 
 
-def answerable(question: str, hits: Sequence[Hit]) -> float:
-    """Signal that the corpus holds an answer: best cosine + BM25 / (4 x words), larger is surer; 0 without hits."""
+def answerable(question: str, hits: Sequence[Hit], n_chunks: int) -> float:
+    """Signal that the corpus holds an answer: larger is surer, 0 without hits.
+
+    Best cosine + BM25 / (words of the question x idf of a term that one chunk holds). The division by the largest idf
+    makes one threshold fit corpora of every size, which plain BM25 does not.
+    """
     if not hits:
         return 0.0
-    n_words = max(len(terms(question)), 1)
-    return round(max(hit.dense + hit.lexical / (4 * n_words) for hit in hits), 6)
+    most = max(len(terms(question)), 1) * CorpusTerms(max(n_chunks, 1), 0.0, {}).idf("")
+    return round(max(hit.dense + hit.lexical / most for hit in hits), 6)
 
 
 def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:

@@ -61,6 +61,7 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
         watermark=view.watermark,
         exact=found.exact,
         statistics=found.statistics,
+        n_chunks=found.corpus.n_chunks,
         model=ports.embedder.model,
         vector=vector.astype("<f4").tobytes(),
     )

@@ -100,6 +100,7 @@ class ContextRetrieved(_QueryEvent, frozen=True, kw_only=True):
     watermark: Annotated[str, "How far the visibility table had folded."] = ""
     exact: Annotated[bool, "Whether the visible set was searched exhaustively."] = False
     statistics: Annotated[str, "Term statistics used: epoch:<n>, or visible when computed on the visible set."] = ""
+    n_chunks: Annotated[int, "Chunks that the term statistics describe."] = 0
     model: Annotated[str, "Embedding model of the question."] = ""
     vector: Annotated[bytes, "Question vector, little-endian float32, L2-normalised."] = b""
 

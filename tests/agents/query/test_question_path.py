@@ -1,3 +1,4 @@
+import math
 import random
 
 import numpy as np
@@ -31,11 +32,11 @@ KEYS = (
 )
 KEYS += "every 90 days. Store them in the safe.\n"
 QUESTION = "Rotate the keys every how many days?"
-EAGER = QueryPolicy(answer_threshold=0.2)
+EAGER = QueryPolicy(answer_threshold=0.5)
 
 
 async def stack_with(text: str = KEYS, *, quote_margin: float = 0.15) -> Stack:
-    stack = Stack(query_policy=QueryPolicy(answer_threshold=0.2, quote_margin=quote_margin))
+    stack = Stack(query_policy=QueryPolicy(answer_threshold=0.5, quote_margin=quote_margin))
     await publish(stack, changed(text))
     return stack
 
@@ -177,8 +178,8 @@ def test_a_failed_question_has_a_record_and_a_frame() -> None:
 
 def test_the_signal_grows_with_cosine_and_words_and_is_0_without_hits() -> None:
     hit = Hit("c", "d", 1, 1, 1.0, 0.5, 8.0)
-    assert answerable("two words", [hit]) == pytest.approx(0.5 + 8.0 / 8)
-    assert answerable("two words", []) == 0.0
+    assert answerable("two words", [hit], 100) == pytest.approx(0.5 + 8.0 / (2 * math.log(1 + 99.5 / 1.5)))
+    assert answerable("two words", [], 100) == 0.0
 
 
 def row(chunk_id: str, cosines: list[float]) -> ChunkRow:
