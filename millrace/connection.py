@@ -66,6 +66,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     security: Mapping[str, str] = {}
     origin: str = "argument"
 
+    def __repr__(self) -> str:
+        """Without the credentials."""
+        return (
+            f"Connection({self.bootstrap}, profile={self.profile!r}, objects={self.objects!r}, origin={self.origin!r})"
+        )
+
     @property
     def embedded(self) -> bool:
         """Whether the broker is the embedded one, whose log is small and whose fetches are not woken."""

@@ -5,6 +5,7 @@ rejected or failed; 4 no running stack was found; 130 interrupted. With ``--json
 JSON document, which is ``{"error": {...}}`` when a command fails.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         Defaults to those of the process.
     """
+    # The clients' own log lines would stand between a command's words; what matters of them is in our errors.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:

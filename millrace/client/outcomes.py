@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace import keys
+from millrace.client.closing import close_consumer
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.errors import ContractError, LogTruncated, Unavailable
@@ -142,7 +143,7 @@ class OutcomeReader:
             async with asyncio.timeout(self._timeout_s):
                 await consumer.start()
         except (KafkaError, TimeoutError, OSError) as error:
-            await consumer.stop()
+            await close_consumer(consumer)
             raise _unavailable(self._connection, error) from error
         consumer.assign(list(self._positions))
         for place, offset in self._positions.items():
@@ -157,7 +158,7 @@ class OutcomeReader:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         if self._consumer is not None:
-            await self._consumer.stop()
+            await close_consumer(self._consumer)
 
     async def _read(self) -> None:
         try:
@@ -220,7 +221,7 @@ async def outcome_positions(
     except (KafkaError, TimeoutError, OSError) as error:
         raise _unavailable(connection, error) from error
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
 
 
 def _consumer(connection: Connection) -> Any:

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from millrace import ids
+from millrace.client.closing import close_producer
 from millrace.codec import Codec, Record
 from millrace.connection import Connection
 from millrace.errors import ConfigurationError, InvalidEvent, TooLarge, Unavailable, WrongEventType
@@ -73,11 +74,7 @@ class EventProducer:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await producer.stop()
-        except TimeoutError:  # the broker is gone; those who wait for acknowledgements have been told already
-            await producer.client.close()
+        await close_producer(producer, self._timeout_s)
 
     def with_meta(self, event: Event, **fields: Any) -> Event:
         """Event with metadata: its own, or fresh ones for a root event."""

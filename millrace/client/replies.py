@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from millrace.client.closing import close_consumer
 from millrace.client.frames import Frame, FrameOrder
 from millrace.codec import Codec
 from millrace.connection import Connection
@@ -128,7 +129,7 @@ class ReplyReader:
                 end = (await consumer.end_offsets([self._place]))[self._place]
                 consumer.seek(self._place, end)
         except (KafkaError, TimeoutError, OSError) as error:
-            await consumer.stop()
+            await close_consumer(consumer)
             raise Unavailable(
                 f"the reply topic {REPLY.name} at {self._connection.bootstrap} cannot be read "
                 f"({str(error) or type(error).__name__}); is the broker running? see `millrace doctor`"
@@ -144,7 +145,7 @@ class ReplyReader:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         if self._consumer is not None:
-            await self._consumer.stop()
+            await close_consumer(self._consumer)
 
     def open(self, correlation: str, tenant: str, expires_at: float) -> Pending:
         """Enter a question into the table of pending ones.

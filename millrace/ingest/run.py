@@ -24,7 +24,6 @@ from millrace.topics import SOURCE_CHANGED
 MAX_LOST: Final = 0.2
 EVERYONE: Final = ("*",)
 _UNACKNOWLEDGED: Final = 512
-_PATIENCE_S: Final = 2.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,12 +106,27 @@ class Ingestion:
         What to do.
     progress : callable
         ``progress(report, waiting_for)`` whenever something changed; the text is empty while nothing is waited for.
+    max_bytes : int, optional
+        Bytes that a partition may hold without an outcome; by default 1 MB on the embedded broker, whose log is
+        small, and 64 MB elsewhere.
+    patience_s : float
+        How long without any outcome before `progress` is told, in seconds.
     """
 
-    def __init__(self, client: Millrace, plan: Plan, progress: Progress = lambda _report, _waiting: None) -> None:
+    def __init__(
+        self,
+        client: Millrace,
+        plan: Plan,
+        progress: Progress = lambda _report, _waiting: None,
+        *,
+        max_bytes: int | None = None,
+        patience_s: float = 2.0,
+    ) -> None:
         self._client = client
         self._plan = plan
         self._progress = progress
+        self._max_bytes = max_bytes or (EMBEDDED_BYTES if client.connection.embedded else DURABLE_BYTES)
+        self._patience_s = patience_s
         self._follows = plan.wait or client.connection.embedded
         self._unacknowledged: deque[asyncio.Future[object]] = deque()
         self._pending: list[Receipt] = []
@@ -137,7 +151,7 @@ class Ingestion:
         if self._follows:
             await self._client.waiter.follow()
         n = await self._client.partitions(SOURCE_CHANGED)
-        self._window = Window(n, EMBEDDED_BYTES if self._client.connection.embedded else DURABLE_BYTES, self._ended)
+        self._window = Window(n, self._max_bytes, self._ended)
         earlier: OutcomeReader | None = None
         try:
             for walk in walks:
@@ -257,7 +271,7 @@ class Ingestion:
             await self._outcome()
 
     async def _outcome(self) -> None:
-        if self._window is not None and not await self._window.wait(_PATIENCE_S):
+        if self._window is not None and not await self._window.wait(self._patience_s):
             self._progress(self.report, f"waiting for workers: {self._window.n_open} changes have no outcome yet")
 
     def _ended(self, outcome: Outcome) -> None:

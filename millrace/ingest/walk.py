@@ -13,6 +13,8 @@ from millrace.errors import InputRejected
 MEDIA_TYPES: Final = {".md": "text/markdown", ".markdown": "text/markdown", ".txt": "text/plain"}
 IGNORE_FILE: Final = ".millraceignore"
 MAX_BYTES: Final = 16 * 2**20
+# A wildcard, a set of characters, an escaped character, a character.
+_TOKEN: Final = re.compile(r"\*+|\?|\[!?[^\]!][^\]]*\]|\\.|.", re.DOTALL)
 
 
 class FoundFile(msgspec.Struct, frozen=True):
@@ -57,17 +59,27 @@ class IgnorePattern(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, line: str) -> "IgnorePattern | None":
-        """Pattern of a line, None for a blank or a comment."""
+        """Pattern of a line, None for a blank or a comment.
+
+        Raises
+        ------
+        InputRejected
+            If it can mean nothing.
+        """
         text = line.rstrip("\n").rstrip()
         if not text or text.startswith("#"):
             return None
         negated = text.startswith("!")
-        text = text.removeprefix("!").removeprefix("\\")
+        text = text.removeprefix("!")
         folders_only = text.endswith("/")
         text = text.rstrip("/")
         anchored = "/" in text
         body = "/".join(_segment(part) for part in text.lstrip("/").split("/")).replace("(?:.*)/", "(?:.*/)?")
-        return cls(re.compile(("" if anchored else "(?:.*/)?") + body + r"\Z"), negated, folders_only)
+        try:
+            regex = re.compile(("" if anchored else "(?:.*/)?") + body + r"\Z")
+        except re.error as error:
+            raise InputRejected(f"{line!r} is no pattern ({error.msg}); write it as in a .gitignore") from error
+        return cls(regex, negated, folders_only)
 
     def matches(self, path: str, *, folder: bool) -> bool:
         """Whether a POSIX path, relative to the ignore file's folder, is meant."""
@@ -209,5 +221,13 @@ def _segment(part: str) -> str:
     """Regular expression of a pattern between two slashes; its wildcards do not cross one."""
     if part == "**":
         return "(?:.*)"
-    found = re.sub(r"\\\*", "[^/]*", re.escape(part)).replace(r"\?", "[^/]")
-    return re.sub(r"\\\[(\\!)?(.*?)\\\]", lambda m: f"[{'^' if m[1] else ''}{m[2]}]", found)
+    return "".join(_wildcard(piece) for piece in _TOKEN.findall(part))
+
+
+def _wildcard(piece: str) -> str:
+    if piece.startswith("[") and len(piece) > 1:
+        inside = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        return f"[^{inside[1:]}/]" if inside.startswith("!") else f"[{inside}]"
+    if piece.startswith("*"):
+        return "[^/]*"
+    return "[^/]" if piece == "?" else re.escape(piece[-1])

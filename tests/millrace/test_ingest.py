@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,10 @@ import pytest
 from millrace.client import Millrace
 from millrace.connection import Connection
 from millrace.errors import InputRejected
+from millrace.event import Event
+from millrace.events.corpus import SourceChanged
 from millrace.ingest.run import Ingestion, Plan, Report
+from millrace.ingest.walk import Rules
 from tests.millrace.workers import indexed, indexing, settled
 
 
@@ -29,18 +35,24 @@ async def ingest(connection: Connection, tenant: str, *paths: Path, **plan: Any)
         return await Ingestion(client, Plan(paths=paths, tenant=tenant, **{"wait": True, **plan})).run()
 
 
+async def groups(connection: Connection, tenant: str, document: str) -> tuple[str, ...] | None:
+    async with Millrace(connection, tenant=tenant) as client:
+        return (await client.document(document)).groups
+
+
 async def test_a_second_run_over_the_same_folder_sends_nothing(stack: Connection, tenant: str, folder: Path) -> None:
     with indexing(stack, tenant) as worker:
         first = await ingest(stack, tenant, folder)
         second = await ingest(stack, tenant, folder)
-    assert (first.n_files, first.n_sent, first.counts()) == (3, 3, {"indexed": 3})
-    assert (second.n_sent, second.n_unchanged) == (0, 3)
+    assert (first.n_files, first.n_sent, first.counts(), first.failed) == (3, 3, {"indexed": 3}, False)
+    assert (second.n_sent, second.n_unchanged, second.receipts) == (0, 3, [])
     changes = {change.document: change for change in worker.seen}
     assert set(changes) == {"a.md", "guide/b.txt", "big.md"}
     assert (changes["a.md"].text, changes["a.md"].content) == ("# A\n\nAlpha.\n", None)
     assert changes["big.md"].text is None
     assert changes["big.md"].content.startswith("sha256:")
-    assert {change.acl_version for change in worker.seen} == {1}
+    assert {(change.acl_version, change.source) for change in worker.seen} == {(1, "docs")}
+    assert changes["guide/b.txt"].media_type == "text/plain"
 
 
 async def test_an_edited_file_becomes_the_next_version(embedded: Connection, tenant: str, folder: Path) -> None:
@@ -50,3 +62,162 @@ async def test_an_edited_file_becomes_the_next_version(embedded: Connection, ten
         again = await ingest(embedded, tenant, folder)
     assert [(o.receipt.document, o.version) for o in again.outcomes] == [("a.md", 2)]
     assert worker.seen[-1].acl_version == 1
+
+
+async def test_other_labels_are_a_change_and_other_groups_are_not(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, folder)
+        access = await ingest(embedded, tenant, folder, groups=("staff",))
+        labels = await ingest(embedded, tenant, folder, labels={"team": "hr"})
+    assert (access.n_sent, access.n_access, access.counts()) == (0, 3, {"access": 3})
+    assert (labels.n_sent, labels.n_access) == (3, 0)
+    assert {change.version for change in worker.seen[3:]} == {2}
+    assert await groups(embedded, tenant, "a.md") == ("staff",)
+
+
+async def test_everyone_may_read_new_documents_but_revoked_access_stays_revoked(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    with indexing(embedded, tenant):
+        await ingest(embedded, tenant, folder)
+        assert await groups(embedded, tenant, "a.md") == ("*",)
+        async with Millrace(embedded, tenant=tenant) as client:
+            await client.set_acl("a.md", ["board"])
+        (folder / "a.md").write_text("new")
+        report = await ingest(embedded, tenant, folder)
+    assert (report.n_sent, await groups(embedded, tenant, "a.md")) == (1, ("board",))
+
+
+async def test_a_failed_document_is_sent_again(embedded: Connection, tenant: str, folder: Path) -> None:
+    def behaviour(change: SourceChanged) -> Iterable[Event]:
+        return [settled(change, "failed", "unavailable") if change.version == 1 else indexed(change)]
+
+    with indexing(embedded, tenant, behaviour):
+        first = await ingest(embedded, tenant, folder)
+        second = await ingest(embedded, tenant, folder)
+    assert (first.failed, first.counts(), second.counts()) == (True, {"failed": 3}, {"indexed": 3})
+
+
+async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
+    embedded: Connection, tenant: str, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.md").write_text("outside")
+    (folder / "latin1.md").write_bytes("Zürich".encode("latin-1"))
+    (folder / "link.md").symlink_to(tmp_path / "secret.md")
+    (folder / "inner.md").symlink_to(folder / "a.md")
+    (folder / "loop").symlink_to(folder)
+    (folder / "dangling.md").symlink_to(folder / "nothing.md")
+    (folder / "huge.md").write_text("x" * 50_000)
+    (folder / os.fsdecode(b"b\xffd.md")).write_text("name")
+    os.mkfifo(folder / "pipe.md")
+    with indexing(embedded, tenant) as worker:
+        report = await ingest(embedded, tenant, folder, labels={}, rules=Rules(max_bytes=40_000))
+    assert {(skipped.id, skipped.reason) for skipped in report.skipped} == {
+        ("latin1.md", "undecodable"),
+        ("link.md", "outside"),
+        ("dangling.md", "unreadable"),
+        ("huge.md", "too_large"),
+        ("b?d.md", "name"),
+    }
+    assert {change.document for change in worker.seen} == {"a.md", "guide/b.txt", "big.md", "inner.md"}
+    assert report.failed
+
+
+async def test_sync_deletes_what_is_gone_and_nothing_else(embedded: Connection, tenant: str, folder: Path) -> None:
+    for n in range(10):
+        (folder / f"{n}.md").write_text(f"page {n}")
+    with indexing(embedded, tenant):
+        await ingest(embedded, tenant, folder)
+        async with Millrace(embedded, tenant=tenant) as client:
+            await client.wait(await client.put_document("elsewhere.md", "of another source"), 20)
+        (folder / "0.md").unlink()
+        (folder / ".millraceignore").write_text("1.md\n")
+        kept = await ingest(embedded, tenant, folder)
+        synced = await ingest(embedded, tenant, folder, sync=True)
+        async with Millrace(embedded, tenant=tenant) as client:
+            found = {name: (await client.document(name)).exists for name in ("0.md", "1.md", "2.md", "elsewhere.md")}
+    assert (kept.n_deleted, synced.n_deleted, synced.counts()) == (0, 1, {"deleted": 1})
+    assert found == {"0.md": False, "1.md": True, "2.md": True, "elsewhere.md": True}
+
+
+async def test_sync_of_an_emptied_folder_needs_a_confirmation(embedded: Connection, tenant: str, folder: Path) -> None:
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, folder)
+        for file in ("a.md", "big.md"):
+            (folder / file).unlink()
+        (folder / "new.md").write_text("new")
+        with pytest.raises(InputRejected, match=r"delete 2 of 3 documents .* --yes\. Nothing was sent"):
+            await ingest(embedded, tenant, folder, sync=True)
+        assert len(worker.seen) == 3
+        confirmed = await ingest(embedded, tenant, folder, sync=True, confirmed=True)
+    assert (confirmed.n_deleted, confirmed.n_sent) == (2, 1)
+
+
+async def test_sync_takes_folders_only(embedded: Connection, tenant: str, folder: Path) -> None:
+    with pytest.raises(InputRejected, match="folders, not files"):
+        await ingest(embedded, tenant, folder / "a.md", sync=True)
+
+
+async def test_another_sources_document_is_not_overwritten(
+    embedded: Connection, tenant: str, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("not the same")
+    with indexing(embedded, tenant):
+        await ingest(embedded, tenant, folder)
+        clash = await ingest(embedded, tenant, other)
+        apart = await ingest(embedded, tenant, other, prefix="other")
+        taken = await ingest(embedded, tenant, other, source="docs")
+    assert [(skipped.id, skipped.reason) for skipped in clash.skipped] == [("a.md", "conflict")]
+    assert [o.receipt.document for o in apart.outcomes] == ["other/a.md"]
+    assert [(o.receipt.document, o.version) for o in taken.outcomes] == [("a.md", 2)]
+
+
+async def test_it_sends_no_more_than_the_log_can_hold_until_workers_come(
+    embedded: Connection, tenant: str, tmp_path: Path
+) -> None:
+    docs = tmp_path / "many"
+    docs.mkdir()
+    for n in range(60):
+        (docs / f"{n}.md").write_text(f"page {n} " * 20)
+    waiting = asyncio.Event()
+    report = Report()
+
+    def progress(now: Report, waiting_for: str) -> None:
+        nonlocal report
+        report = now
+        if "waiting for workers" in waiting_for:
+            waiting.set()
+
+    async with Millrace(embedded) as client:
+        ingestion = Ingestion(client, Plan(paths=(docs,), tenant=tenant), progress, max_bytes=4000, patience_s=0.2)
+        running = asyncio.create_task(ingestion.run())
+        async with asyncio.timeout(20):
+            await waiting.wait()
+        sent = len(report.receipts)
+        assert 0 < sent < 60
+        assert not running.done()
+        # What was sent before the workers came is still in the log; they start at its beginning.
+        with indexing(embedded, tenant, start="beginning"):
+            async with asyncio.timeout(30):
+                found = await running
+            assert {outcome.outcome for outcome in await client.wait(found.receipts, 20)} == {"indexed"}
+    assert (found.n_sent, len({receipt.document for receipt in found.receipts})) == (60, 60)
+
+
+async def test_a_run_that_was_broken_off_is_waited_for_by_the_next(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    sent = await ingest(embedded, tenant, folder, wait=False)
+    with indexing(embedded, tenant, start="beginning") as worker:
+        waited = await ingest(embedded, tenant, folder)
+    assert (sent.n_sent, waited.n_sent, waited.n_unchanged, waited.counts()) == (3, 0, 3, {"indexed": 3})
+    assert len(worker.seen) == 3
+
+
+async def test_a_path_that_does_not_exist_sends_nothing(embedded: Connection, tenant: str, folder: Path) -> None:
+    with pytest.raises(InputRejected, match="does not exist"):
+        await ingest(embedded, tenant, folder, folder / "nowhere")

@@ -16,6 +16,7 @@ from millrace.event import Event, Meta
 from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, SourceChanged
 from millrace.events.query import AnswerCompleted, QueryReceived
 from millrace.ids import content_hash, output_id
+from millrace.positions import Start
 from millrace.reader import LogReader, decode, raw_record
 from millrace.topics import CATALOGUE, QUERY_RECEIVED, REPLY, SOURCE_CHANGED, Topic
 
@@ -25,7 +26,10 @@ Behaviour = Callable[[Any], Iterable[Event]]
 class ScriptedWorker:
     """Answers records of one tenant; `behaviour` gives the events that an input leads to."""
 
-    def __init__(self, connection: Connection, tenant: str, source: Topic, behaviour: Behaviour) -> None:
+    def __init__(
+        self, connection: Connection, tenant: str, source: Topic, behaviour: Behaviour, start: Start = "end"
+    ) -> None:
+        self._start = start
         self._connection = connection
         self._tenant = tenant
         self._source = source
@@ -59,11 +63,11 @@ class ScriptedWorker:
     def _serve(self) -> None:
         codec = Codec()
         producer = Producer(self._connection.librdkafka() | {"partitioner": "murmur2_random", "linger.ms": 0})
-        with LogReader(self._connection, [self._source], start="end", stop="never") as reader:
+        with LogReader(self._connection, [self._source], start=self._start, stop="never") as reader:
             self._ready.set()
             for batch in reader.batches(idle=self._stop.is_set):
                 for message in batch:
-                    if message.key() is None or not message.key().startswith(f"t/{self._tenant}/".encode()):
+                    if not (message.key() or b"").startswith(f"t/{self._tenant}/".encode()):
                         continue
                     event = decode(codec, raw_record(message))
                     self.seen.append(event)
@@ -77,8 +81,8 @@ def send(producer: Producer, codec: Codec, cause: Event, output: Event) -> None:
     if not output.has_meta:
         output = output.with_meta(derived_meta(cause, output))
     record = codec.record(topic_of(output), output)
-    where = {} if record.partition is None else {"partition": record.partition}
-    producer.produce(record.topic, record.value, record.key, headers=record.headers, **where)
+    partition = -1 if record.partition is None else record.partition  # -1: the key decides
+    producer.produce(record.topic, record.value, record.key, partition, headers=list(record.headers))
 
 
 def derived_meta(cause: Event, output: Event) -> Meta:
@@ -155,10 +159,13 @@ def answering(connection: Connection, tenant: str, behaviour: Behaviour) -> Scri
 
 
 def indexing(
-    connection: Connection, tenant: str, behaviour: Behaviour = lambda change: [indexed(change)]
+    connection: Connection,
+    tenant: str,
+    behaviour: Behaviour = lambda change: [indexed(change)],
+    start: Start = "end",
 ) -> ScriptedWorker:
     """A worker for changes; indexes everything by default."""
-    return ScriptedWorker(connection, tenant, SOURCE_CHANGED, behaviour)
+    return ScriptedWorker(connection, tenant, SOURCE_CHANGED, behaviour, start)
 
 
 def create_catalogue(create: Callable[[str, int], object]) -> None:
@@ -166,4 +173,3 @@ def create_catalogue(create: Callable[[str, int], object]) -> None:
     for topic in CATALOGUE.values():
         create(topic.name, 4)
         create(topic.dead_letters, 4)
-

@@ -1,0 +1,46 @@
+"""Close aiokafka's clients even when the broker is gone, within bounds and without leaving tasks behind."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from aiokafka.errors import KafkaConnectionError
+
+
+async def close_consumer(consumer: Any) -> None:
+    """Stop a consumer.
+
+    aiokafka 0.14 lets the cancellation of its own fetch escape from `stop` when that fetch waits to try again; a
+    cancellation that is meant for the caller is told apart and goes on.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # The steps that `stop` did not come to.
+        left = list(consumer._fetcher._pending_tasks)  # noqa: SLF001 - there is no public way
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await consumer._client.close()  # noqa: SLF001 - the same
+
+
+async def close_producer(producer: Any, timeout_s: float) -> None:
+    """Send what is queued, for at most `timeout_s` seconds, and stop.
+
+    An idempotent producer of aiokafka 0.14 tries for ever, and so does its `stop`; what is queued then is given up.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            await producer.stop()
+            return
+    except TimeoutError:
+        pass
+    gone = KafkaConnectionError("the client was closed before the broker acknowledged")
+    producer._message_accumulator.fail_all(gone)  # noqa: SLF001 - there is no public way to give up
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await producer._sender.close()  # noqa: SLF001 - the same
+    await producer.client.close()

@@ -1,0 +1,115 @@
+"""Laws about finding the stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.connection import Connection, find_connection
+from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+
+
+def write(folder: Path, **fields: Any) -> Path:
+    home = folder / ".millrace"
+    home.mkdir(parents=True)
+    stack = {
+        "format": 1,
+        "profile": "embedded",
+        "bootstrap": "127.0.0.1:9",
+        "log_epoch": "e1",
+        "objects": "/objects",
+        "home": str(home),
+        "started_at": "2026-01-01T00:00:00Z",
+        "processes": [{"name": "broker", "pid": 1, "command": ["x"]}],
+        "partitions": {"a": 4},
+        "versions": {"millrace": "0.1.0"},
+        "control": "127.0.0.1:8",
+    }
+    (home / "stack.json").write_text(json.dumps(stack | fields))
+    return home
+
+
+def test_it_is_found_in_a_folder_above(tmp_path: Path) -> None:
+    home = write(tmp_path)
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    found = find_connection(start=inner, environ={})
+    assert (found.bootstrap, found.profile, found.objects, found.home) == (
+        "127.0.0.1:9",
+        "embedded",
+        "/objects",
+        str(home),
+    )
+    assert (found.fetch_max_wait_ms, found.partitions, found.processes[0].name) == (5, {"a": 4}, "broker")
+    assert found.origin == str(home / "stack.json")
+
+
+def test_arguments_come_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    write(tmp_path)
+    environ = {"MILLRACE_BOOTSTRAP": "env:1", "MILLRACE_OBJECTS": "s3://bucket"}
+    assert find_connection("arg:1", start=tmp_path, environ=environ).bootstrap == "arg:1"
+    from_environment = find_connection(start=tmp_path, environ=environ)
+    assert (from_environment.bootstrap, from_environment.objects, from_environment.profile) == (
+        "env:1",
+        "s3://bucket",
+        "",
+    )
+    assert from_environment.objects_folder is None
+
+
+def test_a_named_broker_that_is_the_files_own_keeps_what_the_file_says(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = find_connection(start=tmp_path, environ={"MILLRACE_BOOTSTRAP": "127.0.0.1:9"})
+    assert (found.profile, found.objects) == ("embedded", "/objects")
+
+
+def test_a_home_elsewhere_is_used(tmp_path: Path) -> None:
+    home = write(tmp_path / "elsewhere")
+    assert find_connection(start=tmp_path, environ={"MILLRACE_HOME": str(home)}).home == str(home)
+    assert find_connection(home=home, start=tmp_path, environ={}).home == str(home)
+
+
+def test_without_a_stack_the_remedy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StackNotFound, match=r"python -m infra up.*MILLRACE_BOOTSTRAP"):
+        find_connection(start=tmp_path, environ={})
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, format=2)
+    with pytest.raises(ConfigurationError, match=r"format 2.*upgrade"):
+        find_connection(start=tmp_path, environ={})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": "new"}'])
+def test_a_damaged_file_is_refused_in_words(tmp_path: Path, content: str) -> None:
+    (write(tmp_path) / "stack.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"stack\.json"):
+        find_connection(start=tmp_path, environ={})
+
+
+def test_credentials_reach_both_clients_under_their_names(tmp_path: Path) -> None:
+    environ = {
+        "MILLRACE_BOOTSTRAP": "broker:9092",
+        "MILLRACE_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "MILLRACE_KAFKA__SASL_MECHANISM": "PLAIN",
+        "MILLRACE_KAFKA__SASL_USERNAME": "ada",
+        "MILLRACE_KAFKA__SASL_PASSWORD": "made-up",
+    }
+    found = find_connection(start=tmp_path, environ=environ)
+    assert found.aiokafka() == {
+        "bootstrap_servers": "broker:9092",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "ada",
+        "sasl_plain_password": "made-up",
+    }
+    assert found.librdkafka()["sasl.password"] == "made-up"
+    assert "made-up" not in repr(found)
+
+
+def test_a_broker_that_does_not_answer_is_named() -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+        Connection(bootstrap="127.0.0.1:1").check_reachable(1)
