@@ -1,0 +1,192 @@
+"""What every agent in the catalogue owes, ours and the example's: found by itself, checked one by one.
+
+A new agent needs one case below: inputs, and ports that are deterministic fakes.
+"""
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import agents.corpus
+import agents.query
+import agents.usage  # noqa: F401 - declares its agents
+from millrace.agent import CATALOGUE, AgentSpec
+from millrace.codec import Codec
+from millrace.event import Event
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
+from millrace.events.query import AnswerProduced
+from millrace.events.usage import UsageMetered
+from millrace.invoke import Invoker, Output, Progress
+from millrace.keys import tenant_of
+from millrace.testing import delivered
+from tests.agents_in_memory import feature, publish
+from tests.builders import asked, changed
+from tests.fakes import Stack
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "own_agent"))
+from own_agent import agents as own  # noqa: E402 - found on the path just set
+from own_agent.events import TicketOpened  # noqa: E402
+
+TEXT = "# Alpha\n\nThe mill stands by the river.\n\n# Beta\n\nIts wheel turns at dawn."
+
+
+@dataclass
+class Case:
+    """Inputs of an agent and what it works with."""
+
+    inputs: list[Any]
+    ports: Any = None
+    state: Any = field(default=None)
+
+
+async def _featurize() -> Case:
+    return Case([changed(TEXT), changed("Another text.", document="b.md", offset=1)], Stack().corpus)
+
+
+async def _index() -> Case:
+    stack = Stack()
+    [outputs] = await feature(stack, changed(TEXT))
+    return Case([event for event in outputs if isinstance(event, ChunksEmbedded)], stack.corpus)
+
+
+async def _measure() -> Case:
+    stack = Stack()
+    indexed = await publish(stack, changed(TEXT))
+    assert isinstance(indexed, DocumentIndexed)
+    return Case([indexed], stack.counting)
+
+
+async def _question() -> Case:
+    stack = Stack()
+    await publish(stack, changed(TEXT))
+    return Case([asked("Where does the mill stand?")], stack.query)
+
+
+async def _meter() -> Case:
+    produced = AnswerProduced(
+        tenant="acme", conversation="c", correlation="q", status="answered", n_tokens_in=9, n_tokens_out=3
+    )
+    return Case([delivered(produced, correlation_id="q")])
+
+
+async def _total() -> Case:
+    return Case(
+        [delivered(UsageMetered(tenant="acme", answer="1", status="answered", n_tokens_in=9), correlation_id="q")]
+    )
+
+
+async def _escalate() -> Case:
+    return Case([delivered(TicketOpened(tenant="acme", ticket="7", text="the site is down"), correlation_id="t")])
+
+
+CASES: dict[str, Callable[[], Awaitable[Case]]] = {
+    "featurize": _featurize,
+    "index": _index,
+    "measure_statistics": _measure,
+    "answer_question": _question,
+    "meter": _meter,
+    "total_usage": _total,
+    "escalate": _escalate,
+}
+SPECS = sorted(
+    (spec for spec in CATALOGUE.values() if spec.module.startswith(("agents.", own.__name__))),
+    key=lambda spec: spec.name,
+)
+
+
+@pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
+def spec(request: pytest.FixtureRequest) -> AgentSpec:
+    found: AgentSpec = request.param
+    return found
+
+
+async def run(spec: AgentSpec, case: Case) -> list[tuple[Event, Output]]:
+    """Outputs of a case, each with its input."""
+    invoker, found = Invoker(spec, clock=lambda: 0.0), []
+    if spec.form == "batch":
+        for event, result in zip(case.inputs, await invoker.run_batch(case.inputs, case.ports), strict=True):
+            assert isinstance(result, list), result
+            found += [(event, output) for output in result]
+        return found
+    for event in case.inputs:
+        if spec.form == "keyed":
+            assert spec.state is not None
+            state, outputs = await invoker.step(case.state or spec.state(), event, case.ports)
+            case.state = state
+            found += [(event, output) for output in outputs]
+            continue
+
+        async def emit(_: str, outputs: Any, event: Event = event) -> None:
+            found.extend((event, output) for output in outputs)
+
+        await invoker.run(event, case.ports, emit, Progress())
+    return found
+
+
+def test_every_agent_has_a_case() -> None:
+    assert {spec.name for spec in SPECS} == set(CASES)
+
+
+async def test_inputs_are_left_as_they_were(spec: AgentSpec) -> None:
+    case = await CASES[spec.name]()
+    before = [(msgspec.json.encode(event), event.meta) for event in case.inputs]
+    await run(spec, case)
+    assert [(msgspec.json.encode(event), event.meta) for event in case.inputs] == before
+
+
+async def test_the_same_input_gives_the_same_outputs(spec: AgentSpec) -> None:
+    def told(outputs: list[tuple[Event, Output]]) -> list[Any]:
+        return [(output.topic.name, output.event, output.event.meta.id) for _, output in outputs]
+
+    assert told(await run(spec, await CASES[spec.name]())) == told(await run(spec, await CASES[spec.name]()))
+
+
+async def test_outputs_are_valid_and_go_to_declared_topics_in_their_tenant(spec: AgentSpec) -> None:
+    codec = Codec([event for topic in spec.sinks for event in topic.events])
+    outputs = await run(spec, await CASES[spec.name]())
+    for cause, (topic, event) in outputs:
+        assert topic in spec.sinks
+        record = codec.record(topic, event)
+        assert codec.decode(record.value) == event
+        assert tenant_of(record.key) == cause.tenant  # type: ignore[attr-defined]
+
+
+async def test_correlation_and_causation_are_carried(spec: AgentSpec) -> None:
+    for cause, (_, event) in await run(spec, await CASES[spec.name]()):
+        assert event.meta.correlation_id == (cause.meta.correlation_id or cause.meta.id)
+        assert event.meta.causation_id
+        assert event.meta.time_us == cause.meta.time_us
+
+
+async def test_state_survives_its_codec(spec: AgentSpec) -> None:
+    if spec.state is None:
+        pytest.skip("keeps no state")
+    case = await CASES[spec.name]()
+    await run(spec, case)
+    assert case.state != spec.state()
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(case.state), type=spec.state) == case.state
+
+
+def test_its_module_says_what_delivery_means(spec: AgentSpec) -> None:
+    for part in spec.stages or (spec,):
+        text = ast.get_docstring(ast.parse(inspect.getsource(inspect.getmodule(part.function)))) or ""  # type: ignore[arg-type]
+        assert "Delivery:" in text, f"{part.module} does not say its delivery guarantee"
+
+
+@pytest.mark.parametrize("module", sorted({part.module for spec in SPECS for part in spec.stages or (spec,)}))
+def test_importing_it_pulls_in_no_client(module: str) -> None:
+    heavy = "faust mode aiokafka confluent_kafka lancedb pyarrow onnxruntime tokenizers obstore sqlite3"
+    program = (
+        f"import sys; sys.path[:0] = {sys.path[:1] + [str(Path(__file__).parents[2])]!r}; import {module}; "
+        f"found = set({heavy!r}.split()) & set(sys.modules); sys.exit(', '.join(sorted(found)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
