@@ -302,6 +302,23 @@ class VectorStoreContract:
         found = [c.chunk_id async for c in stores[0].scan("t")]
         assert len(found) == len(set(found)) == 81
 
+    async def test_writers_that_race_beside_maintenance_leave_each_row_once(self, open_store: Opened) -> None:
+        maintained, *writers = [open_store() for _ in range(3)]
+        await maintained.upsert([chunk(999)])
+
+        async def write(store: Any) -> None:
+            for start in range(0, 200, 5):
+                await store.upsert([chunk(start + i, sentences=0) for i in range(5)])
+
+        async def maintain() -> None:
+            while not writing.done():
+                await maintained.maintain("t", force=True)
+
+        writing = asyncio.gather(*(write(store) for store in writers))
+        await asyncio.gather(writing, maintain())
+        found = [c.chunk_id async for c in maintained.scan("t")]
+        assert len(found) == len(set(found)) == 201
+
     async def test_writes_moves_deletes_reads_and_maintenance_may_overlap(self, open_store: Opened) -> None:
         store = open_store()
         rows = [chunk(i, sentences=0) for i in range(60)]
