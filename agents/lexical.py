@@ -6,11 +6,15 @@ idf that never turns negative, ln(1 + (N - n + 0.5) / (n + 0.5)).
 
 import math
 import re
+import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 K1 = 1.2
 B = 0.75
@@ -22,22 +26,10 @@ _MARKS = re.compile(r"[\u0300-\u036f]")
 
 
 class Bag(msgspec.Struct, frozen=True):
-    """Terms of one text, ready to be counted.
-
-    Attributes
-    ----------
-    n_terms : int
-        Length in terms.
-    joined : str
-        All terms, each between two spaces, so that ``joined.count(" term ")`` is its frequency.
-    """
+    """Terms of one text: how many, and how often each occurs."""
 
     n_terms: int
-    joined: str
-
-    def frequency(self, term: str) -> int:
-        """How often a term occurs."""
-        return self.joined.count(f" {term} ")
+    frequencies: Mapping[str, int]
 
 
 class CorpusTerms(msgspec.Struct, frozen=True):
@@ -75,26 +67,60 @@ def _singular(term: str) -> str:
 @lru_cache(maxsize=16_384)
 def bag(text: str) -> Bag:
     """Terms of a text; remembered, because a chunk's text never changes and is scored for many questions."""
-    found = terms(text)
-    return Bag(len(found), f" {'  '.join(found)} ")
+    found = [sys.intern(term) for term in terms(text)]
+    return Bag(len(found), Counter(found))
 
 
-def visible_statistics(question: Sequence[str], bags: Sequence[Bag]) -> CorpusTerms:
-    """Statistics of exactly these chunks, for the terms of a question."""
-    n_terms = sum(found.n_terms for found in bags)
-    return CorpusTerms(
-        n_chunks=len(bags),
-        mean_terms=n_terms / len(bags) if bags else 0.0,
-        frequencies={term: sum(f" {term} " in found.joined for found in bags) for term in set(question)},
+class Counts(msgspec.Struct, frozen=True, eq=False):
+    """How often a question's terms occur in each of several texts.
+
+    Attributes
+    ----------
+    terms : tuple of str
+        Distinct terms of the question.
+    frequencies : numpy.ndarray
+        Shape (n_texts, n_terms), float64.
+    lengths : numpy.ndarray
+        Shape (n_texts,), float64: terms of each text.
+    """
+
+    terms: tuple[str, ...]
+    frequencies: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.float64]
+
+    def statistics(self) -> CorpusTerms:
+        """Statistics of exactly these texts, for the terms of the question."""
+        n_texts = len(self.lengths)
+        n_holding = np.count_nonzero(self.frequencies, axis=0)
+        return CorpusTerms(
+            n_chunks=n_texts,
+            mean_terms=float(self.lengths.mean()) if n_texts else 0.0,
+            frequencies={term: int(n) for term, n in zip(self.terms, n_holding, strict=True)},
+        )
+
+
+def count(question: str, texts: Sequence[str]) -> Counts:
+    """Count a question's terms in texts."""
+    wanted = tuple(dict.fromkeys(terms(question)))
+    bags = [bag(text) for text in texts]
+    frequencies = np.array([[found.frequencies.get(term, 0) for term in wanted] for found in bags], dtype=np.float64)
+    return Counts(
+        wanted,
+        frequencies.reshape(len(bags), len(wanted)),
+        np.array([found.n_terms for found in bags], dtype=np.float64),
     )
 
 
-def bm25(question: Sequence[str], document: Bag, corpus: CorpusTerms) -> float:
-    """Score of a chunk for a question's terms; repeated terms count once."""
-    norm = K1 * (1 - B + B * document.n_terms / (corpus.mean_terms or 1.0))
-    score = 0.0
-    for term in dict.fromkeys(question):
-        frequency = document.frequency(term)
-        if frequency:
-            score += corpus.idf(term) * frequency * (K1 + 1) / (frequency + norm)
-    return score
+def bm25(counts: Counts, corpus: CorpusTerms) -> npt.NDArray[np.float64]:
+    """Score of each text; repeated terms of the question count once.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_texts,), float64, never negative.
+    """
+    idf = np.array([corpus.idf(term) for term in counts.terms])
+    norm = K1 * (1 - B + B * counts.lengths / (corpus.mean_terms or 1.0))
+    saturated = counts.frequencies * (K1 + 1) / (counts.frequencies + norm[:, np.newaxis])
+    scores: npt.NDArray[np.float64] = saturated @ idf
+    return scores

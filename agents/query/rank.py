@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from millrace.rows import ChunkRow
 
-from agents.lexical import CorpusTerms, bag, bm25, terms
+from agents.lexical import CorpusTerms, bm25, count
 
 DECIMALS = 6
 
@@ -35,8 +35,9 @@ def rank(
     question: str,
     vector: npt.NDArray[np.float32],
     rows: Sequence[tuple[ChunkRow, str]],
-    corpus: CorpusTerms,
+    corpus: CorpusTerms | None,
     dense_weight: float,
+    limit: int,
 ) -> list[Scored]:
     """Score and sort candidates.
 
@@ -48,10 +49,12 @@ def rank(
         Its vector, shape (dim,), float32, L2 norm 1.
     rows : sequence of (ChunkRow, str)
         Candidates, each once, with what BM25 reads of them.
-    corpus : CorpusTerms
-        Statistics for BM25.
+    corpus : CorpusTerms, optional
+        Statistics for BM25; those of the candidates themselves where there is no record.
     dense_weight : float
         Weight of the cosine, 0..1.
+    limit : int
+        How many to return.
 
     Returns
     -------
@@ -63,11 +66,11 @@ def rank(
     canonical = sorted(rows, key=lambda pair: pair[0].chunk_id)
     matrix = np.stack([row.vector for row, _ in canonical]).astype(np.float64)
     dense = np.round(matrix @ vector.astype(np.float64), DECIMALS)
-    words = terms(question)
-    lexical = np.round([bm25(words, bag(text), corpus) for _, text in canonical], DECIMALS)
+    counts = count(question, [text for _, text in canonical])
+    lexical = np.round(bm25(counts, corpus or counts.statistics()), DECIMALS)
     final = np.round(dense_weight * relative(dense) + (1 - dense_weight) * relative(lexical), DECIMALS)
-    scored = [Scored(row, float(final[i]), float(dense[i]), float(lexical[i])) for i, (row, _) in enumerate(canonical)]
-    return sorted(scored, key=lambda found: (-found.score, -found.dense, found.row.chunk_id))
+    best_first = np.lexsort((-dense, -final))[:limit]  # stable: equal ones stay in order of chunk id
+    return [Scored(canonical[i][0], float(final[i]), float(dense[i]), float(lexical[i])) for i in best_first]
 
 
 def relative(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

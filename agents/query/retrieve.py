@@ -14,18 +14,19 @@ from millrace.events.query import ContextRetrieved, Dropped, Hit, QueryAdmitted
 from millrace.rows import ChunkRow
 from millrace.topics import CONTEXT_RETRIEVED, QUERY_ADMITTED
 
-from agents.lexical import CorpusTerms, bag, terms, visible_statistics
+from agents.lexical import CorpusTerms
 from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.rank import Scored, chunk_text, rank
 
 FETCH_ROWS = 1_024
+LIGHT_FROM_ROWS = 4_096
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Candidates of a search: all visible, with what BM25 reads of them, the statistics used and what was dropped."""
+    """Candidates of a search: all visible, with what BM25 reads of them; the recorded statistics, if any are used."""
 
     rows: Sequence[tuple[ChunkRow, str]]
-    corpus: CorpusTerms
+    corpus: CorpusTerms | None
     statistics: str
     dropped: Counter[str]
     exact: bool
@@ -46,8 +47,9 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
     vector = (await ports.embedder.embed([question.question]))[0]  # alone: batch mates would change it
     exact = question.exact or view.n_chunks <= ports.policy.exact_below_chunks
     found = await (_exhaustive(question, view, ports) if exact else _nearest(question, vector, view, ports))
-    ranked = rank(question.question, vector, found.rows, found.corpus, ports.policy.dense_weight)
-    dropped = found.dropped + Counter({"rank": max(len(ranked) - question.top_k, 0)})
+    weight = ports.policy.dense_weight
+    ranked = rank(question.question, vector, found.rows, found.corpus, weight, question.top_k)
+    dropped = found.dropped + Counter({"rank": len(found.rows) - len(ranked)})
     return ContextRetrieved(
         tenant=question.tenant,
         conversation=question.conversation,
@@ -56,12 +58,12 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
         groups=question.groups,
         mode=question.mode,
         explain=question.explain,
-        hits=tuple(_hit(scored, place, view) for place, scored in enumerate(ranked[: question.top_k], start=1)),
+        hits=tuple(_hit(scored, place, view) for place, scored in enumerate(ranked, start=1)),
         dropped=tuple(Dropped(reason, n) for reason, n in sorted(dropped.items())),
         watermark=view.watermark,
         exact=found.exact,
         statistics=found.statistics,
-        n_chunks=found.corpus.n_chunks,
+        n_chunks=found.corpus.n_chunks if found.corpus is not None else len(found.rows),
         model=ports.embedder.model,
         vector=vector.astype("<f4").tobytes(),
     )
@@ -87,9 +89,10 @@ async def _exhaustive(question: QueryAdmitted, view: VisibleSet, ports: QueryPor
     wanted = sorted(headings)
     for start in range(0, len(wanted), FETCH_ROWS):
         fetched = await ports.vectors.fetch(question.tenant, wanted[start : start + FETCH_ROWS])
-        rows += [(_light(row), chunk_text(headings[row.chunk_id], row.text)) for row in fetched]
-    corpus = visible_statistics(terms(question.question), [bag(text) for _, text in rows])
-    return Found(rows, corpus, "visible", Counter(), exact=True)
+        if len(wanted) > LIGHT_FROM_ROWS:
+            fetched = [_light(row) for row in fetched]
+        rows += [(row, chunk_text(headings[row.chunk_id], row.text)) for row in fetched]
+    return Found(rows, None, "visible", Counter(), exact=True)
 
 
 async def _nearest(
@@ -114,8 +117,7 @@ async def _nearest(
     rows = [(row, chunk_text(headings.get(row.chunk_id, ""), row.text)) for row in visible]
     recorded = await ports.statistics.current(question.tenant)
     if recorded is None:
-        corpus = visible_statistics(terms(question.question), [bag(text) for _, text in rows])
-        return Found(rows, corpus, "candidates", dropped, exact=False)
+        return Found(rows, None, "candidates", dropped, exact=False)
     corpus = CorpusTerms(recorded.n_chunks, recorded.mean_tokens, recorded.frequencies)
     return Found(rows, corpus, f"epoch:{recorded.epoch}", dropped, exact=False)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.lexical import K1, B, CorpusTerms, bag, bm25, terms, visible_statistics
+from agents.lexical import K1, B, CorpusTerms, bag, bm25, count, terms
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,15 @@ def test_terms(text: str, expected: list[str]) -> None:
 def test_a_bag_counts_as_its_terms_do(text: str) -> None:
     found = terms(text)
     assert bag(text).n_terms == len(found)
-    assert all(bag(text).frequency(term) == found.count(term) for term in set(found))
+    assert bag(text).frequencies == {term: found.count(term) for term in found}
 
 
-def test_bm25_is_the_formula() -> None:
+def test_bm25_is_the_formula_and_repeated_terms_of_the_question_count_once() -> None:
     corpus = CorpusTerms(n_chunks=10, mean_terms=4.0, frequencies={"key": 2})
     idf = math.log(1 + (10 - 2 + 0.5) / (2 + 0.5))
     expected = idf * 2 * (K1 + 1) / (2 + K1 * (1 - B + B * 5 / 4))
-    assert bm25(["key", "key", "absent"], bag("key key and one more"), corpus) == pytest.approx(expected)
+    found = bm25(count("key keys absent", ["key key and one more", "nothing"]), corpus)
+    assert found.tolist() == pytest.approx([expected, 0.0])
 
 
 @given(st.integers(0, 1_000), st.integers(1, 500))
@@ -41,7 +42,13 @@ def test_idf_is_never_negative(frequency: int, n_chunks: int) -> None:
     assert CorpusTerms(n_chunks, 1.0, {"a": frequency}).idf("a") > 0
 
 
-def test_visible_statistics_count_these_chunks_alone() -> None:
-    found = visible_statistics(["key", "door"], [bag("key key"), bag("a key here"), bag("none")])
+def test_statistics_are_of_these_texts_alone() -> None:
+    found = count("key door", ["key key", "a key here", "none"]).statistics()
     assert (found.n_chunks, found.mean_terms, found.frequencies) == (3, 2.0, {"key": 2, "door": 0})
-    assert visible_statistics(["key"], []).n_chunks == 0
+
+
+def test_no_texts_and_no_terms_are_no_error() -> None:
+    assert count("key", []).statistics().n_chunks == 0
+    for question, texts in (("key", []), ("?", ["a key"]), ("key", [""])):
+        counts = count(question, texts)
+        assert bm25(counts, counts.statistics()).tolist() == [0.0] * len(texts)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.lexical import bag, terms, visible_statistics
 from agents.query.rank import rank, relative
 from inference.hashing import HashingEmbedder
 from millrace.rows import ChunkRow
@@ -35,8 +34,7 @@ async def rows(texts: list[str]) -> list[tuple[ChunkRow, str]]:
 
 async def order(found: list[tuple[ChunkRow, str]], weight: float = 0.5) -> list[tuple[str, float]]:
     vector = (await HashingEmbedder(64).embed([QUESTION]))[0]
-    corpus = visible_statistics(terms(QUESTION), [bag(text) for _, text in found])
-    return [(scored.row.chunk_id, scored.score) for scored in rank(QUESTION, vector, found, corpus, weight)]
+    return [(scored.row.chunk_id, scored.score) for scored in rank(QUESTION, vector, found, None, weight, 100)]
 
 
 async def test_the_order_of_the_candidates_does_not_matter() -> None:
