@@ -7,8 +7,9 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from tests.builders import asked, changed
 from tests.fakes import Stack
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "own_agent"))
-from own_agent import agents as own  # noqa: E402 - found on the path just set
-from own_agent.events import TicketOpened  # noqa: E402
+own: Any = import_module("own_agent.agents")
+TicketOpened: Any = import_module("own_agent.events").TicketOpened
 
 TEXT = "# Alpha\n\nThe mill stands by the river.\n\n# Beta\n\nIts wheel turns at dawn."
 
@@ -110,7 +111,8 @@ def spec(request: pytest.FixtureRequest) -> AgentSpec:
 
 async def run(spec: AgentSpec, case: Case) -> list[tuple[Event, Output]]:
     """Outputs of a case, each with its input."""
-    invoker, found = Invoker(spec, clock=lambda: 0.0), []
+    invoker = Invoker(spec, clock=lambda: 0.0)
+    found: list[tuple[Event, Output]] = []
     if spec.form == "batch":
         for event, result in zip(case.inputs, await invoker.run_batch(case.inputs, case.ports), strict=True):
             assert isinstance(result, list), result
@@ -124,10 +126,13 @@ async def run(spec: AgentSpec, case: Case) -> list[tuple[Event, Output]]:
             found += [(event, output) for output in outputs]
             continue
 
-        async def emit(_: str, outputs: Any, event: Event = event) -> None:
-            found.extend((event, output) for output in outputs)
+        sent: list[Output] = []
+
+        async def emit(_: str, outputs: Sequence[Output], sent: list[Output] = sent) -> None:
+            sent.extend(outputs)
 
         await invoker.run(event, case.ports, emit, Progress())
+        found += [(event, output) for output in sent]
     return found
 
 
@@ -156,7 +161,7 @@ async def test_outputs_are_valid_and_go_to_declared_topics_in_their_tenant(spec:
         assert topic in spec.sinks
         record = codec.record(topic, event)
         assert codec.decode(record.value) == event
-        assert tenant_of(record.key) == cause.tenant  # type: ignore[attr-defined]
+        assert tenant_of(record.key) == cause.tenant
 
 
 async def test_correlation_and_causation_are_carried(spec: AgentSpec) -> None:
@@ -185,7 +190,7 @@ def test_its_module_says_what_delivery_means(spec: AgentSpec) -> None:
 def test_importing_it_pulls_in_no_client(module: str) -> None:
     heavy = "faust mode aiokafka confluent_kafka lancedb pyarrow onnxruntime tokenizers obstore sqlite3"
     program = (
-        f"import sys; sys.path[:0] = {sys.path[:1] + [str(Path(__file__).parents[2])]!r}; import {module}; "
+        f"import sys; sys.path[:0] = {[*sys.path[:1], str(Path(__file__).parents[2])]!r}; import {module}; "
         f"found = set({heavy!r}.split()) & set(sys.modules); sys.exit(', '.join(sorted(found)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

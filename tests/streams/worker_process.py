@@ -46,7 +46,7 @@ async def main(chosen: dict[str, Any]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with Worker([spec], settings, codec=Codec([Ordered, Handled])) as worker:
         if await worker.ready_or(stop):
-            Path(chosen["ready"]).write_text(str(os.getpid()))
+            await asyncio.to_thread(Path(chosen["ready"]).write_text, str(os.getpid()))
             await worker.run(stop)
 
 
