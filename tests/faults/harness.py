@@ -40,7 +40,8 @@ from millrace.topics import (
 )
 from streams.admin import TopicPlan, create_topics
 from streams.visibility import VisibilityTable
-from tests.faults.log_access import Raw, ends, lag, scan, until
+from millrace.events.corpus import MaintenanceDue
+from tests.faults.log_access import Feeder, Raw, commit, ends, lag, root, scan, until
 from tests.faults.oracle import SCANNED, Entity, Findings, Oracle, Row, Shown
 from tests.tcp_proxy import TcpProxy
 
@@ -287,11 +288,11 @@ class FaultStack:
         """Full scan of topics."""
         return scan(self.bootstrap, topics)
 
-    def rows(self, tenants: Sequence[str] | frozenset[str]) -> list[Row]:
+    def rows(self, tenants: Sequence[str] | frozenset[str], folder: str = "vectors") -> list[Row]:
         """Full scan of the vector tables, read from disk without the store."""
-        database = lancedb.connect(self.home / "vectors")
+        database = lancedb.connect(self.home / folder)
         found = []
-        for name in _tables(database):
+        for name in sorted(path.stem for path in (self.home / folder).glob("*.lance")):
             table = database.open_table(name).to_arrow().select(["chunk_id", "document", "text"]).to_pylist()
             tenant = next((each for each in tenants if name.startswith(each.replace("-", "_"))), None)
             if tenant is not None:
@@ -299,12 +300,13 @@ class FaultStack:
                 found += [Row(tenant, row["document"], row["chunk_id"], row["text"], archived) for row in table]
         return found
 
-    def shown(self, worker: str, tmp: Path, tenants: frozenset[str]) -> dict[Entity, Shown]:
+    def shown(self, worker: str, tmp: Path, tenants: frozenset[str], folder: str = "state") -> dict[Entity, Shown]:
         """What a worker's visibility table says, read from a copy of its file."""
-        paths = [path for path in (self.home / "state").rglob("*") if worker in str(path) and _is_table(path)]
-        assert len(paths) == 1, f"tables of {worker}: {paths}"
         copy = tmp / f"{worker}-{time.monotonic_ns()}.sqlite"
-        with sqlite3.connect(f"file:{paths[0]}?mode=ro", uri=True) as live, sqlite3.connect(copy) as target:
+        with (
+            sqlite3.connect(f"file:{self.home}/{folder}/{worker}.visibility.db?mode=ro", uri=True) as live,
+            sqlite3.connect(copy) as target,
+        ):
             live.backup(target)
         live.close()
         target.close()
@@ -333,6 +335,20 @@ class FaultStack:
         finally:
             table.close()
 
+    def collect_garbage(self, oracle: Oracle) -> None:
+        """Let the index agent remove the rows of each document that no version lists."""
+        feeder = Feeder(self.bootstrap)
+        for number, (tenant, document) in enumerate(sorted(oracle.documents())):
+            due = MaintenanceDue(tenant=tenant, document=document, at_us=1)
+            feeder.send(root(due, MAINTENANCE_DUE, f"{tenant}-{number}-{time.monotonic_ns()}"))
+        feeder.flush()
+        self.drained()
+
+    def rewind(self, groups: Mapping[str, Sequence[str]], to: Mapping[tuple[str, int], int]) -> None:
+        """Put consumer groups, which must have no members, back to earlier offsets."""
+        for group, topics in groups.items():
+            commit(self.bootstrap, group, {place: offset for place, offset in to.items() if place[0] in topics})
+
     def judge(
         self, oracle: Oracle, tmp: Path, worker: str = "", *, collected: bool = False, drain: bool = True
     ) -> Findings:
@@ -342,9 +358,8 @@ class FaultStack:
         tables: dict[str, Any] = {}
         if worker:
             rebuilt = self.rebuilt(tmp, oracle.tenants)
-            until(lambda: self.shown(worker, tmp, oracle.tenants) == rebuilt, 15, lambda: "table behind the log") if (
-                drain
-            ) else None
+            if drain:
+                until(lambda: self.shown(worker, tmp, oracle.tenants) == rebuilt, 15, lambda: "table behind the log")
             tables = {"shown": self.shown(worker, tmp, oracle.tenants), "rebuilt": rebuilt}
         return oracle.check(self.records(), self.rows(oracle.tenants), collected=collected, **tables)
 
@@ -362,21 +377,6 @@ class _Folded:
     def __init__(self, raw: Raw) -> None:
         self.topic, self.partition, self.offset = raw.place
         self.key, self.value, self.headers = raw.key, raw.value, list(raw.headers)
-
-
-def _tables(database: Any) -> list[str]:
-    found: list[str] = []
-    token: str | None = None
-    while True:
-        page = database.table_names(page_token=token, limit=500)
-        found += page
-        if len(page) < 500:
-            return found
-        token = page[-1]
-
-
-def _is_table(path: Path) -> bool:
-    return path.is_file() and path.open("rb").read(15) == b"SQLite format 3"
 
 
 @contextlib.contextmanager

@@ -222,6 +222,18 @@ def lag(bootstrap: str, groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, 
     return behind
 
 
+def commit(bootstrap: str, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+    """Set the committed offsets of a group without members, by joining it: the embedded broker takes no others' word."""
+    consumer = _consumer(bootstrap, group)
+    try:
+        consumer.subscribe(sorted({topic for topic, _ in offsets}))
+        until(lambda: consumer.poll(0.1) is not None or len(consumer.assignment()) >= len(offsets), 60)
+        wanted = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        consumer.commit(offsets=wanted, asynchronous=False)
+    finally:
+        consumer.close()
+
+
 def until(condition: Callable[[], object], timeout_s: float, what: Callable[[], object] = lambda: "") -> float:
     """Wait for a condition; returns the seconds it took.
 

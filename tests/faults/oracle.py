@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from millrace.codec import Codec
-from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled
 from millrace.topics import ACL_CHANGED, CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 from tests.faults.log_access import Place, Raw
 from tests.faults.workload import MARKER, Change
@@ -155,6 +155,11 @@ class Oracle:
                 newest[change.entity] = change
         return newest
 
+    def listed(self, records: Iterable[Raw]) -> set[tuple[str, str, str]]:
+        """Tenant, document and chunk of everything that any version lists."""
+        versions = self._fold(records).versions.values()
+        return {(v.tenant, v.document, ref.id) for some in versions for _, _, v in some for ref in v.chunks}
+
     def may_see(self, entity: Entity, groups: Collection[str]) -> bool:
         """Whether someone in `groups` may see a document now."""
         newest, access = self.documents().get(entity), self.access().get(entity)
@@ -210,13 +215,16 @@ class Oracle:
 
     def _fold(self, records: Iterable[Raw]) -> _Log:
         log = _Log()
+        known: set[tuple[str, str]] = set()
         for raw in records:
             if raw.place.topic in DEAD_LETTERS:
                 self._letter(raw, log)
                 continue
             event = _CODEC.decode(raw.value)
-            if event.tenant not in self.tenants:
-                continue
+            identity = (raw.place.topic, raw.header("ce_id"))
+            if event.tenant not in self.tenants or identity in known:
+                continue  # the first record of an id is the truth
+            known.add(identity)
             if isinstance(event, DocumentIndexed):
                 log.versions[event.tenant, event.document].append((event.order, raw.place.offset, event))
             elif isinstance(event, DocumentSettled):
@@ -352,9 +360,3 @@ def went_back(seen: Callable[[], Mapping[Entity, int]]) -> Callable[[], list[str
         return back
 
     return look
-
-
-def source_of(event: object) -> SourceChanged:
-    """Narrow an event for tests that decode dead letters."""
-    assert isinstance(event, SourceChanged)
-    return event

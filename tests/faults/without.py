@@ -6,14 +6,20 @@ out is taken out in that process alone, by a class or a function of its own in t
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 
+from agents.corpus.emitted import EmittedVersions
 from aiokafka import TopicPartition as ClientPartition
 
 import millrace.invoke
+from inference.embedding_cache import EmbeddingCache
+from inference.hashing import HashingEmbedder
 from infra.__main__ import main
 from streams.ledger import Final, Ledger, TopicPartition
 from streams.pump import delivery, handling, pump, tenure
@@ -95,6 +101,32 @@ def without_derived_ids() -> None:
     vars(millrace.invoke)["output_id"] = lambda *_: secrets.token_hex(16)
 
 
+def counting() -> None:
+    """Take out nothing; note in the home folder how many texts are embedded."""
+    noted = Path(os.environ["MILLRACE_HOME"]) / "embedded.txt"
+    embed = HashingEmbedder.embed
+
+    async def counted(self: HashingEmbedder, texts: Sequence[str]) -> Any:
+        with noted.open("a") as file:
+            file.write(f"{len(texts)}\n")
+        return await embed(self, texts)
+
+    type.__setattr__(HashingEmbedder, "embed", counted)
+
+
+def without_memory() -> None:
+    """Forget what was emitted and embedded."""
+
+    def newest(self: EmittedVersions, agent: str, tenant: str, document: str) -> None:
+        """Know nothing."""
+
+    async def get_many(self: EmbeddingCache, tenant: str, model: str, hashes: Sequence[str]) -> dict[str, bytes]:
+        return {}
+
+    type.__setattr__(EmittedVersions, "newest", newest)
+    type.__setattr__(EmbeddingCache, "get_many", get_many)
+
+
 WITHOUT: dict[str, Callable[[], None]] = {
     "prefix": without_prefix,
     "drain": without_drain,
@@ -102,6 +134,8 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "ownership": without_ownership,
     "dead_letters": without_dead_letters,
     "derived_ids": without_derived_ids,
+    "nothing": counting,
+    "memory": without_memory,
 }
 
 

@@ -1,0 +1,191 @@
+"""Documents survive faults: every acknowledged change has its outcome, the highest version shows, once, to whom it may."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, MAINTENANCE_DUE, SOURCE_CHANGED
+from tests.faults.harness import CORPUS_GROUPS, FaultStack
+from tests.faults.log_access import Feeder, ends, until
+from tests.faults.oracle import Entity, Oracle, Row, Shown, digest
+from tests.faults.readers import Readers
+from tests.faults.report import FaultRow
+from tests.faults.workload import MARKER, Change, Size, Workload, marker, paragraph, repeated, scaled
+
+CORPUS = ("agents.corpus",)
+CORPUS_AND_QUERY = ("agents.corpus", "agents.query")
+Note = Callable[[FaultRow], None]
+
+
+def n_outcomes(stack: FaultStack) -> int:
+    return sum(ends(stack.bootstrap, (DOCUMENT_INDEXED.name,)).values())
+
+
+def test_a_worker_killed_again_and_again_loses_no_change_and_shows_no_half_of_one(
+    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+) -> None:
+    """A1 with the whole workload, people asking all the while: I1 to I7."""
+    workload = Workload(1, tag)
+    oracle = Oracle(workload.tenants)
+    rng = random.Random(2)
+    feeder = Feeder(stack.bootstrap)
+    changes = workload.changes()
+    n_kills = scaled(20, 3)
+    worker = stack.start(f"killed-{tag}", agents=CORPUS_AND_QUERY)
+    slowest = 0.0
+    with Readers(stack.home, oracle) as readers:
+        for part in range(n_kills):
+            feeder.feed(_part(changes, part, n_kills), oracle.acknowledge)
+            before = n_outcomes(stack)
+            at_least = before + rng.randint(1, 40)
+            until(lambda at_least=at_least: n_outcomes(stack) >= at_least, 30, stack.logs)
+            worker.kill()
+            began, before = time.monotonic(), n_outcomes(stack)
+            worker = stack.start(f"killed-{tag}", agents=CORPUS_AND_QUERY)
+            until(lambda before=before: n_outcomes(stack) > before, 30, stack.logs)
+            slowest = max(slowest, time.monotonic() - began)
+        stack.drained()
+    stack.collect_garbage(oracle)
+    readers.judge(oracle.listed(stack.records()))
+    found = stack.judge(oracle, tmp_path, f"killed-{tag}", collected=True)
+    found.assert_none()
+    assert readers.n_answered > 0
+    assert slowest <= 30
+    note = f"{n_kills} kills, {len(oracle.acknowledged)} changes, {readers.n_answered} questions answered meanwhile"
+    letters = found.n_dead_letters
+    fault_row(FaultRow("A1 kill -9, documents", stack.kind, dead_letters=letters, progress_s=slowest, note=note))
+
+
+def _part(changes: list[Change], part: int, n_parts: int) -> list[Change]:
+    size = -(-len(changes) // n_parts)
+    return changes[part * size : (part + 1) * size]
+
+
+def test_events_written_several_times_change_nothing_and_are_not_embedded_again(
+    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+) -> None:
+    """A5, across a kill."""
+    plain, n_plain = _ingested(stack, tag + "p", tmp_path, most=1, without="nothing")
+    again, n_again = _ingested(stack, tag + "d", tmp_path, most=5, without="nothing")
+    assert again == plain
+    assert n_again <= 1.05 * n_plain
+    note = f"embedded {n_again} texts, without duplicates {n_plain}"
+    fault_row(FaultRow("A5 every event 1 to 5 times, kill -9", stack.kind, note=note))
+
+
+def test_a_worker_without_memory_embeds_repeated_events_again(stack: FaultStack, tag: str, tmp_path: Path) -> None:
+    """Control of A5."""
+    _, n_plain = _ingested(stack, tag + "p", tmp_path, most=1, without="nothing")
+    _, n_again = _ingested(stack, tag + "d", tmp_path, most=5, without="nothing+memory")
+    assert n_again > 1.05 * n_plain
+
+
+def _ingested(
+    stack: FaultStack, tag: str, tmp_path: Path, *, most: int, without: str
+) -> tuple[dict[Entity, object], int]:
+    """Ingest the same changes under another tag, with a kill if they are repeated; what shows, and texts embedded."""
+    workload = Workload(3, tag, Size(2, scaled(500, 25)))
+    oracle = Oracle(workload.tenants)
+    noted = stack.home / "embedded.txt"
+    noted.unlink(missing_ok=True)
+    changes = [change for change in workload.changes() if change.kind != "poison"]
+    Feeder(stack.bootstrap).feed(repeated(changes, random.Random(4), most), oracle.acknowledge)
+    before = n_outcomes(stack)
+    worker = stack.start(f"dup-{tag}", agents=CORPUS, without=without)
+    if most > 1:
+        until(lambda: n_outcomes(stack) > before + 20, 60, stack.logs)
+        worker.kill()
+        worker = stack.start(f"dup-{tag}", agents=CORPUS, without=without)
+    found = stack.judge(oracle, tmp_path, f"dup-{tag}")
+    found.assert_none()
+    shown, rows = stack.shown(f"dup-{tag}", tmp_path, oracle.tenants), stack.rows(oracle.tenants)
+    worker.stop()
+    return _comparable(shown, rows, tag), sum(map(int, noted.read_text().split()))
+
+
+def _comparable(shown: Mapping[Entity, Shown], rows: list[Row], tag: str) -> dict[Entity, object]:
+    """What shows, without what the tenant's name decides."""
+    texts = {row.chunk_id: re.findall(MARKER, row.text) for row in rows}
+    return {
+        (tenant.removeprefix(tag), document): (
+            state.order,
+            state.deleted,
+            state.groups,
+            [] if state.deleted else [each.replace(tag, "") for chunk in state.chunks for each in texts[chunk]],
+        )
+        for (tenant, document), state in shown.items()
+    }
+
+
+def test_versions_out_of_order_settle_at_the_highest_and_a_deleted_document_stays_deleted(
+    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+) -> None:
+    """A6: v1, v3, v2; a delete and a late v2; a new version after that; a delete that comes late."""
+    oracle = Oracle([f"{tag}-00"])
+    rng = random.Random(6)
+
+    def document(name: str, *versions: int) -> list[Change]:
+        number = int(name)
+        access = Change("access", f"{tag}-00", name, 1, groups=("*",))
+        found = [access]
+        for version in versions:
+            marks = tuple(marker(tag, 0, number, part, abs(version)) for part in range(2))
+            text = "\n\n".join(paragraph(rng, mark) for mark in marks)
+            change = Change("upsert", f"{tag}-00", name, abs(version), text, marks)
+            found.append(change if version > 0 else replace(change, kind="delete", text="", markers=()))
+        return found
+
+    cases = [(1, 3, 2), (1, -3, 2), (1, -3, 2, 4), (1, 3, -2), (-2, 1), (1, -2, 3, -4, 2)]
+    documents = [document(str(case * 100 + i), *versions) for case, versions in enumerate(cases) for i in range(8)]
+    stack.start(f"order-{tag}", agents=CORPUS)
+    feeder = Feeder(stack.bootstrap)
+    for step in range(6):
+        feeder.feed([each[step] for each in documents if step < len(each)], oracle.acknowledge)
+    found = stack.judge(oracle, tmp_path, f"order-{tag}")
+    found.assert_none()
+    fault_row(FaultRow("A6 out of order, late after delete", stack.kind, note=f"{len(documents)} documents"))
+
+
+def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_alike(
+    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+) -> None:
+    """A8: twice into the live index, once into an empty one."""
+    topics = (SOURCE_CHANGED.name, CHUNKS_EMBEDDED.name, DOCUMENT_INDEXED.name, MAINTENANCE_DUE.name)
+    beginning = ends(stack.bootstrap, topics)
+    workload = Workload(8, tag, Size(2, scaled(500, 25)))
+    oracle = Oracle(workload.tenants)
+    Feeder(stack.bootstrap).feed(workload.changes(), oracle.acknowledge)
+    name = f"replayed-{tag}"
+    stack.start(name, agents=CORPUS)
+    stack.judge(oracle, tmp_path, name).assert_none()
+    stack.end_workers()
+    live = digest(stack.shown(name, tmp_path, oracle.tenants))
+    for _ in range(2):
+        stack.rewind(CORPUS_GROUPS, beginning)
+        stack.start(name, agents=CORPUS)
+        found = stack.judge(oracle, tmp_path, name)
+        found.assert_none()
+        stack.end_workers()
+        assert digest(stack.shown(name, tmp_path, oracle.tenants)) == live
+    stack.rewind(CORPUS_GROUPS, beginning)
+    empty = {"stores__vectors": str(stack.home / f"v-{tag}"), "stores__state": str(stack.home / f"s-{tag}")}
+    stack.start(name, agents=CORPUS, **empty)
+    stack.drained()
+    stack.end_workers()
+    shown = stack.shown(name, tmp_path, oracle.tenants, f"s-{tag}")
+    assert digest(shown) == live
+    rows = {(row.tenant, row.chunk_id): row.text for row in stack.rows(oracle.tenants)}
+    filled = {(row.tenant, row.chunk_id): row.text for row in stack.rows(oracle.tenants, f"v-{tag}")}
+    wanted = {(tenant, chunk) for (tenant, _), state in shown.items() if not state.deleted for chunk in state.chunks}
+    assert wanted <= filled.keys()
+    assert all(filled[each] == rows[each] for each in wanted)
+    fault_row(
+        FaultRow("A8 replay from offset 0, twice and into nothing", stack.kind, dead_letters=found.n_dead_letters)
+    )
