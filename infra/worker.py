@@ -8,19 +8,18 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import typer
 from confluent_kafka.admin import AdminClient
 
 from infra.composition import compose
-from infra.launch.broker import client_config, embedded_broker
+from infra.launch.broker import broker_connection, embedded_broker
 from infra.launch.home import write_private
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import report_path
@@ -125,7 +124,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
         report.write("starting", "connecting")
         stack = _stack(settings)
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
-        client = connection(settings, stack.bootstrap)
+        client = broker_connection(settings, stack.bootstrap).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
             plain = WorkerSettings(connection=client, pump=pump_settings(settings), data=str(settings.home))
             async with Worker(
@@ -155,7 +154,7 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         if spec.form == "keyed":
             n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
             plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
-    client = AdminClient(client_config(settings, stack.bootstrap))
+    client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     if stack.control:
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     else:
@@ -172,21 +171,6 @@ def pump_settings(settings: Settings) -> PumpSettings:
         values["fetch_max_wait_ms"] = min(values["fetch_max_wait_ms"], _EMBEDDED_FETCH_MS)
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
-
-
-def connection(settings: Settings, bootstrap: str) -> dict[str, Any]:
-    """Options of an aiokafka client; holds the password in clear, so they are for a client and nothing else."""
-    kafka = settings.kafka
-    found: dict[str, Any] = {"bootstrap_servers": bootstrap}
-    if settings.bootstrap and kafka.security_protocol != "PLAINTEXT":
-        found["security_protocol"] = kafka.security_protocol
-        if kafka.security_protocol.endswith("SSL"):
-            found["ssl_context"] = ssl.create_default_context(cafile=kafka.ssl_ca_location)
-        if kafka.security_protocol.startswith("SASL"):
-            found["sasl_mechanism"] = kafka.sasl_mechanism
-            found["sasl_plain_username"] = kafka.sasl_username
-            found["sasl_plain_password"] = kafka.sasl_password.get_secret_value()
-    return found
 
 
 def _stack(settings: Settings) -> Stack:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from confluent_kafka import KafkaException
@@ -19,6 +19,7 @@ from infra.launch.home import write_private
 from infra.launch.processes import ProcessRecord, spawn, tail
 from infra.launch.stack import Stack, part_versions
 from infra.settings import Settings, process_environment
+from millrace.connection import Connection
 from millrace.errors import Unavailable
 from streams.embedded_broker import EmbeddedBroker
 
@@ -41,25 +42,19 @@ def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
     return _start_kafka(settings, progress) if settings.profile == "kafka" else _start_embedded(settings)
 
 
-def client_config(settings: Settings, bootstrap: str) -> dict[str, Any]:
-    """How librdkafka clients reach the broker.
-
-    Returns
-    -------
-    dict of str to object
-        Configuration for confluent-kafka; holds the password in clear, so it is for a client and for nothing else.
-    """
+def broker_connection(settings: Settings, bootstrap: str) -> Connection:
+    """How clients reach the broker; holds the password in clear, so it is for a client and for nothing else."""
     kafka = settings.kafka
-    config: dict[str, Any] = {"bootstrap.servers": bootstrap}
+    security: dict[str, str] = {}
     if settings.bootstrap and kafka.security_protocol != "PLAINTEXT":
-        config["security.protocol"] = kafka.security_protocol
+        security["security_protocol"] = kafka.security_protocol
         if kafka.security_protocol.startswith("SASL"):
-            config["sasl.mechanism"] = kafka.sasl_mechanism
-            config["sasl.username"] = kafka.sasl_username
-            config["sasl.password"] = kafka.sasl_password.get_secret_value()
+            security["sasl_mechanism"] = kafka.sasl_mechanism
+            security["sasl_username"] = kafka.sasl_username
+            security["sasl_password"] = kafka.sasl_password.get_secret_value()
         if kafka.ssl_ca_location is not None:
-            config["ssl.ca.location"] = str(kafka.ssl_ca_location)
-    return config
+            security["ssl_ca_location"] = str(kafka.ssl_ca_location)
+    return Connection(bootstrap=bootstrap, profile=settings.profile, security=security)
 
 
 def embedded_broker(stack: Stack) -> EmbeddedBroker:
@@ -119,7 +114,7 @@ def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
 
 
 def _cluster_id(settings: Settings) -> str:
-    client = AdminClient(client_config(settings, settings.bootstrap))
+    client = AdminClient(broker_connection(settings, settings.bootstrap).librdkafka())
     try:
         return str(client.list_topics(timeout=10).cluster_id)
     except KafkaException as error:

@@ -8,7 +8,7 @@ from typing import Literal
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.broker import client_config
+from infra.launch.broker import broker_connection
 from infra.launch.home import read_format
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack, read_stack
@@ -97,7 +97,7 @@ def read_status(settings: Settings, timeout_s: float = 3.0) -> StackStatus:
 
 
 def _answers(settings: Settings, stack: Stack, timeout_s: float) -> bool:
-    client = AdminClient({**client_config(settings, stack.bootstrap), "log_level": 0})
+    client = AdminClient({**broker_connection(settings, stack.bootstrap).librdkafka(), "log_level": 0})
     try:
         return bool(client.list_topics(timeout=timeout_s).brokers)
     except KafkaException:

@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.broker import client_config, embedded_broker, left_behind, start_broker
+from infra.launch.broker import broker_connection, embedded_broker, left_behind, start_broker
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
 from infra.launch.stack import Stack, read_stack, write_stack
@@ -173,7 +173,7 @@ def _new_log(settings: Settings, seed: SeedEmbedded | None, progress: Progress) 
 
 def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
     plans = plan_topics(CATALOGUE.values(), settings.partitions.model_dump())
-    client = AdminClient(client_config(settings, stack.bootstrap))
+    client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     if settings.profile == "embedded":
         return touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     return create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
