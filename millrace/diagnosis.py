@@ -1,6 +1,5 @@
 """Checks of an installation and of the stack it talks to: what was found, and what to do about it."""
 
-import os
 import platform
 import sys
 import tempfile
@@ -9,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
@@ -22,6 +20,7 @@ from millrace.positions import log_bounds
 from millrace.schema import avro_schema, fingerprint
 from millrace.schema_lock import released
 from millrace.topics import CATALOGUE
+from millrace.worker_health import running, workers
 
 PACKAGES: Final = ("aiokafka", "confluent-kafka", "fastavro", "msgspec", "numpy", "rich", "typer")
 GROUP_PREFIX: Final = "millrace."
@@ -55,7 +54,7 @@ def diagnose(find: Callable[[], Connection], timeout_s: float) -> list[Finding]:
     profile = connection.profile or "unknown profile"
     findings.append(Finding("connection", "ok", f"{connection.bootstrap} ({profile}), named by {connection.origin}"))
     findings.append(_objects(connection))
-    findings += _workers(connection)
+    findings += _workers(connection, timeout_s)
     try:
         started = time.monotonic()
         connection.check_reachable(timeout_s)
@@ -140,48 +139,23 @@ def _objects(connection: Connection) -> Finding:
     return Finding("objects", "ok", f"{folder} can be written")
 
 
-def _workers(connection: Connection) -> Iterator[Finding]:
+def _workers(connection: Connection, timeout_s: float) -> Iterator[Finding]:
     if not connection.processes or not connection.home:
         yield Finding("workers", "skipped", "no stack.json names processes of this machine")
         return
     for process in connection.processes:
-        alive = _alive(process.pid)
-        if process.name == "broker":
-            if not alive:
-                yield Finding("broker process", "wrong", f"process {process.pid} is gone", "python -m infra up")
-            continue
-        state, detail = _report(Path(connection.home) / "run" / f"{process.name}.json", process.pid)
-        name = f"worker {process.name}"
-        if not alive:
-            yield Finding(
-                name, "wrong", f"process {process.pid} is gone", f"see its log in {connection.home}/logs; then up"
-            )
-        elif state != "ready":
-            yield Finding(
-                name, "wrong", f"{state} {detail}".strip(), "wait, or see `python -m infra status` and its log"
-            )
-        else:
-            yield Finding(name, "ok", f"process {process.pid} is ready")
-
-
-def _report(path: Path, pid: int) -> tuple[str, str]:
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
-        return "starting", "(it has reported nothing yet)"
-    if found.get("pid") != pid:
-        return "starting", "(the report is of an earlier process)"
-    return str(found.get("state", "starting")), str(found.get("detail", ""))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        if process.name == "broker" and not running(process.pid):
+            yield Finding("broker process", "wrong", f"process {process.pid} is gone", "python -m infra up")
+    found = list(workers(connection, timeout_s))
+    if not found:
+        remedy = "python -m infra worker; until then nothing is indexed or answered"
+        yield Finding("workers", "wrong", "the stack runs none on this machine", remedy)
+    for worker in found:
+        behind = ", ".join(f"{agent} {lag}" for agent, lag in worker.lag.items())
+        detail = f"{worker.state}, {worker.detail}" + (f"; records behind: {behind}" if behind else "")
+        log = f"{connection.home}/logs/{worker.name}.log"
+        good = worker.state == "ready"
+        yield Finding(f"worker {worker.name}", "ok" if good else "wrong", detail, "" if good else f"see {log}, then up")
 
 
 def _topics(connection: Connection, ends: Mapping[str, Mapping[int, int]]) -> Finding:
@@ -224,7 +198,9 @@ def _lag(connection: Connection, ends: Mapping[str, Mapping[int, int]], timeout_
             "consumer groups", "wrong", f"the broker does not say: {error.args[0].str()}", "python -m infra status"
         )
         return
-    if not lags:
+    if not lags and connection.embedded:
+        yield Finding("consumer groups", "skipped", "the embedded broker lists none; the workers say how far they are")
+    elif not lags:
         remedy = "python -m infra worker; until then nothing is indexed or answered"
         yield Finding("consumer groups", "wrong", "no worker has joined a group", remedy)
     else:

@@ -12,7 +12,7 @@ import pytest
 from millrace.cli import main
 from millrace.connection import Connection
 from millrace.event import Event
-from millrace.events.query import Citation, QueryReceived
+from millrace.events.query import AnswerDelta, Citation, Dropped, Hit, QueryReceived
 from tests.millrace.workers import answering, completed, indexed, indexing, settled
 
 Run = Callable[..., tuple[int, str, str]]
@@ -111,3 +111,72 @@ def test_without_a_stack_every_command_says_how_to_start_one(
         captured = capsys.readouterr()
         assert json.loads(captured.out)["error"]["type"] == "stack_not_found"
         assert "python -m infra up" in captured.err
+
+
+def test_a_streamed_answer_is_printed_once_as_it_grows(run: Run, embedded: Connection, tenant: str) -> None:
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        for attempt, n, text in ((0, 0, "stale "), (1, 0, "a wide\x1b[31m "), (1, 1, "river")):
+            yield AnswerDelta(tenant=tenant, correlation=question.meta.correlation_id, attempt=attempt, n=n, text=text)
+        yield completed(question, "a wide river")
+
+    with answering(embedded, tenant, behaviour):
+        code, out, _ = run("ask", "what?", "--tenant", tenant, "--stream")
+    assert code == 0
+    assert out.startswith("stale \n(started anew)\na wide river\ntrace ")
+
+
+def test_a_failed_question_is_exit_code_1_with_its_reason(run: Run, embedded: Connection, tenant: str) -> None:
+    with answering(embedded, tenant, lambda question: []):
+        code, out, err = run("ask", "what?", "--tenant", tenant, "--timeout", "0.3", "--json")
+    assert (code, json.loads(out)["error"]["type"]) == (1, "deadline_exceeded")
+    assert "millrace doctor" in err
+
+
+def test_a_search_explains_what_was_dropped(run: Run, embedded: Connection, tenant: str) -> None:
+    hits = (Hit("c1", "a.md", 2, 1, 0.9, 0.8, 7.0),)
+
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        assert (question.mode, question.explain, question.top_k, question.exact) == ("search", True, 3, True)
+        return [completed(question, "", hits=hits, dropped=(Dropped("forbidden", 4),), watermark="w9")]
+
+    arguments = ("search", "river", "--tenant", tenant, "--explain", "--exact", "--top-k", "3")
+    with answering(embedded, tenant, behaviour):
+        code, out, _ = run(*arguments)
+        assert code == 0
+        assert "dropped: 4 forbidden" in out
+        _, out, _ = run(*arguments, "--json")
+    assert json.loads(out)["hits"][0]["chunk_id"] == "c1"
+
+
+def test_a_receipt_travels_from_ingest_to_ask(run: Run, embedded: Connection, tenant: str, folder: Path) -> None:
+    with indexing(embedded, tenant), answering(embedded, tenant, lambda question: [completed(question)]) as worker:
+        _, out, _ = run("ingest", str(folder), "--tenant", tenant, "--groups", "a,b", "--groups", "c", "--json")
+        receipt = json.loads(out)["receipt"]
+        code, _, _ = run("ask", "what?", "--tenant", tenant, "--after", receipt)
+        assert code == 0
+        code, _, err = run("ask", "what?", "--tenant", tenant, "--after", receipt[:-9])
+        assert (code, "receipt" in err) == (1, True)
+    assert {(r.document, r.version, r.acl_version) for r in worker.seen[0].after} == {
+        ("leave.md", 1, 1),
+        ("rivers.md", 1, 1),
+    }
+
+
+def test_sync_that_would_delete_too_much_says_how_to_confirm(
+    run: Run, embedded: Connection, tenant: str, folder: Path
+) -> None:
+    with indexing(embedded, tenant):
+        run("ingest", str(folder), "--tenant", tenant, "--wait")
+        (folder / "leave.md").unlink()
+        code, _, err = run("ingest", str(folder), "--tenant", tenant, "--sync")
+        assert (code, "repeat with --yes" in err) == (1, True)
+        code, out, _ = run("ingest", str(folder), "--tenant", tenant, "--sync", "--yes", "--wait", "--json")
+    assert (code, json.loads(out)["deleted"], json.loads(out)["counts"]) == (0, 1, {"deleted": 1})
+
+
+def test_access_is_shown_and_set(run: Run, embedded: Connection, tenant: str) -> None:
+    assert "nobody" in run("acl", "show", "a.md", "--tenant", tenant)[1]
+    assert run("acl", "set", "a.md", "staff", "board", "--tenant", tenant)[0] == 0
+    assert "a.md: board, staff (access version 1)" in run("acl", "show", "a.md", "--tenant", tenant)[1]
+    code, out, _ = run("acl", "revoke", "a.md", "staff", "board", "--tenant", tenant, "--json")
+    assert (code, json.loads(out)["groups"], json.loads(out)["acl_version"]) == (0, [], 2)
