@@ -1,0 +1,57 @@
+"""Dead letters keep the bytes and say why, and say nothing that they must not."""
+
+from dataclasses import dataclass, field
+
+from millrace.errors import InputRejected
+from streams.dead_letters import Letter, letter_of, replayed
+
+
+@dataclass
+class Consumed:
+    topic: str = "t"
+    partition: int = 3
+    offset: int = 9
+    key: bytes | None = b"k"
+    value: bytes | None = b"\x00v"
+    headers: list[tuple[str, bytes]] = field(
+        default_factory=lambda: [("ce_id", b"i"), ("traceparent", b"00-abc-def-01")]
+    )
+
+
+def letter(record: Consumed, error: BaseException | None = None) -> Letter:
+    made = letter_of(record, error or InputRejected("too odd"), agent="a", stage="s", attempt=2)
+    return Letter(
+        topic=made.topic, partition=made.partition or 0, offset=5, key=made.key, value=made.value,
+        headers=tuple(made.headers),
+    )  # fmt: skip
+
+
+def test_a_letter_names_its_origin_and_cause() -> None:
+    assert letter(Consumed()).error == {
+        "type": "rejected", "stage": "s", "attempt": "2", "agent": "a", "topic": "t", "partition": "3", "offset": "9",
+        "trace-id": "abc", "message": "too odd",
+    }  # fmt: skip
+
+
+def test_the_text_of_an_unknown_exception_is_not_published() -> None:
+    assert "secret" not in letter(Consumed(), ValueError("the secret text of a document")).error["message"]
+
+
+def test_a_letter_put_back_is_its_original_marked() -> None:
+    record = replayed(letter(Consumed()))
+    assert (record.topic, record.partition, record.key, record.value) == ("t", 3, b"k", b"\x00v")
+    assert record.headers == [*Consumed().headers, ("mr-replayed-from", b"t.dlq/3/5")]
+
+
+def test_a_question_goes_back_under_a_new_id_that_is_the_same_each_time() -> None:
+    headers = [("ce_id", b"i"), ("ce_correlationid", b"c"), ("reply-to", b"r"), ("deadline", b"1")]
+    first, again = replayed(letter(Consumed(headers=headers))), replayed(letter(Consumed(headers=headers)))
+    found = dict(first.headers)
+    assert first == again
+    assert found["ce_id"] == found["ce_correlationid"] not in (b"i", b"c")
+    assert not {"reply-to", "deadline"} & set(found)
+
+
+def test_what_a_question_caused_keeps_its_identity() -> None:
+    headers = [("ce_id", b"i"), ("ce_causationid", b"q"), ("deadline", b"1")]
+    assert dict(replayed(letter(Consumed(headers=headers))).headers)["ce_id"] == b"i"
