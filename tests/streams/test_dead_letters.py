@@ -1,5 +1,6 @@
 """Dead letters keep the bytes and say why, and say nothing that they must not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from millrace.errors import InputRejected
@@ -13,7 +14,7 @@ class Consumed:
     offset: int = 9
     key: bytes | None = b"k"
     value: bytes | None = b"\x00v"
-    headers: list[tuple[str, bytes]] = field(
+    headers: Sequence[tuple[str, bytes]] = field(
         default_factory=lambda: [("ce_id", b"i"), ("traceparent", b"00-abc-def-01")]
     )
 
