@@ -38,9 +38,10 @@ async def close_producer(producer: Any, timeout_s: float) -> None:
             return
     except TimeoutError:
         pass
-    gone = KafkaConnectionError("the client was closed before the broker acknowledged")
-    producer._message_accumulator.fail_all(gone)  # noqa: SLF001 - there is no public way to give up
+    # First the sender, so that it puts back what it could not send; then everything that is left is given up.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            await producer._sender.close()  # noqa: SLF001 - the same
+            await producer._sender.close()  # noqa: SLF001 - there is no public way to give up
+    gone = KafkaConnectionError("the client was closed before the broker acknowledged")
+    producer._message_accumulator.fail_all(gone)  # noqa: SLF001 - the same
     await producer.client.close()
