@@ -32,6 +32,7 @@ from millrace.codec import Codec
 from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
 from streams.maintenance import Maintenance
+from streams.producer import Producer
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
@@ -193,7 +194,7 @@ class _Builder:
             services.callback(cache.close)
             emitted = EmittedVersions()
             composition.provide(CorpusPorts(embedder, cache, objects, vectors, tail, emitted, corpus_policy))
-            await self._maintain(tail)
+            await self._maintain(tail, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if QueryPorts in classes:
@@ -201,15 +202,18 @@ class _Builder:
             await self._start(answers)
             composition.provide(QueryPorts(embedder, objects, vectors, tail, answers, statistics, query_policy))
 
-    async def _maintain(self, tail: Tail) -> None:
+    async def _maintain(self, tail: Tail, vectors: LanceVectorStore) -> None:
         worker = self._settings.worker
+        producer = Producer(self._client)
+        await self._start(producer)
         await self._start(
             Maintenance(
                 tail,
-                self._client,
+                producer,
                 self._codec,
                 retention_us=round(worker.version_retention_s * SECOND_US),
                 interval_s=worker.maintenance_interval_s,
+                tidy=vectors.maintain,
             )
         )
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from millrace.codec import Codec
 from millrace.errors import MillraceError
@@ -33,12 +32,14 @@ class Maintenance:
     ----------
     tail : Tail
         The visibility table to look into.
-    connection : mapping
-        Options of an aiokafka client.
+    producer : Producer
+        Started; publishes what is due.
     retention_us : int
         How long a superseded version is kept, in microseconds.
     interval_s : float
         Time between looks, in seconds.
+    tidy : callable, optional
+        ``await tidy(tenant)`` at each look, for every tenant: lets a store give back the disk space of deleted rows.
     wall_us : callable
         Wall clock, microseconds since the epoch.
     """
@@ -46,24 +47,25 @@ class Maintenance:
     def __init__(
         self,
         tail: Tail,
-        connection: Mapping[str, Any],
+        producer: Producer,
         codec: Codec,
         *,
         retention_us: int,
         interval_s: float,
+        tidy: Callable[[str], Awaitable[object]] | None = None,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._tail = tail
         self._codec = codec
-        self._producer = Producer(connection)
+        self._producer = producer
         self._retention_us = retention_us
         self._interval_s = interval_s
+        self._tidy = tidy
         self._wall_us = wall_us
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to look; raises Unavailable if the broker does not answer."""
-        await self._producer.start()
+        """Begin to look, now and then at each interval."""
         self._task = asyncio.create_task(self._run(), name="maintenance")
 
     async def stop(self) -> None:
@@ -72,7 +74,6 @@ class Maintenance:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self._producer.stop()
 
     async def look(self) -> int:
         """Publish what is due now; gives the number of documents."""
@@ -90,6 +91,9 @@ class Maintenance:
         await acknowledged(acks)
         if acks:
             self._tail.table.prune(now_us - self._retention_us)
+        if self._tidy is not None:
+            for tenant in self._tail.table.statistics():
+                await self._tidy(tenant)
         return len(acks)
 
     async def _run(self) -> None:
