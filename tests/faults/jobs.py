@@ -157,3 +157,8 @@ class JobOracle:
         found.doubled = [name for name, some in ids.items() if len(some) > 1]
         found.n_repeated = sum(times.values()) - len(times)
         return found
+
+
+def decoded(raw: Raw) -> Event:
+    """Event of a record of these topics."""
+    return _CODEC.decode(raw.value)

@@ -13,64 +13,19 @@ from typing import Any
 import pytest
 
 from infra.settings import process_environment
-from tests.faults.harness import FaultStack, Worker
-from tests.faults.jobs import DONE, GROUPS, JOBS, JobFindings, JobOracle, JobSubmitted, submitted
-from tests.faults.log_access import Feeder, ends, scan, until
+from tests.faults.harness import FaultStack
+from tests.faults.job_runs import HANDLERS, MENDED, Jobs, start
+from tests.faults.jobs import DONE, GROUPS, JOBS, JobFindings, JobSubmitted, submitted
+from tests.faults.log_access import ends, scan, until
 from tests.faults.report import FaultRow
 from tests.faults.workload import POISON, scaled
 
-HANDLERS = "tests.faults.handlers"
-MENDED = "tests.faults.handlers_mended"
-OUTPUTS = (DONE.name, JOBS.dead_letters)
 Note = Callable[[FaultRow], None]
-
-
-class Jobs:
-    """Jobs of one test: sent, acknowledged to the oracle, judged."""
-
-    def __init__(self, stack: FaultStack, tenant: str) -> None:
-        self.stack = stack
-        self.tenant = tenant
-        self.oracle = JobOracle(tenant)
-        self.feeder = Feeder(stack.bootstrap)
-        self._numbers: dict[str, int] = {}
-        self._n_before = self._n_records()
-
-    def job(self, lane: str, **fields: Any) -> JobSubmitted:
-        """The next job of a lane."""
-        n = self._numbers[lane] = self._numbers.get(lane, -1) + 1
-        return JobSubmitted(tenant=self.tenant, lane=lane, n=n, **fields)
-
-    def send(self, jobs: Sequence[JobSubmitted]) -> None:
-        """Send jobs and wait until all are acknowledged."""
-        for job in jobs:
-            self.feeder.send(submitted(job), lambda place, job=job: self.oracle.acknowledge(job, place))  # type: ignore[misc]
-        self.feeder.flush()
-
-    def n_done(self) -> int:
-        """Records of output so far."""
-        return self._n_records() - self._n_before
-
-    def wait_done(self, n: int, timeout_s: float = 60.0) -> float:
-        """Wait until there are `n` records of output; returns the seconds."""
-        return until(lambda: self.n_done() >= n, timeout_s, lambda: f"{self.n_done()} done; {self.stack.logs()}")
-
-    def _n_records(self) -> int:
-        return sum(ends(self.stack.bootstrap, (DONE.name,)).values())
-
-    def judge(self) -> JobFindings:
-        """Let the oracle judge once no worker is behind."""
-        self.stack.drained(GROUPS)
-        return self.oracle.check(scan(self.stack.bootstrap, OUTPUTS))
 
 
 @pytest.fixture
 def jobs(stack: FaultStack, tag: str) -> Jobs:
     return Jobs(stack, tag)
-
-
-def start(stack: FaultStack, agents: str = HANDLERS, **options: Any) -> Worker:
-    return stack.start(agents=[agents], **options)
 
 
 def slow_heads(jobs: Jobs, n_jobs: int, slow_ms: int) -> list[JobSubmitted]:
@@ -216,7 +171,7 @@ def test_failures_are_tried_by_class_and_dead_letters_take_effect_once_after_the
     assert attempts == {("bug", "3"), ("reject", "1")}
     jobs.send([jobs.job("down", kind="down", flag=str(flag))])
     until(lambda: "down" in worker.log.read_text() or worker.running, 10)
-    assert jobs.oracle.check(scan(stack.bootstrap, OUTPUTS)).lost
+    assert jobs.oracle.check(jobs.outputs()).lost
     flag.touch()
     assert jobs.judge().violations == {}
     assert len(jobs.judge().letters) == 20

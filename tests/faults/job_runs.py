@@ -1,0 +1,62 @@
+"""What tests of the pump share: jobs of one test, from sending to judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.faults.harness import FaultStack, Worker
+from tests.faults.jobs import DONE, GROUPS, JOBS, JobFindings, JobOracle, JobSubmitted, submitted
+from tests.faults.log_access import Feeder, Raw, ends, scan, until
+
+HANDLERS = "tests.faults.handlers"
+MENDED = "tests.faults.handlers_mended"
+OUTPUTS = (DONE.name, JOBS.dead_letters)
+
+
+class Jobs:
+    """Jobs of one test: sent, acknowledged to the oracle, judged."""
+
+    def __init__(self, stack: FaultStack, tenant: str) -> None:
+        self.stack = stack
+        self.tenant = tenant
+        self.oracle = JobOracle(tenant)
+        self.feeder = Feeder(stack.bootstrap)
+        self._numbers: dict[str, int] = {}
+        self._n_before = self._n_records()
+
+    def job(self, lane: str, **fields: Any) -> JobSubmitted:
+        """The next job of a lane."""
+        n = self._numbers[lane] = self._numbers.get(lane, -1) + 1
+        return JobSubmitted(tenant=self.tenant, lane=lane, n=n, **fields)
+
+    def send(self, jobs: Sequence[JobSubmitted]) -> None:
+        """Send jobs and wait until all are acknowledged."""
+        for job in jobs:
+            self.feeder.send(submitted(job), lambda place, job=job: self.oracle.acknowledge(job, place))  # type: ignore[misc]
+        self.feeder.flush()
+
+    def n_done(self) -> int:
+        """Records of output so far."""
+        return self._n_records() - self._n_before
+
+    def wait_done(self, n: int, timeout_s: float = 60.0) -> float:
+        """Wait until there are `n` records of output; returns the seconds."""
+        return until(lambda: self.n_done() >= n, timeout_s, lambda: f"{self.n_done()} done; {self.stack.logs()}")
+
+    def outputs(self) -> list[Raw]:
+        """Full scan of output and dead letters."""
+        return scan(self.stack.bootstrap, OUTPUTS)
+
+    def judge(self) -> JobFindings:
+        """Let the oracle judge once no worker is behind."""
+        self.stack.drained(GROUPS)
+        return self.oracle.check(self.outputs())
+
+    def _n_records(self) -> int:
+        return sum(ends(self.stack.bootstrap, (DONE.name,)).values())
+
+
+def start(stack: FaultStack, agents: str = HANDLERS, **options: Any) -> Worker:
+    """Start a worker on jobs."""
+    return stack.start(agents=[agents], **options)
