@@ -1,0 +1,77 @@
+"""The documentation says what is so: its examples run, and its links lead somewhere."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, anchors, links, pages, run, steps, unseen
+
+RUN = [page for page in pages() if any(steps(page.read_text()))]
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A terminal in an empty folder, with the virtual environment active; a stack that a page starts there is ended."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "PYTEST_"))}
+    path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
+    found = {**kept, "PATH": path, "CHECKOUT": str(ROOT), "COLUMNS": "200"}
+    yield found
+    for worker in tmp_path.glob("*.pid"):  # of a page that failed before it ended what it had started
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(worker.read_text()), signal.SIGTERM)
+    subprocess.run(
+        ["python", "-m", "infra", "down"], cwd=tmp_path, env=found, check=True, capture_output=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", RUN, ids=_name)
+def test_the_examples_of_a_page_do_what_it_says(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    text = page.read_text()
+    environment["MILLRACE_MODELS__EMBEDDER"] = "minilm" if "<!-- embedder: minilm -->" in text else "hashing"
+    for step in steps(text):
+        wrong = run(step, tmp_path, environment)
+        assert not wrong, f"{_name(page)}, {wrong}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None:
+    for link in links(page.read_text()):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), f"{_name(page)} links to {link}"
+        assert not anchor or anchor in anchors(found.read_text()), f"{_name(page)} links to {link}"
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    reached = {(index.parent / link.partition("#")[0]).resolve() for link in links(index.read_text())}
+    missing = {_name(page) for page in ROOT.glob("docs/**/*.md")} - {_name(page) for page in reached} - {_name(index)}
+    assert not missing, f"docs/README.md does not link to {sorted(missing)}"
+
+
+def test_a_page_whose_command_fails_or_prints_something_else_is_noticed(tmp_path: Path) -> None:
+    environment = dict(os.environ)
+    page = "```console\n$ echo one\none\n$ echo two; false\n$ echo three\nfour\n```\n\n```python\nprint(5)\n```\n```text\n6\n```\n"
+    wrong = [bool(run(step, tmp_path, environment)) for step in steps(page)]
+    assert wrong == [False, True, True, True]
+
+
+def test_expected_lines_are_sought_in_order_and_dots_stand_for_anything() -> None:
+    printed = "id   4711  ready\nend\n"
+    assert unseen(("id ... ready", "end"), printed) is None
+    assert unseen(("end", "id"), printed) == "id"
+    assert unseen(("id ... gone",), printed) == "id ... gone"
