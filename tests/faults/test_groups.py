@@ -137,6 +137,7 @@ def _restless(jobs: Jobs, n_rounds: int, without: str = "") -> float:
         feeding = Jobs(jobs.stack, jobs.tenant)
         feeding.oracle, feeding._numbers = jobs.oracle, jobs._numbers
         while not stop.is_set():
+            until(lambda: len(jobs.oracle.acknowledged) - jobs.n_done() < 400 or stop.is_set(), 60)
             feeding.send([feeding.job(f"lane-{i}", work_ms=20) for i in range(40)])
             now = time.monotonic()
             for place, end in ends(jobs.stack.bootstrap, (DONE.name,)).items():
@@ -177,7 +178,7 @@ def _unheard(jobs: Jobs, without: str = "") -> tuple[JobFindings, float]:
     proxied = jobs.stack.proxied
     assert proxied is not None
     worker = start(jobs.stack, home=proxied.home, without=without)
-    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=10) for i in range(2000)])
+    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=10) for i in range(3000)])
     jobs.wait_done(100)
     proxied.proxy.drop_responses()
     try:
@@ -188,6 +189,7 @@ def _unheard(jobs: Jobs, without: str = "") -> tuple[JobFindings, float]:
     n_done, began = jobs.n_done(), time.monotonic()
     jobs.wait_done(n_done + 50)
     seconds = time.monotonic() - began
+    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=10) for i in range(2000)])
     proxied.proxy.drop_responses()
     dropped = proxied.proxy.n_dropped_bytes
     try:

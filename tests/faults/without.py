@@ -18,11 +18,13 @@ from agents.corpus.emitted import EmittedVersions
 from aiokafka import TopicPartition as ClientPartition
 
 import millrace.invoke
+import millrace.schema_folder
 from inference.embedding_cache import EmbeddingCache
 from inference.hashing import HashingEmbedder
 from infra.__main__ import main
 from streams.ledger import Final, Ledger, TopicPartition
 from streams.pump import delivery, handling, pump, tenure
+from streams.stores.objects import ContentStore
 
 
 class HighestDone(Ledger):
@@ -127,6 +129,22 @@ def without_memory() -> None:
     type.__setattr__(EmbeddingCache, "get_many", get_many)
 
 
+def without_digests() -> None:
+    """Believe that an object is what its reference says."""
+
+    async def get(self: ContentStore, ref: str, max_bytes: int = 2**26) -> bytes:
+        digest = ref.removeprefix("sha256:")
+        folder = Path(os.environ["MILLRACE_OBJECTS"])
+        return next(folder.rglob(digest)).read_bytes()
+
+    type.__setattr__(ContentStore, "get", get)
+
+
+def without_schemas() -> None:
+    """Look nowhere for the schemas of other writers."""
+    vars(millrace.schema_folder)["writers"] = lambda folder: lambda number: None
+
+
 WITHOUT: dict[str, Callable[[], None]] = {
     "prefix": without_prefix,
     "drain": without_drain,
@@ -136,6 +154,8 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "derived_ids": without_derived_ids,
     "nothing": counting,
     "memory": without_memory,
+    "digests": without_digests,
+    "schemas": without_schemas,
 }
 
 
