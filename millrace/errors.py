@@ -20,6 +20,7 @@
     │   └── ObjectTampered          the digest does not match the reference        permanent
     ├── LogTruncated                a reader's position is no longer in the log    stops the reader
     ├── DeadlineExceeded            the time allowed has passed                    permanent
+    ├── InputAbandoned              whoever waited for an input gave it up         permanent
     └── RequestFailed               a question ended with AnswerFailed             raised at the asker
         └── RequestRetracted        a question ended with AnswerRetracted
 
@@ -148,6 +149,13 @@ class DeadlineExceeded(MillraceError):
     """The time allowed for a question has passed."""
 
     error_type = "deadline_exceeded"
+    error_class = "permanent"
+
+
+class InputAbandoned(MillraceError):
+    """Whoever waited for an input has given it up; nobody would read what it leads to."""
+
+    error_type = "cancelled"
     error_class = "permanent"
 
 

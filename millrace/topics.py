@@ -29,6 +29,7 @@ from millrace.events.query import (
     CompletionGenerated,
     ContextRetrieved,
     QueryAdmitted,
+    QueryCancelled,
     QueryReceived,
 )
 from millrace.events.usage import UsageMetered, UsageTotalled
@@ -99,6 +100,7 @@ STATISTICS_COMPUTED = Topic(
 )
 
 QUERY_RECEIVED = _query("query.request.received.v1", QueryReceived)
+QUERY_CANCELLED = _query("query.request.cancelled.v1", QueryCancelled, retention_ms=DAY_MS)
 QUERY_ADMITTED = _query("query.request.admitted.v1", QueryAdmitted)
 CONTEXT_RETRIEVED = _query("query.context.retrieved.v1", ContextRetrieved)
 COMPLETION_GENERATED = _query("query.completion.generated.v1", CompletionGenerated)
@@ -126,6 +128,7 @@ CATALOGUE: dict[str, Topic] = {
         MAINTENANCE_DUE,
         STATISTICS_COMPUTED,
         QUERY_RECEIVED,
+        QUERY_CANCELLED,
         QUERY_ADMITTED,
         CONTEXT_RETRIEVED,
         COMPLETION_GENERATED,

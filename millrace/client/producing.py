@@ -17,6 +17,7 @@ from millrace.connection import Connection
 from millrace.errors import ConfigurationError, InvalidEvent, TooLarge, Unavailable, WrongEventType
 from millrace.event import Event, Meta, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.query import QueryCancelled
 from millrace.topics import CATALOGUE, Topic
 
 _MAX_REQUEST: Final = 16 * 2**20
@@ -193,6 +194,8 @@ def root_identity(event: Event) -> str:
         return ids.root_id(event.source, event.tenant, event.document, event.source_epoch, event.version)
     if isinstance(event, AclChanged):
         return ids.derived("acl", event.tenant, event.document, event.version)
+    if isinstance(event, QueryCancelled):
+        return ids.derived("cancelled", event.tenant, event.correlation)
     return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
 
 

@@ -74,6 +74,12 @@ class QueryReceived(_QueryEvent, frozen=True, kw_only=True):
     timeout_ms: Annotated[int, "Time allowed for the answer."] = 30_000
 
 
+class QueryCancelled(_QueryEvent, frozen=True, kw_only=True):
+    """Whoever asked no longer waits: what is still being done for the question may stop."""
+
+    correlation: Annotated[str, "Correlation id of the question."]
+
+
 class QueryAdmitted(_QueryEvent, frozen=True, kw_only=True):
     """A question passed admission and may be worked on."""
 
