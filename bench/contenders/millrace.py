@@ -1,0 +1,78 @@
+"""Millrace: an agent on a pump with default settings, exactly as a worker runs it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from bench.contenders.job import Job, Stopwatch
+from bench.measure import Sample
+from bench.readings import EVENTS, ReadingChecked, ReadingTaken, reading_topic
+from millrace.agent import agent, spec_of
+from millrace.codec import Codec, Record
+from streams.producer import Ack, Producer
+from streams.pump import Pump, PumpSettings
+
+
+class _Remembering(Producer):
+    """Keeps the futures of the last sends, to know when all are acknowledged."""
+
+    def __init__(self, job: Job, on_end: Callable[[], None]) -> None:
+        super().__init__({"bootstrap_servers": job.bootstrap})
+        self._n, self._on_end = job.n, on_end
+        self.acks: deque[Ack] = deque(maxlen=20_000)
+        self.n_sent = 0
+
+    async def send(self, record: Record) -> Ack:
+        ack = await super().send(record)
+        self.acks.append(ack)
+        self.n_sent += 1
+        if self.n_sent == self._n:
+            self._on_end()
+        return ack
+
+
+def run(job: Job) -> Sample:
+    """Consume, or consume and produce."""
+    return asyncio.run(_run(job))
+
+
+async def _run(job: Job) -> Sample:
+    ended = asyncio.Event()
+    count = Stopwatch(job, on_end=lambda: None if job.sink else ended.set())
+    source = reading_topic(job.source, ReadingTaken)
+    sinks = (reading_topic(job.sink, ReadingChecked),) if job.sink else ()
+
+    @agent(source=source, sinks=sinks, name="read")
+    def ignore(event: ReadingTaken) -> None:
+        count(event)
+
+    @agent(source=source, sinks=sinks, name="check")
+    def check(event: ReadingTaken) -> ReadingChecked:
+        count(event)
+        return ReadingChecked(
+            tenant=event.tenant,
+            sensor=event.sensor,
+            sequence=event.sequence,
+            value=event.value,
+            within_limits=event.value < 1000,
+        )
+
+    producer = _Remembering(job, ended.set)
+    await producer.start()
+    pump = Pump(
+        spec_of(check if job.sink else ignore),
+        codec=Codec(EVENTS),
+        producer=producer,
+        connection={"bootstrap_servers": job.bootstrap},
+        settings=PumpSettings(group_prefix=f"{job.group}."),
+    )
+    await pump.start()
+    await ended.wait()
+    if job.sink:
+        for ack in producer.acks:
+            await ack
+        count.stop()
+    sample = count.sample()
+    await pump.stop()
+    await producer.stop()
+    return sample
