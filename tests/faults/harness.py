@@ -30,6 +30,7 @@ from infra.launch.up import down, up
 from infra.launch.workers import report_path
 from infra.settings import Loaded, load, process_environment
 from millrace.codec import Codec
+from millrace.events.corpus import MaintenanceDue
 from millrace.topics import (
     ACL_CHANGED,
     CHUNKS_EMBEDDED,
@@ -40,7 +41,6 @@ from millrace.topics import (
 )
 from streams.admin import TopicPlan, create_topics
 from streams.visibility import VisibilityTable
-from millrace.events.corpus import MaintenanceDue
 from tests.faults.log_access import Feeder, Raw, commit, ends, lag, root, scan, until
 from tests.faults.oracle import SCANNED, Entity, Findings, Oracle, Row, Shown
 from tests.tcp_proxy import TcpProxy

@@ -6,7 +6,6 @@ import asyncio
 import random
 import threading
 import time
-
 from pathlib import Path
 from types import TracebackType
 from typing import Self

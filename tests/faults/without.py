@@ -13,18 +13,22 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-
-from agents.corpus.emitted import EmittedVersions
+import msgspec
 from aiokafka import TopicPartition as ClientPartition
 
 import millrace.invoke
 import millrace.schema_folder
+from agents.corpus.emitted import EmittedVersions
 from inference.embedding_cache import EmbeddingCache
 from inference.hashing import HashingEmbedder
 from infra.__main__ import main
+from millrace.codec import Codec, Headers, meta_of
+from millrace.event import Event, Origin, attach
+from millrace.topics import Topic
 from streams.ledger import Final, Ledger, TopicPartition
 from streams.pump import delivery, handling, pump, tenure
 from streams.stores.objects import ContentStore
+from streams.visibility import fold
 
 
 class HighestDone(Ledger):
@@ -145,6 +149,24 @@ def without_schemas() -> None:
     vars(millrace.schema_folder)["writers"] = lambda folder: lambda number: None
 
 
+def without_tenants() -> None:
+    """Take the body's word for whose record it is."""
+
+    def read(
+        self: Codec, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, origin: Origin
+    ) -> Event:
+        event = self.decode(value)
+        return attach(event, msgspec.structs.replace(meta_of(headers, origin), tenant=event.tenant))
+
+    type.__setattr__(Codec, "read", read)
+
+
+def without_order() -> None:
+    """Let the last record win, whatever its version."""
+    last = property(lambda version: ((0, 0, 0), version.offset, version.partition))
+    type.__setattr__(fold.Version, "precedence", last)
+
+
 WITHOUT: dict[str, Callable[[], None]] = {
     "prefix": without_prefix,
     "drain": without_drain,
@@ -156,6 +178,8 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "memory": without_memory,
     "digests": without_digests,
     "schemas": without_schemas,
+    "tenants": without_tenants,
+    "order": without_order,
 }
 
 
