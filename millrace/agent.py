@@ -60,6 +60,10 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
         None where the composition root provides them by the annotation of the second parameter.
     park : callable or None
         ``park(event, ports)`` gives None, or an awaitable to be waited for beside the lanes before the event enters.
+    cancel : callable or None
+        ``cancel(event, ports)`` gives None, or an awaitable that is done once nobody waits for the outcome any more (a
+        future costs least; it is cancelled when the input has ended). The input then ends through `on_failure` with
+        error type ``cancelled``: before its next stage, or by interrupting what the running stage awaits.
     on_failure : callable or None
         ``on_failure(event, error_type, message)`` gives the events that tell an asker that the input failed; they are
         published before it is dead-lettered or dropped.
@@ -75,6 +79,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     wants_ports: bool = False
     ports: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
     park: Callable[[Any, Any], Awaitable[None] | None] | None = None
+    cancel: Callable[[Any, Any], Awaitable[None] | None] | None = None
     on_failure: Callable[[Any, str, str], Sequence[Event]] | None = None
     timeout_s: float = 60.0
     max_attempts: int = 3
@@ -89,7 +94,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
 CATALOGUE: dict[str, AgentSpec] = {}
 
 
-def agent(
+def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
     *,
     source: Topic | Sequence[Topic],
     sinks: Sequence[Topic] = (),
@@ -98,6 +103,7 @@ def agent(
     name: str | None = None,
     ports: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None,
     park: Callable[[Any, Any], Awaitable[None] | None] | None = None,
+    cancel: Callable[[Any, Any], Awaitable[None] | None] | None = None,
     on_failure: Callable[[Any, str, str], Sequence[Event]] | None = None,
     timeout_s: float = 60.0,
     max_attempts: int = 3,
@@ -116,7 +122,7 @@ def agent(
         State class of a keyed agent; an instance with defaults is the first state of a key.
     name : str, optional
         Defaults to the function's name. It is part of derived ids and of the consumer group: keep it stable.
-    ports, park, on_failure, timeout_s, max_attempts
+    ports, park, cancel, on_failure, timeout_s, max_attempts
         See `AgentSpec`. `timeout_s` is in seconds.
 
     Raises
@@ -125,6 +131,9 @@ def agent(
         If the declaration contradicts itself or the name is taken by another function.
     """
     sources = (source,) if isinstance(source, Topic) else tuple(source)
+    if cancel is not None and (batch is not None or state is not None):
+        message = "cancel= is for agents of one event; an agent with batches or state ends every input it was given"
+        raise ConfigurationError(message)
 
     def declare(function: F) -> F:
         spec = AgentSpec(
@@ -138,6 +147,7 @@ def agent(
             wants_ports=_n_parameters(function) == (1 if state is None else 2) + 1,
             ports=ports,
             park=park,
+            cancel=cancel,
             on_failure=on_failure,
             timeout_s=timeout_s,
             max_attempts=max_attempts,
@@ -159,7 +169,8 @@ def fuse(
     Returns
     -------
     AgentSpec
-        The run, recorded in the catalogue in place of its stages; `stages` holds them in order.
+        The run, recorded in the catalogue in place of its stages; `stages` holds them in order. `park` and `cancel`
+        are those of the first stage.
     """
     stages = tuple(spec_of(function) for function in functions)
     sinks = tuple(dict.fromkeys(topic for stage in stages for topic in stage.sinks))

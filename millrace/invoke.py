@@ -8,11 +8,13 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing, closing
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from millrace.abandoning import NEVER, Abandonment, Never
 from millrace.agent import AgentSpec, Outputs, Result
 from millrace.errors import (
     ConfigurationError,
@@ -101,7 +103,7 @@ class Invoker:
     def inline(self) -> bool:
         """Whether `call` works: one event in, no port, nothing to wait for, nobody waiting."""
         spec = self.spec
-        if spec.form != "single" or spec.wants_ports or spec.park or self._keeps_deadline:
+        if spec.form != "single" or spec.wants_ports or spec.park or spec.cancel or self._keeps_deadline:
             return False
         return not self._stages[0].waits and not any(topic.reply for topic in spec.sinks)
 
@@ -116,11 +118,18 @@ class Invoker:
         stage = self._stages[0]
         return stage.outputs(event.meta, stage.function(event), set())
 
+    def watch(self, event: Event, ports: Any) -> Abandonment | Never:
+        """Begin to watch whether an input is given up; close what this returns."""
+        signal = self.spec.cancel(event, ports) if self.spec.cancel is not None else None
+        return NEVER if signal is None else Abandonment(signal, f"input {event.meta.id} of agent {self.spec.name!r}")
+
     async def run(self, event: Event, ports: Any, emit: Emit, progress: Progress) -> None:
         """Run a single or fused agent on one event; outputs go to `emit` as they are produced.
 
         Raises
         ------
+        InputAbandoned
+            If the agent's `cancel` hook said so before a stage or while it ran, and no terminal frame had been given.
         DeadlineExceeded
             If the asker's deadline passed before a stage or a frame.
         TimeoutError
@@ -128,6 +137,12 @@ class Invoker:
         Exception
             Whatever a stage raised; `progress.stage` names it.
         """
+        with closing(self.watch(event, ports)) as given_up:
+            await self._run(event, ports, emit, progress, given_up)
+
+    async def _run(
+        self, event: Event, ports: Any, emit: Emit, progress: Progress, given_up: Abandonment | Never
+    ) -> None:
         expires = self._expires(event.meta)
         waiting = deque([(self._stages[0], event)])
         while waiting:
@@ -138,11 +153,15 @@ class Invoker:
             outputs = progress.finished.get(done)
             if outputs is None:
                 outputs = []
-                async for some in self._results(stage, current, ports, expires):
-                    await emit(stage.name, some)
-                    outputs += some
+                async with aclosing(self._results(stage, current, ports, expires, given_up)) as results:
+                    async for some in results:
+                        if any(output.last for output in some):
+                            given_up.close()  # it has its end, and gets no other
+                        await emit(stage.name, some)
+                        outputs += some
                 progress.finished[done] = outputs
             elif last := [output for output in outputs if output.last]:
+                given_up.close()
                 await emit(stage.name, last)  # it waited for acknowledgements that did not come
             timings = {**current.meta.timings_ms, stage.name: (self._clock() - began) * 1000}
             for topic, output in outputs:
@@ -210,27 +229,31 @@ class Invoker:
         return min(left, stage.spec.timeout_s)
 
     async def _results(
-        self, stage: "_Stage", event: Event, ports: Any, expires: float | None
-    ) -> AsyncIterator[list[Output]]:
+        self, stage: "_Stage", event: Event, ports: Any, expires: float | None, given_up: Abandonment | Never
+    ) -> AsyncGenerator[list[Output], None]:
         limit = self._left(stage, expires)
+        given_up.check()
         arguments = (event, ports) if stage.spec.wants_ports else (event,)
         seen: set[tuple[type[Event], str]] = set()
         try:
             if stage.streams:
                 # The limit covers waiting for the agent alone, not what the runner does with each piece.
-                pieces = aiter(stage.function(*arguments))
-                ends = self._clock() + limit
-                while True:
-                    async with asyncio.timeout(ends - self._clock()):
-                        piece = await anext(pieces, None)
-                    if piece is None:
-                        return
-                    self._left(stage, expires)
-                    yield stage.outputs(event.meta, piece, seen)
+                async with aclosing(stage.function(*arguments)) as pieces:
+                    ends = self._clock() + limit
+                    while True:
+                        async with asyncio.timeout(ends - self._clock()):
+                            with given_up:
+                                piece = await anext(pieces, None)
+                        if piece is None:
+                            return
+                        self._left(stage, expires)
+                        given_up.check()
+                        yield stage.outputs(event.meta, piece, seen)
             returned = stage.function(*arguments)
             if inspect.isawaitable(returned):
                 async with asyncio.timeout(limit):
-                    returned = await returned
+                    with given_up:
+                        returned = await returned
             yield stage.outputs(event.meta, returned, seen)
         except TimeoutError:
             self._left(stage, expires)
@@ -289,7 +312,7 @@ def _part(spec: AgentSpec, stages: tuple[AgentSpec, ...], name: str) -> AgentSpe
     wants_ports = any(stage.wants_ports for stage in stages)
     return msgspec.structs.replace(
         stages[0], name=name, form="fused", stages=stages, sinks=sinks, on_failure=spec.on_failure, park=park,
-        wants_ports=wants_ports, ports=spec.ports,
+        cancel=spec.cancel, wants_ports=wants_ports, ports=spec.ports,
     )  # fmt: skip
 
 

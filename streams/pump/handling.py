@@ -10,7 +10,7 @@ import msgspec
 
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
-from millrace.errors import DeadlineExceeded, MillraceError, Unavailable, classify, error_type
+from millrace.errors import DeadlineExceeded, InputAbandoned, MillraceError, Unavailable, classify, error_type
 from millrace.event import attach
 from millrace.invoke import Invoker, Output
 from streams import dead_letters
@@ -23,7 +23,7 @@ from streams.pump.tenure import Tenure
 log = logging.getLogger(__name__)
 
 # Failures that an asker is told about and that no person need look at.
-_TOLD_IS_ENOUGH = (DeadlineExceeded, NotYetVisible)
+_TOLD_IS_ENOUGH = (DeadlineExceeded, InputAbandoned, NotYetVisible)
 
 
 class Verdict(NamedTuple):

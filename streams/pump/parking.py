@@ -3,11 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
+from millrace.abandoning import Abandonment, Never
 from millrace.errors import DeadlineExceeded
 from streams.lanes import Item
 from streams.ledger import TopicPartition
 from streams.pump.delivery import NotYetVisible
+
+Watch = Callable[[], Abandonment | Never]
 
 
 class Parking:
@@ -30,14 +34,14 @@ class Parking:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def park(self, item: Item, ready: Awaitable[None], timeout_s: float) -> None:
-        """Wait for `ready` at most `timeout_s` seconds; refuse at once if too many wait."""
+    def park(self, item: Item, ready: Awaitable[None], timeout_s: float, watch: Watch) -> None:
+        """Wait for `ready` at most `timeout_s` seconds, or until `watch` ends it; refuse at once if too many wait."""
         if self._n[item.tp] >= self._max_parked:
             if asyncio.iscoroutine(ready):
                 ready.close()
             self._enter(item, NotYetVisible(f"{self._max_parked} inputs wait already; ask again in a second"))
             return
-        task = asyncio.create_task(self._wait(item, ready, timeout_s))
+        task = asyncio.create_task(self._wait(item, ready, timeout_s, watch))
         self._tasks[task] = item.tp
         self._n[item.tp] += 1
         task.add_done_callback(self._left)
@@ -48,11 +52,12 @@ class Parking:
             if of == tp:
                 task.cancel()
 
-    async def _wait(self, item: Item, ready: Awaitable[None], timeout_s: float) -> None:
+    async def _wait(self, item: Item, ready: Awaitable[None], timeout_s: float, watch: Watch) -> None:
         error: BaseException | None = None
         try:
             async with asyncio.timeout(timeout_s):
-                await ready
+                with closing(watch()) as given_up, given_up:
+                    await ready
         except TimeoutError:
             error = DeadlineExceeded(f"what the input waits for did not become visible within {timeout_s:.1f} s")
         except Exception as failure:  # noqa: BLE001 - it becomes the input's failure, whatever it is

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -383,7 +384,7 @@ class Pump(Service):
             self._flow.enter(item)
         else:
             left_s = event.meta.deadline_ms / 1000 - time.time() if event.meta.deadline_ms else self.spec.timeout_s
-            self._parking.park(item, parked, max(left_s, 0.0))
+            self._parking.park(item, parked, max(left_s, 0.0), partial(self._invoker.watch, event, self._ports))
 
     def _unpark(self, item: Item, error: BaseException | None) -> None:
         """Let an item in whose wait is over; `error` is why it ended badly."""
