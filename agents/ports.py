@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -184,6 +184,13 @@ class Answers(Protocol):
         """The first terminal record of a question, if it has one."""
 
 
+class Cancellations(Protocol):
+    """Questions that were given up lately."""
+
+    def watch(self, tenant: str, correlation: str) -> Awaitable[None]:
+        """Done once the question is cancelled by someone of its own tenant, at once if it was."""
+
+
 class TermStatistics(msgspec.Struct, frozen=True):
     """Recorded term statistics of a tenant."""
 
@@ -272,5 +279,6 @@ class QueryPorts(msgspec.Struct, frozen=True):
     vectors: VectorStore
     visibility: Visibility
     answers: Answers
+    cancellations: Cancellations
     statistics: Statistics
     policy: QueryPolicy

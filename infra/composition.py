@@ -36,6 +36,7 @@ from streams.producer import Producer
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
+from streams.visibility.cancellations import RecentCancellations
 from streams.visibility.tail import Tail
 from streams.visibility.term_statistics import StatisticsView
 from streams.worker import Prepare, own_ports
@@ -66,6 +67,7 @@ class Composition:
         self.prepare: dict[str, Prepare] = {}
         self.tail: Tail | None = None
         self.answers: RecentAnswers | None = None
+        self.cancellations: RecentCancellations | None = None
         self._ports: dict[type, Any] = {}
 
     def provide(self, ports: Any) -> None:
@@ -77,9 +79,9 @@ class Composition:
         for spec in specs:
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
-                self.prepare[spec.name] = _folded(self.tail, self.answers)
+                self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
             elif wanted is CorpusPorts and self.tail is not None:
-                self.prepare[spec.name] = _folded(self.tail, None)
+                self.prepare[spec.name] = _folded(self.tail)
 
     @asynccontextmanager
     async def ports_for(self, spec: AgentSpec) -> AsyncIterator[Any]:
@@ -200,7 +202,11 @@ class _Builder:
         if QueryPorts in classes:
             answers = composition.answers = RecentAnswers(self._stack.bootstrap, **self._log)
             await self._start(answers)
-            composition.provide(QueryPorts(embedder, objects, vectors, tail, answers, statistics, query_policy))
+            cancellations = composition.cancellations = RecentCancellations(self._stack.bootstrap, **self._log)
+            await self._start(cancellations)
+            composition.provide(
+                QueryPorts(embedder, objects, vectors, tail, answers, cancellations, statistics, query_policy)
+            )
 
     async def _maintain(self, tail: Tail, vectors: LanceVectorStore) -> None:
         worker = self._settings.worker
@@ -250,13 +256,14 @@ def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStati
     return TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, decode_frequencies(frequencies))
 
 
-def _folded(tail: Tail, answers: RecentAnswers | None) -> Prepare:
+def _folded(tail: Tail, *of_questions: RecentAnswers | RecentCancellations | None) -> Prepare:
     async def prepare(partitions: Collection[TopicPartition]) -> None:
         numbers = {at.partition for at in partitions}
         await tail.wait_ready()
-        if answers is None:
+        if not of_questions:
             await tail.caught_up(numbers)
-        else:
-            await answers.caught_up(numbers)
+        for view in of_questions:
+            if view is not None:
+                await view.caught_up(numbers)
 
     return prepare

@@ -1,8 +1,9 @@
 """Ports in memory: small, exact and deterministic."""
 
+import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -259,6 +260,19 @@ class MemoryAnswers:
 
 
 @dataclass
+class MemoryCancellations:
+    """Cancelled questions, in a set; a question that is not among them is never cancelled."""
+
+    known: set[tuple[str, str]] = field(default_factory=set)
+
+    def watch(self, tenant: str, correlation: str) -> Awaitable[None]:
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (tenant, correlation) in self.known:
+            watcher.set_result(None)
+        return watcher
+
+
+@dataclass
 class MemoryStatistics:
     """Term statistics in a dict."""
 
@@ -278,6 +292,7 @@ class Stack:
     vectors: MemoryVectors = field(default_factory=MemoryVectors)
     visibility: MemoryVisibility = field(default_factory=MemoryVisibility)
     answers: MemoryAnswers = field(default_factory=MemoryAnswers)
+    cancellations: MemoryCancellations = field(default_factory=MemoryCancellations)
     statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
     emitted: EmittedVersions = field(default_factory=EmittedVersions)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
@@ -303,6 +318,7 @@ class Stack:
             vectors=self.vectors,
             visibility=self.visibility,
             answers=self.answers,
+            cancellations=self.cancellations,
             statistics=self.statistics,
             policy=self.query_policy,
         )

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Awaitable
 
 from millrace.agent import Outputs, agent
+from millrace.event import Event
 from millrace.events.query import QueryAdmitted, QueryReceived, Receipt
 from millrace.topics import ANSWER_PRODUCED, QUERY_ADMITTED, QUERY_RECEIVED, REPLY
 
@@ -30,7 +31,15 @@ def park(question: QueryReceived, ports: QueryPorts) -> Awaitable[None] | None:
     return ports.visibility.wait_for(receipts, question.watermark)
 
 
-@agent(source=QUERY_RECEIVED, sinks=(QUERY_ADMITTED, ANSWER_PRODUCED, REPLY), park=park)
+def cancel(event: Event, ports: QueryPorts) -> Awaitable[None] | None:
+    """Go on only while somebody waits for the answer; a question that has its end is not given another."""
+    correlation = correlation_of(event)
+    if ports.answers.find(correlation) is not None:
+        return None
+    return ports.cancellations.watch(event.tenant, correlation)
+
+
+@agent(source=QUERY_RECEIVED, sinks=(QUERY_ADMITTED, ANSWER_PRODUCED, REPLY), park=park, cancel=cancel)
 async def admit(question: QueryReceived, ports: QueryPorts) -> Outputs:
     """Admit a question, refuse it, or repeat its end."""
     ended = ports.answers.find(correlation_of(question))
