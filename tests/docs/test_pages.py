@@ -2,33 +2,48 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.docs.pages import ROOT, anchors, links, pages, run, steps, unseen
-
-RUN = [page for page in pages() if any(steps(page.read_text()))]
 
 
 def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def _runnable() -> list[Any]:
+    """Pages that are run: those at the top hold fragments and instructions to people."""
+    found = [(page, page.read_text()) for page in pages()]
+    return [
+        pytest.param(page, id=_name(page), marks=[pytest.mark.kafka] if "$KAFKA" in text else [])
+        for page, text in found
+        if page.parent != ROOT and any(steps(text))
+    ]
+
+
+def _terminal() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "PYTEST_"))}
+    path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "CHECKOUT": str(ROOT), "COLUMNS": "200"}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A terminal in an empty folder, with the virtual environment active; a stack that a page starts there is ended."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "PYTEST_"))}
-    path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
-    found = {**kept, "PATH": path, "CHECKOUT": str(ROOT), "COLUMNS": "200"}
+    found = _terminal()
     yield found
     for worker in tmp_path.glob("*.pid"):  # of a page that failed before it ended what it had started
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(worker.read_text()), signal.SIGTERM)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(worker.read_text()))
+            if process.cwd() == str(tmp_path):
+                process.terminate()
     subprocess.run(
         ["python", "-m", "infra", "down"], cwd=tmp_path, env=found, check=True, capture_output=True, timeout=60
     )
@@ -36,9 +51,13 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("page", RUN, ids=_name)
-def test_the_examples_of_a_page_do_what_it_says(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("page", _runnable())
+def test_the_examples_of_a_page_do_what_it_says(
+    page: Path, tmp_path: Path, environment: dict[str, str], request: pytest.FixtureRequest
+) -> None:
     text = page.read_text()
+    if "$KAFKA" in text:
+        environment["KAFKA"] = request.getfixturevalue("start_kafka")().bootstrap
     environment["MILLRACE_MODELS__EMBEDDER"] = "minilm" if "<!-- embedder: minilm -->" in text else "hashing"
     for step in steps(text):
         wrong = run(step, tmp_path, environment)
@@ -64,9 +83,9 @@ def test_every_page_is_reached_from_the_index() -> None:
 
 
 def test_a_page_whose_command_fails_or_prints_something_else_is_noticed(tmp_path: Path) -> None:
-    environment = dict(os.environ)
-    page = "```console\n$ echo one\none\n$ echo two; false\n$ echo three\nfour\n```\n\n```python\nprint(5)\n```\n```text\n6\n```\n"
-    wrong = [bool(run(step, tmp_path, environment)) for step in steps(page)]
+    commands = "```console\n$ echo one\none\n$ echo two; false\n$ echo three\nfour\n```\n"
+    program = "```python\nprint(5)\n```\n```text\n6\n```\n"
+    wrong = [bool(run(step, tmp_path, _terminal())) for step in steps(commands + program)]
     assert wrong == [False, True, True, True]
 
 
