@@ -21,7 +21,7 @@ from millrace.errors import (
     UnknownSchema,
     WrongEventType,
 )
-from millrace.event import Event, Meta, Origin, attach
+from millrace.event import E, Event, Meta, Origin, attach
 from millrace.schema import avro_schema, schema_id
 from millrace.schema_lock import released
 from millrace.topics import CATALOGUE, Topic
@@ -187,7 +187,18 @@ class Codec:
         ContractError
             Undecodable, unknown or foreign type, missing headers, or key, header and body of different tenants.
         """
-        event = self.decode(value)
+        return self.admit(topic, self.decode(value), key, headers, origin)
+
+    def admit(self, topic: Topic, event: E, key: bytes | None, headers: Headers, origin: Origin) -> E:
+        """Check a decoded event against its record's topic, key and headers, and attach its metadata.
+
+        For readers that decode by themselves; `read` is `decode` and this.
+
+        Raises
+        ------
+        ContractError
+            Foreign type, missing headers, or key, header and body of different tenants.
+        """
         if type(event) not in topic.events:
             message = f"{type(event).__name__} came in {topic.name}, which carries {_names(topic)}"
             raise WrongEventType(message)

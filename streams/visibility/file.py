@@ -11,7 +11,8 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,7 +23,7 @@ from streams.visibility.fold import Access, Order, Version
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 Row = tuple[Any, ...]
 _SCHEMA: Final = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -36,12 +37,10 @@ CREATE TABLE accesses(id INTEGER PRIMARY KEY, doc INTEGER, event BLOB, offset IN
     version INTEGER, groups TEXT, record BLOB, checksum INTEGER);
 CREATE TABLE settled(doc INTEGER PRIMARY KEY, source_epoch INTEGER, version INTEGER, generation INTEGER,
     outcome TEXT, reason TEXT, checksum INTEGER);
-CREATE TABLE ended(kind TEXT, row INTEGER, doc INTEGER, ended_us INTEGER, topic TEXT, partition INTEGER, offset INTEGER,
-    PRIMARY KEY(kind, row)) WITHOUT ROWID;
-CREATE UNIQUE INDEX versions_event ON versions(doc, event);
-CREATE UNIQUE INDEX accesses_event ON accesses(doc, event);
+CREATE TABLE ended(doc INTEGER, kind TEXT, event BLOB, row INTEGER, ended_us INTEGER, topic TEXT, partition INTEGER,
+    offset INTEGER, checksum INTEGER, PRIMARY KEY(doc, kind, event)) WITHOUT ROWID;
 """
-_WIDTHS: Final = {"positions": 5, "documents": 4, "versions": 14, "accesses": 9, "settled": 7}
+_WIDTHS: Final = {"positions": 5, "documents": 4, "versions": 14, "accesses": 9, "settled": 7, "ended": 9}
 _INSERTS: Final = {
     name: f"INSERT OR REPLACE INTO {name} VALUES({','.join('?' * width)})" for name, width in _WIDTHS.items()
 }
@@ -55,7 +54,7 @@ class Damaged(Exception):
     """The file cannot be trusted."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Newest DocumentSettled of a document: a change that altered nothing visible."""
 
     order: Order
@@ -133,9 +132,39 @@ class TableFile:
             )
         return str(meta["log_epoch"])
 
-    def insert(self, table: str, *row: Any) -> None:
-        """Write one row under its checksum; the last column is left to it."""
-        self.writer.execute(_INSERTS[table], (*row, _checksum(table, row)))
+    def insert(self, table: str, rows: Iterable[Row]) -> None:
+        """Write rows under their checksums; the last column is left to them."""
+        self.writer.executemany(_INSERTS[table], [(*row, _checksum(table, row)) for row in rows])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all of what the body inserts, or nothing."""
+        writer = self.writer
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            writer.execute("COMMIT")
+        except BaseException:
+            if writer.in_transaction:  # a full disk has ended it already
+                writer.execute("ROLLBACK")
+            raise
+
+    def event(self, kind: str, row: int) -> bytes | None:
+        """Event digest of a row of ``versions`` or ``accesses``."""
+        sql = f"SELECT event FROM {kind} WHERE id = ?"  # noqa: S608 - names of ours
+        found = self.writer.execute(sql, (row,)).fetchone()
+        return None if found is None else found[0]
+
+    def unknown_schemas(self) -> set[int]:
+        """Ids of schemas that could not be read when their records were passed over."""
+        found = self.writer.execute("SELECT value FROM meta WHERE name = 'unknown_schemas'").fetchone()
+        return set() if found is None else {int(number) for number in found[0].split()}
+
+    def note_unknown(self, numbers: Collection[int]) -> None:
+        """Add schema ids to those that could not be read."""
+        if numbers:
+            text = " ".join(map(str, sorted(self.unknown_schemas().union(numbers))))
+            self.writer.execute("INSERT OR REPLACE INTO meta VALUES('unknown_schemas', ?)", (text,))
 
     def rows(self, table: str) -> Iterator[Row]:
         """All rows of a table, each checked.
@@ -145,7 +174,7 @@ class TableFile:
         Damaged
             If a row is not what was written.
         """
-        order = "" if table == "positions" else " ORDER BY 1"
+        order = "" if table in {"positions", "ended"} else " ORDER BY 1"
         try:
             for row in self.reader.execute(f"SELECT * FROM {table}{order}"):  # noqa: S608 - names of ours
                 if row[-1] != _checksum(table, row[:-1]):

@@ -8,13 +8,15 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+# gc=False below: there is one of each for every document, none is part of a cycle.
+
 Order = tuple[int, int, int]
 """``(source_epoch, version, pipeline_generation)``."""
 
 NOBODY: frozenset[str] = frozenset()
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One folded DocumentIndexed, without its chunks.
 
     Attributes
@@ -50,7 +52,7 @@ class Version(msgspec.Struct, frozen=True):
         return (self.order, self.offset, self.partition)
 
 
-class Access(msgspec.Struct, frozen=True):
+class Access(msgspec.Struct, frozen=True, gc=False):
     """One folded AclChanged."""
 
     row: int
@@ -65,7 +67,7 @@ class Access(msgspec.Struct, frozen=True):
         return (self.version, self.offset, self.partition)
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """What is known of a document.
 
     Attributes

@@ -120,25 +120,22 @@ def prune(file: TableFile, state: State, before_us: int) -> tuple[int, Mapping[t
     horizons = dict(state.horizons)
     gone: dict[str, list[tuple[int]]] = {"versions": [], "accesses": []}
     counting = _counting(state)
-    for kind, row, topic, partition, offset in file.select(
-        "SELECT kind, row, topic, partition, offset FROM ended WHERE ended_us < ?", (before_us,)
+    ends: list[tuple[int, str, bytes]] = []
+    for doc, kind, event, row, topic, partition, offset in file.select(
+        "SELECT doc, kind, event, row, topic, partition, offset FROM ended WHERE ended_us < ?", (before_us,)
     ):
         if row not in counting:
             gone[kind].append((row,))
+            ends.append((doc, kind, event))
             horizons[topic, partition] = max(horizons.get((topic, partition), 0), offset + 1)
-    writer = file.writer
-    writer.execute("BEGIN IMMEDIATE")
-    try:
+    with file.transaction():
         for kind, rows in gone.items():
-            writer.executemany(f"DELETE FROM {kind} WHERE id = ?", rows)  # noqa: S608 - names of ours
-            writer.executemany("DELETE FROM ended WHERE kind = ? AND row = ?", [(kind, row) for (row,) in rows])
-        for (topic, partition), horizon in horizons.items():
-            file.insert("positions", topic, partition, state.positions.get((topic, partition), 0), horizon)
-        writer.execute("COMMIT")
-    except BaseException:
-        if writer.in_transaction:
-            writer.execute("ROLLBACK")
-        raise
+            file.writer.executemany(f"DELETE FROM {kind} WHERE id = ?", rows)  # noqa: S608 - names of ours
+        file.writer.executemany("DELETE FROM ended WHERE doc = ? AND kind = ? AND event = ?", ends)
+        file.insert(
+            "positions",
+            [(*at, state.positions.get(at, 0), horizon) for at, horizon in horizons.items()],
+        )
     return sum(map(len, gone.values())), horizons
 
 

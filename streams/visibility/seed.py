@@ -21,7 +21,7 @@ from millrace.errors import ConfigurationError, TooLarge, Unavailable
 from millrace.keys import partition_for
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED
 from streams.visibility.file import Damaged, TableFile
-from streams.visibility.packing import unpack
+from streams.visibility.packing import Name, unpack
 from streams.visibility.state import State
 from streams.visibility.table import earlier_files
 
@@ -124,16 +124,16 @@ def _stored(path: Path, log_epoch: str) -> list[Stored]:
 
 def _counting(file: TableFile, state: State) -> Iterator[Stored]:
     """Records that count: access, the effective version, and newer ones that wait for access."""
-    accesses: list[int] = []
-    versions: list[int] = []
-    for tenant in state.tenants.values():
-        for document in tenant.documents.values():
-            accesses += [document.access.row] if document.access is not None else []
-            versions += [version.row for version in document.versions]
+    accesses: list[tuple[int, Name]] = []
+    versions: list[tuple[int, Name]] = []
+    for tenant, documents in state.tenants.items():
+        for name, document in documents.documents.items():
+            accesses += [(document.access.row, (tenant, name))] if document.access is not None else []
+            versions += [(version.row, (tenant, name)) for version in document.versions]
     for table, topic, rows in (("accesses", ACL_CHANGED, accesses), ("versions", DOCUMENT_INDEXED, versions)):
-        for row in sorted(rows):
+        for row, owner in sorted(rows):
             sql = f"SELECT record FROM {table} WHERE id = ?"  # noqa: S608 - names of ours
-            yield topic.name, *unpack(file.select(sql, (row,))[0][0])
+            yield topic.name, *unpack(owner, file.select(sql, (row,))[0][0])
 
 
 def _unusable(path: Path, error: Exception) -> ConfigurationError:

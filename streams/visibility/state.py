@@ -50,6 +50,8 @@ class State:
             state._row = max(state._row, row[0])
         for doc, epoch, version, generation, outcome, reason, _ in file.rows("settled"):
             state.outcomes[names[doc]] = Outcome((epoch, version, generation), outcome, reason)
+        for _ in file.rows("ended"):
+            pass  # read for their checksums
         for doc, document in documents.items():
             state.put(names[doc], document)
         state._row = max([state._row, *names])

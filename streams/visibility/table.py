@@ -18,16 +18,17 @@ from typing import Protocol, Self
 import msgspec
 
 from millrace.codec import Codec
-from millrace.errors import LogTruncated
+from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility import history, watermark
 from streams.visibility.file import Damaged, Outcome, TableFile, put_aside, remove
 from streams.visibility.fold import parse_order
 from streams.visibility.folding import Folding, FoldReport, LogRecord
+from streams.visibility.reading import VersionReader
 from streams.visibility.state import State
 from streams.visibility.tenants import Groups, Labels, TenantState
-from streams.visibility.versions import Versions, chunk_digests, decode_version
+from streams.visibility.versions import Versions, decode_version
 from streams.visibility.visible_set import VisibleSet
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class VisibilityTable:
         self._file = file
         self._state = state
         self._codec = codec
+        self._reader = VersionReader(codec)
         self._versions = Versions(file, codec)
         self._lock = threading.Lock()
         self._tag = watermark.epoch_tag(file.log_epoch)
@@ -75,7 +77,9 @@ class VisibilityTable:
         ----------
         path : Path
             Its file. A file that cannot be used is renamed: ``.damaged`` is never read again, ``.earlier`` is kept
-            until the new one has caught up (`settle`), because it may hold what must be seeded.
+            until the new one has caught up (`settle`), because it may hold what must be seeded. A file that passed
+            over records whose schema was unknown then and is known now is of the second kind: what it lacks is in
+            the log alone, so all of it is folded again.
         log_epoch : str
             Names the life of the log. The embedded broker has a new one with every start.
 
@@ -89,14 +93,16 @@ class VisibilityTable:
                 file = TableFile(path, log_epoch)
                 try:
                     state = State.load(file)
-                    if file.log_epoch == log_epoch:
+                    learned = [number for number in file.unknown_schemas() if _is_known(codec, number)]
+                    if file.log_epoch == log_epoch and not learned:
                         return cls(file, state, codec)
                 except BaseException:
                     file.close()
                     raise
                 file.close()
                 aside = put_aside(path, "earlier")
-                log.warning("visibility table %s is of another life of the log; kept as %s", path, aside)
+                why = f"passed over schemas that are known now, {learned}" if learned else "is of another log"
+                log.warning("visibility table %s %s; kept as %s until a new one has caught up", path, why, aside)
             except Damaged as error:
                 aside = put_aside(path, "damaged")
                 log.error(  # noqa: TRY400 - the reason says it all
@@ -131,7 +137,7 @@ class VisibilityTable:
         sqlite3.Error
             If the file cannot be written; nothing has changed then.
         """
-        folding = Folding(self._file, self._codec, self._state)
+        folding = Folding(self._file, self._codec, self._reader, self._state)
         folding.run(records, positions or {})
         state = self._state
         with self._lock:
@@ -141,7 +147,6 @@ class VisibilityTable:
                 state.put(name, document)
             state.positions = folding.positions
             self._watermark = watermark.render(self._tag, state.positions)
-        self._versions.keep(folding.events.items())
         for origin, error in folding.report.undecodable:
             log.error("record %s is passed over and makes nothing visible: %s", origin, error)
         return folding.report
@@ -242,7 +247,7 @@ class VisibilityTable:
             "ORDER BY source_epoch DESC, version DESC, generation DESC, id DESC",
             (doc, *parse_order(since_order)),
         )
-        return [decode_version(self._codec, *row) for row in rows]
+        return [decode_version(self._codec, (tenant, document), *row) for row in rows]
 
     def groups(self, tenant: str, document: str) -> frozenset[str] | None:
         """Groups that may read a document; None where no access was ever folded."""
@@ -301,9 +306,8 @@ class VisibilityTable:
             access = document.access
             versions = []
             for version in document.versions:
-                event = self._versions.get(version.row)
-                ids = chunk_digests(event.chunks).hex()
-                labels = sorted(event.labels.items())
+                ids = self._versions.chunk_ids(version.row).hex()
+                labels = sorted(version.labels.items())
                 versions.append((version.order, version.deleted, version.acl_version, labels, ids))
             readers = None if access is None else (access.version, sorted(access.groups))
             if versions or readers:
@@ -320,6 +324,16 @@ def earlier_files(path: Path) -> list[Path]:
     beside = path.parent.glob(f"{path.name}.earlier*")
     found = [file for file in beside if not file.name.endswith(("-wal", "-shm", ".lock"))]
     return sorted(found, key=lambda file: file.stat().st_mtime_ns)
+
+
+def _is_known(codec: Codec, number: int) -> bool:
+    try:
+        codec.decode(b"\x00" + number.to_bytes(4, "big"))
+    except UnknownSchema:
+        return False
+    except ContractError:
+        pass  # the body is missing, its schema is not
+    return True
 
 
 def _size(tenant: TenantState) -> Size:

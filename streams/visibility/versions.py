@@ -12,7 +12,7 @@ from millrace.event import Origin
 from millrace.events.corpus import ChunkRef, DocumentIndexed
 from millrace.topics import DOCUMENT_INDEXED
 from streams.visibility.file import TableFile
-from streams.visibility.packing import CHUNK_ID_BYTES, packed_chunk_ids, unpack
+from streams.visibility.packing import CHUNK_ID_BYTES, Name, packed_chunk_ids, unpack
 
 _MAX_EVENTS = 4096
 _MAX_LISTS = 200_000
@@ -41,34 +41,29 @@ class Versions:
             if event is not None:
                 self._events.move_to_end(row)
                 return event
-            event = self._read(row)
-            self._keep(row, event)
+            event = self._events[row] = self._read(row)
+            if len(self._events) > _MAX_EVENTS:
+                self._events.popitem(last=False)
             return event
 
     def lists(self, row: int, chunk_id: str) -> bool:
         """Whether a version lists a chunk."""
-        with self._lock:
-            ids = self._lists.get(row)
-            if ids is None:
-                ids = self._lists[row] = self._chunk_ids(row)
-                if len(self._lists) > _MAX_LISTS:
-                    self._lists.popitem(last=False)
+        ids = self.chunk_ids(row)
         wanted = _digest(chunk_id)
         at = ids.find(wanted)
         while at % CHUNK_ID_BYTES and at > 0:
             at = ids.find(wanted, at + 1)
         return at >= 0
 
-    def keep(self, events: Iterable[tuple[int, DocumentIndexed]]) -> None:
-        """Take in versions that were decoded while folding."""
+    def chunk_ids(self, row: int) -> bytes:
+        """Digests of the chunk ids that a version lists, 16 bytes each, in its order; see `chunk_digests`."""
         with self._lock:
-            for row, event in events:
-                self._keep(row, event)
-
-    def _keep(self, row: int, event: DocumentIndexed) -> None:
-        self._events[row] = event
-        if len(self._events) > _MAX_EVENTS:
-            self._events.popitem(last=False)
+            ids = self._lists.get(row)
+            if ids is None:
+                ids = self._lists[row] = self._chunk_ids(row)
+                if len(self._lists) > _MAX_LISTS:
+                    self._lists.popitem(last=False)
+            return ids
 
     def _chunk_ids(self, row: int) -> bytes:
         """Chunk ids of a version, straight from its packed record where all of them are UUIDs."""
@@ -83,15 +78,20 @@ class Versions:
         return chunk_digests(event.chunks)
 
     def _read(self, row: int) -> DocumentIndexed:
-        found = self._file.select("SELECT record, partition, offset FROM versions WHERE id = ?", (row,))
-        if not found or found[0][0] is None:
+        found = self._file.select(
+            "SELECT tenant, name, record, partition, offset FROM versions JOIN documents ON documents.id = doc "
+            "WHERE versions.id = ?",
+            (row,),
+        )
+        if not found or found[0][2] is None:
             raise LookupError(f"version in row {row} of {self._file.path} is no longer kept")
-        return decode_version(self._codec, *found[0])
+        tenant, document, *kept = found[0]
+        return decode_version(self._codec, (tenant, document), *kept)
 
 
-def decode_version(codec: Codec, record: bytes, partition: int, offset: int) -> DocumentIndexed:
-    """Version of a packed record."""
-    key, value, headers = unpack(record)
+def decode_version(codec: Codec, name: Name, record: bytes, partition: int, offset: int) -> DocumentIndexed:
+    """Version of a packed record of a document."""
+    key, value, headers = unpack(name, record)
     event = codec.read(DOCUMENT_INDEXED, key, value, headers, Origin(DOCUMENT_INDEXED.name, partition, offset))
     if not isinstance(event, DocumentIndexed):
         raise TypeError(f"{DOCUMENT_INDEXED.name} gave a {type(event).__name__}")

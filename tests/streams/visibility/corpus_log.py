@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Iterable
+from itertools import accumulate
+from random import Random
 from typing import Any
 
 import msgspec
@@ -17,6 +19,22 @@ _TOPICS: dict[type[Event], Topic] = {
     AclChanged: ACL_CHANGED,
     DocumentSettled: DOCUMENT_SETTLED,
 }
+
+
+_WORDS = (
+    "pump",
+    "valve",
+    "guide",
+    "setup",
+    "notes",
+    "report",
+    "safety",
+    "manual",
+    "policy",
+    "travel",
+    "release",
+    "index",
+)
 
 
 class Consumed(msgspec.Struct, frozen=True):
@@ -55,6 +73,25 @@ def acl(document: str, version: int, *groups: str, tenant: str = "acme") -> AclC
     return AclChanged(tenant=tenant, document=document, version=version, groups=groups)
 
 
+def realistic(n: int) -> tuple[AclChanged, DocumentIndexed]:
+    """A document of ten chunks as the agents write it: identifiers and digests that repeat nowhere, some words."""
+    random = Random(n)
+    document = f"handbook/{random.choice(_WORDS)}/{random.choice(_WORDS)}-{n:06d}.md"
+    title = " ".join(random.choices(_WORDS, k=4)).title()
+    ends = list(accumulate(random.choices(range(300, 900), k=10)))
+    version = indexed(
+        document, 1, 10, title=title, labels={"lang": "en"}, acl_version=1, content_sha256=random.randbytes(32).hex(),
+        text=f"sha256:{random.randbytes(32).hex()}", model="all-MiniLM-L6-v2/int8/1",
+        headings=tuple(f"{title} > {' '.join(random.choices(_WORDS, k=3))}" for _ in range(4)),
+        objects=(f"sha256:{random.randbytes(32).hex()}",), n_embedded=10, source="files",
+        source_event=str(uuid.UUID(bytes=random.randbytes(16), version=5)),
+        source_position=f"corpus.source.changed.v1/{n % 12}/{n}",
+    )  # fmt: skip
+    spans = zip(version.chunks, [0, *ends], ends, strict=False)
+    chunks = tuple(ChunkRef(ref.id, start, end, at * 4 // 10, 0) for at, (ref, start, end) in enumerate(spans))
+    return acl(document, 1, "*"), version.replace(chunks=chunks)
+
+
 class CorpusLog:
     """Appends events and remembers them as records; ``n_partitions`` per topic, by a fixed rule."""
 
@@ -72,6 +109,8 @@ class CorpusLog:
             source="index",
             time_us=time_us or self._n * 1_000_000,
             tenant=event.tenant,
+            correlation_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"correlation {self._n}")),
+            causation_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"cause {self._n}")),
         )
         record = CODEC.record(_TOPICS[type(event)], event.with_meta(meta))
         return self.append_bytes(record.topic, record.key, record.value, record.headers)
