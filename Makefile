@@ -4,6 +4,7 @@ VENV    ?= .venv
 PROFILE ?= embedded
 JOBS    ?= 2
 ARGS    ?=
+SCALE   ?= 1
 
 PY     := $(VENV)/bin/python
 # --no-deps: the lock files are complete, so there is nothing to resolve. Which index serves them is the user's own
@@ -33,8 +34,8 @@ test: $(VENV)/.dev  ## run the tests in random order (JOBS=2, ARGS="-k ledger");
 test-kafka: $(VENV)/.dev  ## run only the tests that need a real Kafka
 	@$(PYTEST) -m kafka $(ARGS)
 
-test-faults: $(VENV)/.dev  ## run only the fault tests: kills, cuts, zombies, each with its negative control
-	@$(PYTEST) -m faults $(ARGS)
+test-faults: $(VENV)/.dev  ## run only the fault tests, each with its negative control, at full scale; writes docs/faults.md (SCALE=0.02)
+	@MILLRACE_FAULT_SCALE=$(SCALE) MILLRACE_FAULT_REPORT=docs/faults.md $(PYTEST) -m faults $(ARGS)
 
 bench: $(VENV)/.dev  ## measure the budgets side by side with their peers (ARGS="P1 P2")
 	@$(PY) -m bench $(ARGS)

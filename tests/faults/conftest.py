@@ -13,6 +13,7 @@ import pytest
 from tests.brokers import KafkaParts
 from tests.faults.harness import FaultStack, embedded_stack, kafka_stack
 from tests.faults.jobs import DONE, JOBS
+from tests.faults.workload import scaled
 
 KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
 
@@ -25,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if {"stack", "kafka_only"} & {*names}:
             item.add_marker(pytest.mark.faults)
-            item.add_marker(pytest.mark.timeout(1800))
+            item.add_marker(pytest.mark.timeout(scaled(7200, 900)))
         if "kafka_only" in names:  # `stack` is marked where Kafka is its parameter
             item.add_marker(pytest.mark.kafka)
 

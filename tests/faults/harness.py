@@ -43,10 +43,11 @@ from streams.admin import TopicPlan, create_topics
 from streams.visibility import VisibilityTable
 from tests.faults.log_access import Feeder, Raw, commit, ends, lag, root, scan, until
 from tests.faults.oracle import SCANNED, Entity, Findings, Oracle, Row, Shown
+from tests.faults.workload import scaled
 from tests.tcp_proxy import TcpProxy
 
 READY_S = 60.0
-DRAINED_S = 240.0
+DRAINED_S = float(scaled(3600, 240))
 _SETTINGS = {
     "models__embedder": "hashing",
     "worker__commit_interval_ms": "200",

@@ -1,4 +1,4 @@
-"""Jobs: what a test worker does when the pump alone is under test. Slow, failing, refusing, or waiting for an outage."""
+"""Jobs: what a worker does when the pump alone is under test. Slow, failing, refusing, or waiting for an outage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from millrace.codec import Codec
@@ -56,7 +55,7 @@ GROUPS = {GROUP: (JOBS.name,)}
 _CODEC = Codec((JobSubmitted, JobDone))
 
 
-class Bug(Exception):  # noqa: N818 - a mistake of the agent's author
+class Bug(Exception):
     """What a mistake raises."""
 
 
@@ -68,7 +67,7 @@ async def perform(job: JobSubmitted, *, mended: bool) -> JobDone:
         raise InputRejected("the job can never be done")
     if job.kind == "bug" and not mended:
         raise Bug(job.payload)
-    if job.kind == "down" and not Path(job.flag).exists():
+    if job.kind == "down" and not os.path.exists(job.flag):  # noqa: ASYNC240, PTH110 - one stat
         raise Unavailable("what the job needs is down")
     return JobDone(tenant=job.tenant, lane=job.lane, n=job.n, pid=os.getpid())
 
@@ -105,7 +104,8 @@ class JobFindings:
     @property
     def violations(self) -> dict[str, list[str]]:
         """The first of each kind."""
-        return {name: found[:5] for name, found in (("lost", self.lost), ("doubled", self.doubled), ("disordered", self.disordered)) if found}  # fmt: skip
+        kinds = {"lost": self.lost, "doubled": self.doubled, "disordered": self.disordered}
+        return {name: found[:5] for name, found in kinds.items() if found}
 
 
 class JobOracle:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -120,7 +121,7 @@ class Feeder:
     def feed(self, changes: Iterable[Change], acknowledged: Callable[[Change, Place], object]) -> None:
         """Write changes and wait until all are acknowledged."""
         for change in changes:
-            self.send(outgoing(change), lambda place, change=change: acknowledged(change, place))
+            self.send(outgoing(change), partial(acknowledged, change))
         self.flush()
 
     def flush(self, timeout_s: float = 60.0) -> None:
@@ -192,14 +193,14 @@ def scan(bootstrap: str, topics: Sequence[str], timeout_s: float = 60.0) -> list
 
 def _raw(message: Message) -> Raw:
     place = Place(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
-    headers = tuple((name, value if isinstance(value, bytes) else b"") for name, value in message.headers() or ())
-    key, value = message.key(), message.value()
+    pairs: list[tuple[str, Any]] = list(message.headers() or ())  # type: ignore[arg-type] # lists of pairs, always
     return Raw(
-        place,
-        key.encode() if isinstance(key, str) else key,
-        value.encode() if isinstance(value, str) else value,
-        headers,
+        place, _bytes(message.key()), _bytes(message.value()), tuple((name, value or b"") for name, value in pairs)
     )
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
 
 
 def lag(bootstrap: str, groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str, int], int]:
@@ -223,7 +224,7 @@ def lag(bootstrap: str, groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, 
 
 
 def commit(bootstrap: str, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Set the committed offsets of a group without members, by joining it: the embedded broker takes no others' word."""
+    """Set the committed offsets of a group without members, by joining it: the embedded broker hears members alone."""
     consumer = _consumer(bootstrap, group)
     try:
         consumer.subscribe(sorted({topic for topic, _ in offsets}))

@@ -42,7 +42,7 @@ def text_of(tag: str, number: int, n_bytes: int, rng: random.Random) -> tuple[st
     size = 0
     while size < n_bytes - 1200:
         marks.append(marker(tag, 0, number, len(marks), 0))
-        parts.append(paragraph(rng, marks[-1]))
+        parts.append(paragraph(rng, marks[-1], n_words=150))
         size += len(parts[-1]) + 2
     text = "\n\n".join(parts)
     filler = " meadow" * ((n_bytes - len(text)) // 7 + 1)
@@ -127,7 +127,7 @@ def _tampered(stack: FaultStack, tag: str, without: str = "") -> Outcome:
 def test_old_and_new_releases_run_side_by_side_and_read_each_other(
     stack: FaultStack, tag: str, fault_row: Note
 ) -> None:
-    """C3: jobs done by two releases at once are tallied by the old one. What the gate refuses is tested with the gate."""
+    """C3: jobs done by two releases at once are tallied by the old one; what the gate refuses is tested with it."""
     n_letters, releases, n_lost = _mixed(stack, tag)
     assert (n_letters, n_lost) == (0, 0)
     assert releases == {True, False}

@@ -110,7 +110,7 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
         ),
         user=rng.choice(["", "ann", other]),
         groups=groups,
-        mode=rng.choice(["search", "answer"]),  # type: ignore[arg-type]
+        mode=rng.choice(["search", "answer"]),
         exact=rng.random() < 0.5,
         explain=True,
         labels={"tenant": other} if kind == 5 else {},

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 SCALE_VARIABLE = "MILLRACE_FAULT_SCALE"
 ORDINARY_SCALE = 0.02
-_WORDS = (
+_WORDS = re.findall(
+    r"\w+",
     "river stone mill wheel water gate channel flour grain sack barrel ledger clerk morning evening harvest autumn "
-    "winter bridge valley village market baker oven bread copper iron timber rope pulley axle bearing gear oil lamp"
-).split()
+    "winter bridge valley village market baker oven bread copper iron timber rope pulley axle bearing gear oil lamp",
+)
 
 
 def scale() -> float:
@@ -45,9 +47,12 @@ class Size:
     n_edits: int = 3
 
     @classmethod
-    def now(cls) -> Size:
-        """The size that `scale` asks for: fewer tenants first, then fewer documents."""
-        part = scale()
+    def now(cls, broker: str) -> Size:
+        """The size that `scale` asks for: fewer tenants first, then fewer documents.
+
+        The embedded broker keeps some megabytes a partition, so on it a tenth is the most that a scan can judge.
+        """
+        part = min(scale(), 0.1) if broker == "embedded" else scale()
         return cls(20, 500) if part >= 1 else cls(4, max(5, round(20 * 500 * part / 4)))
 
 
@@ -96,9 +101,9 @@ POISON: dict[str, bytes | None] = {
 }
 
 
-def paragraph(rng: random.Random, marker: str) -> str:
-    """A paragraph of its own chunk size that holds `marker` once."""
-    words = rng.choices(_WORDS, k=38)
+def paragraph(rng: random.Random, marker: str, n_words: int = 38) -> str:
+    """A paragraph long enough to be a chunk of its own that holds `marker` once."""
+    words = rng.choices(_WORDS, k=n_words)
     words[rng.randrange(len(words))] = marker
     return " ".join(words)
 
@@ -120,16 +125,16 @@ class Workload:
         Decides everything.
     tag : str
         Lower-case letters that start tenant names and markers, so that tests on one stack do not meet.
-    size : Size, optional
-        Defaults to what `scale` asks for.
+    size : Size
+        How much; `Size.now` for what `scale` asks for.
     n_paragraphs : int
         Paragraphs of a document; an edit changes one.
     """
 
-    def __init__(self, seed: int, tag: str, size: Size | None = None, n_paragraphs: int = 3) -> None:
+    def __init__(self, seed: int, tag: str, size: Size, n_paragraphs: int = 3) -> None:
         self._rng = random.Random(seed)
         self.tag = tag
-        self.size = size or Size.now()
+        self.size = size
         self._n_paragraphs = n_paragraphs
         self.tenants = tuple(f"{tag}-{number:02}" for number in range(self.size.n_tenants))
 
