@@ -213,6 +213,8 @@ class Millrace:
     async def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Ask and wait for the answer: exactly one result, at the latest when the time allowed has passed.
 
+        Cancelling the call, or running out of time, tells the workers to stop: no more work goes into the question.
+
         Parameters
         ----------
         question : str
@@ -235,7 +237,8 @@ class Millrace:
         """Ask, and follow the answer as it grows: pieces in order, then the whole `Answer` as the last item.
 
         A piece with a higher ``attempt`` than those before starts the answer anew: discard what came so far.
-        Leaving the loop early frees the question's place. Arguments and errors as in `ask`.
+        Leaving the loop early frees the question's place and tells the workers to stop.
+        Arguments and errors as in `ask`.
         """
         return self._asker.stream(question_of(question, self.tenant, options))
 

@@ -12,10 +12,11 @@ import msgspec
 
 from millrace import keys
 from millrace.client.answers import Answer, answer_of, failure_of
+from millrace.client.cancelling import Canceller
 from millrace.client.frames import Frame
 from millrace.client.producing import EventProducer
 from millrace.client.replies import Pending, ReplyReader
-from millrace.codec import Codec
+from millrace.codec import Codec, Record
 from millrace.connection import Connection
 from millrace.errors import InputRejected, RequestFailed
 from millrace.events.query import AnswerCompleted, AnswerDelta, QueryReceived, Receipt
@@ -23,6 +24,7 @@ from millrace.receipts import MAX_RECEIPTS, merged
 from millrace.topics import REPLY
 
 _CONVERSATIONS: Final = 1024
+_LAST_WORDS_S: Final = 2.0
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class Asker:
         self._starting = asyncio.Lock()
         self._watermarks: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._past_late = 0
+        self._canceller = Canceller(producer, most=max_pending)
         self.replies: ReplyReader | None = None
 
     @property
@@ -93,9 +96,10 @@ class Asker:
         return self._past_late + (self.replies.n_late if self.replies else 0)
 
     async def stop(self) -> None:
-        """End the reply reader; pending questions fail."""
+        """End the reply reader; pending questions fail, and the workers are told."""
         if self.replies is not None:
             await self.replies.stop()
+        await self._canceller.stop(min(_LAST_WORDS_S, self._timeout_s))
 
     async def ask(self, question: Question) -> Answer:
         """The answer; see `millrace.client.Millrace.ask`."""
@@ -113,16 +117,20 @@ class Asker:
         correlation = secrets.token_hex(16)
         conversation = question.conversation or correlation
         pending: Pending | None = None
+        unanswered = False
         try:
             async with asyncio.timeout_at(expires_at):
                 replies = await self._replies()
                 pending = replies.open(correlation, question.tenant, expires_at)
-                await self._send(question, correlation, conversation)
+                record = self._record(question, correlation, conversation, replies.partition)
+                unanswered = True
+                await self._producer.produce(record)
             while True:
                 frame = await pending.next()
                 if isinstance(frame, AnswerDelta):
                     yield frame
                     continue
+                unanswered = False
                 latency_ms = (loop.time() - started) * 1000
                 yield self._end(frame, question.tenant, conversation, correlation, latency_ms)
                 return
@@ -135,19 +143,20 @@ class Asker:
         finally:
             if pending is not None and self.replies is not None:
                 self.replies.close(pending)
+            if unanswered:
+                self._canceller.cancel(question.tenant, conversation, correlation)
 
-    async def _send(self, question: Question, correlation: str, conversation: str) -> None:
-        assert self.replies is not None  # noqa: S101 - opened just before; told to mypy
+    def _record(self, question: Question, correlation: str, conversation: str, partition: int) -> Record:
         body = self._body(question, conversation)
         event = self._producer.with_meta(
             body,
             correlation_id=correlation,
             traceparent=f"00-{correlation}-{secrets.token_hex(8)}-01",
             reply_to=REPLY.name,
-            reply_partition=self.replies.partition,
+            reply_partition=partition,
             deadline_ms=time.time_ns() // 1_000_000 + body.timeout_ms,
         )
-        await self._producer.produce(self._producer.encode(event))
+        return self._producer.encode(event)
 
     def _body(self, question: Question, conversation: str) -> QueryReceived:
         after = merged(question.after)
