@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
 _STARTS_ALONE = 3  # a head that this many processes started in vain runs alone; after one more it is given up
 _POLL_MS = 100
+_SHORT_POLL_MS = 10  # while a partition is full: until its buffered records are taken the client fetches no others
 
 
 class _Chunk(NamedTuple):
@@ -265,9 +266,10 @@ class Pump(Service):
         self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         most = min(self._settings.max_poll_records, self._settings.max_uncommitted)
+        poll_ms = _POLL_MS if len(wanted) == len(self._flow.open) else _SHORT_POLL_MS
         try:
             records: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-                *wanted, timeout_ms=_POLL_MS, max_records=most
+                *wanted, timeout_ms=poll_ms, max_records=most
             )
         except NoOffsetForPartitionError:
             return {}  # said before the start position was set
