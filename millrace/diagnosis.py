@@ -107,7 +107,9 @@ def _schemas() -> Finding:
             stale.append(event.__name__)
     if stale:
         detail = f"not as locked: {', '.join(sorted(stale))}"
-        return Finding("schemas", "wrong", detail, "restore schemas/, or lock the change with `make schemas`")
+        return Finding(
+            "schemas", "wrong", detail, "restore schemas/, or lock the change with `python -m tools.schemas --write`"
+        )
     return Finding("schemas", "ok", f"{len(events)} event types as locked")
 
 

@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:
     """Report what the command line parser found, with the usage line of the command."""
-    message = str(getattr(error, "message", error))
+    describe = getattr(error, "format_message", None)  # a missing argument has a name, and no message of its own
+    message = str(describe() if describe is not None else error)
     context = getattr(error, "ctx", None)
     if as_json:
         output.document({"error": {"type": "usage", "message": message}})

@@ -67,15 +67,15 @@ async def _run(context: typer.Context, plan: Any) -> Any:
     from millrace.client import Millrace
     from millrace.ingest.run import Ingestion, Report
 
-    waiting = ""
+    told = False
     with progress("ingest") as bar:
 
         def changed(report: Report, waits_for: str) -> None:
-            nonlocal waiting
+            nonlocal told
             bar(len(report.outcomes), len(report.receipts), waits_for or f"{report.n_files} files")
-            if waits_for and waits_for != waiting:
+            if waits_for and not told:  # once: each outcome changes the number
                 note(waits_for)
-            waiting = waits_for
+                told = True
 
         async with Millrace(connection_of(context)) as client:
             return await Ingestion(client, plan, changed).run()

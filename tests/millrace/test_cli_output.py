@@ -67,8 +67,10 @@ def test_wrong_usage_is_exit_code_2_and_one_json_document(
     assert capsys.readouterr().out == ""
     assert main([*arguments, "--json"]) == 2
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["error"]["type"] == "usage"
-    assert "error (usage)" in captured.err
+    error = json.loads(captured.out)["error"]
+    assert error["type"] == "usage"
+    assert error["message"]
+    assert f"error (usage): {error['message']}" in captured.err
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
