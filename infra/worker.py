@@ -137,7 +137,9 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
                 running.append(started)
                 report.write("starting", "joining consumer groups")
                 if await started.ready_or(stop):
-                    report.write("ready", f"{len(specs)} agents: {', '.join(spec.name for spec in specs)}")
+                    running_agents = f"{len(specs)} agents: {', '.join(spec.name for spec in specs)}"
+                    report.write("ready", running_agents)
+                    log.info("ready: %s", running_agents)
                     await started.run(stop)
                 log.info("stopping: what is in flight ends, offsets are committed")
 

@@ -79,7 +79,7 @@ class WorkerSettings(_Group):
     count: int = Field(default=1, ge=0, le=64)
     """Worker processes that `up` starts."""
     agents: tuple[str, ...] = ()
-    """Modules with further agents to run; empty runs Millrace's own."""
+    """Modules whose agents the workers run; empty runs Millrace's own."""
     max_in_flight: int = Field(default=16, ge=1, le=1024)
     """Events of one agent that are handled at the same time, each of another key."""
     max_uncommitted: int = Field(default=1000, ge=1, le=100_000)
