@@ -72,8 +72,12 @@ class Waiter:
                 reader = OutcomeReader(self._connection, self._codec, self._positions, self._timeout_s)
                 for receipt in self._noted:
                     self._noted[receipt] = reader.watch(receipt)
-                await reader.start()
-                self._reader = reader
+                self._reader = reader  # before it starts: what is noted meanwhile must be watched too
+                try:
+                    await reader.start()
+                except BaseException:
+                    self._reader = None
+                    raise
             return self._reader
 
     def outcome(self, receipt: Receipt) -> asyncio.Future[Outcome]:

@@ -174,6 +174,20 @@ async def test_waiting_ends_in_time_and_names_what_is_missing(embedded: Connecti
             assert [o.version for o in await millrace.wait([receipt, later], timeout_s=20)] == [2, 2]
 
 
+async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embedded: Connection, tenant: str) -> None:
+    async with Millrace(embedded, tenant=tenant) as millrace:
+        await millrace.waiter.prepare()
+        beginning = asyncio.create_task(millrace.waiter.follow())
+        await asyncio.sleep(0)  # it connects now
+        receipt = Receipt(tenant, "a.md", 1)
+        millrace.waiter.note(receipt)
+        await beginning
+        with indexing(embedded, tenant):
+            await millrace.put_document("a.md", "text", version=1)
+            (outcome,) = await asyncio.wait_for(asyncio.gather(millrace.waiter.outcome(receipt)), 20)
+        assert outcome.outcome == "indexed"
+
+
 async def test_revoking_one_group_of_everyone_is_refused(embedded: Connection, tenant: str) -> None:
     async with Millrace(embedded, tenant=tenant) as millrace:
         await millrace.put_document("a.md", "text", groups=["*", "staff"])
