@@ -17,6 +17,7 @@ from tests.faults.readers import Readers
 from tests.faults.report import FaultRow
 from tests.faults.workload import MARKER, Change, Size, Workload, marker, paragraph, repeated, scaled
 
+REPLAYED = (SOURCE_CHANGED.name, CHUNKS_EMBEDDED.name, DOCUMENT_INDEXED.name, MAINTENANCE_DUE.name)
 CORPUS = ("agents.corpus",)
 CORPUS_AND_QUERY = ("agents.corpus", "agents.query")
 Note = Callable[[FaultRow], None]
@@ -158,8 +159,7 @@ def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_al
     stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """A8: twice into the live index, once into an empty one."""
-    topics = (SOURCE_CHANGED.name, CHUNKS_EMBEDDED.name, DOCUMENT_INDEXED.name, MAINTENANCE_DUE.name)
-    beginning = ends(stack.bootstrap, topics)
+    beginning = ends(stack.bootstrap, REPLAYED)
     workload = Workload(8, tag, Size(2, scaled(200, 25)))
     oracle = Oracle(workload.tenants)
     Feeder(stack.bootstrap).feed(workload.changes(), oracle.acknowledge)
@@ -190,3 +190,22 @@ def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_al
     fault_row(
         FaultRow("A8 replay from offset 0, twice and into nothing", stack.kind, dead_letters=found.n_dead_letters)
     )
+
+
+def test_a_worker_without_history_and_derived_ids_makes_another_index_of_a_replay(
+    stack: FaultStack, tag: str, tmp_path: Path
+) -> None:
+    """Control of A8."""
+    beginning = ends(stack.bootstrap, REPLAYED)
+    workload = Workload(8, tag, Size(1, 10))
+    oracle, name = Oracle(workload.tenants), f"forgetful-{tag}"
+    Feeder(stack.bootstrap).feed(workload.changes(), oracle.acknowledge)
+    stack.start(name, agents=CORPUS)
+    stack.judge(oracle, tmp_path, name).assert_none()
+    live = digest(stack.shown(name, tmp_path, oracle.tenants))
+    stack.end_workers()
+    stack.rewind(CORPUS_GROUPS, beginning)
+    stack.start(name, agents=CORPUS, without="derived_ids+history+memory")
+    stack.drained()
+    stack.end_workers()
+    assert digest(stack.shown(name, tmp_path, oracle.tenants)) != live

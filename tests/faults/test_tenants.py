@@ -31,9 +31,9 @@ N_DOCUMENTS = 12
 Note = Callable[[FaultRow], None]
 
 
-def soon() -> int:
-    """A deadline shortly ahead, unix milliseconds."""
-    return int(time.time() * 1000) + 400
+def ahead(ms: int) -> int:
+    """A deadline, unix milliseconds."""
+    return int(time.time() * 1000) + ms
 
 
 class World:
@@ -116,13 +116,13 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
         labels={"tenant": other} if kind == 5 else {},
         after=after,
         watermark=rng.choice(["", "zzz", "0/i:0=1"]) if kind == 6 else "",
-        timeout_ms=400,
+        timeout_ms=60_000,
     )
     reply_to = rng.choice([REPLY.name, SOURCE_CHANGED.name, "another.topic"]) if kind == 7 else REPLY.name
     identity = ids.derived("probe", world.tag, number)
-    record = root(
-        question, QUERY_RECEIVED, identity, reply_to=reply_to, reply_partition=rng.randrange(4), deadline_ms=soon()
-    )
+    until_ms = ahead(800 if after or question.watermark else 60_000)  # those that wait need not wait for long
+    fields = {"reply_to": reply_to, "reply_partition": rng.randrange(4), "deadline_ms": until_ms}
+    record = root(question, QUERY_RECEIVED, identity, **fields)
     headers = [(name, header.encode() if name == "ce_tenant" else value) for name, value in record.headers]
     key = keys.conversation_key(in_key, question.conversation).encode()
     return record._replace(key=key, headers=headers), body if body == header == in_key else "", groups
@@ -134,7 +134,7 @@ def test_random_probes_through_every_field_show_nothing_foreign_or_forbidden(
     n_probes = scaled(10_000, 300)
     world, wrong, n_answered = _probed(stack, tag, n_probes)
     assert wrong == []
-    assert n_answered > n_probes / 10
+    assert n_answered > n_probes / 4
     found = stack.judge(world.oracle, tmp_path)
     found.assert_none()
     note = f"{n_probes} probes, {n_answered} answered from what they may see"
@@ -224,7 +224,7 @@ def test_a_foreign_id_answers_as_a_missing_one(stack: FaultStack, tag: str) -> N
         )
         identity = ids.derived("wait", tag, number)
         world.feeder.send(
-            root(question, QUERY_RECEIVED, identity, reply_to=REPLY.name, reply_partition=0, deadline_ms=soon())
+            root(question, QUERY_RECEIVED, identity, reply_to=REPLY.name, reply_partition=0, deadline_ms=ahead(800))
         )
     world.feeder.flush()
     stack.drained(GROUPS)

@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import sys
+import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 from aiokafka import TopicPartition as ClientPartition
 
+import millrace.ids
 import millrace.invoke
 import millrace.schema_folder
 from agents.corpus.emitted import EmittedVersions
@@ -25,11 +27,13 @@ from inference.hashing import HashingEmbedder
 from infra.__main__ import main
 from millrace.codec import Codec, Headers, meta_of
 from millrace.event import Event, Origin, attach
+from millrace.events.query import Receipt
 from millrace.topics import Topic
 from streams.ledger import Final, Ledger, TopicPartition
 from streams.pump import delivery, handling, pump, tenure
 from streams.stores.objects import ContentStore
 from streams.visibility import fold
+from streams.visibility.tail import Tail
 
 
 class HighestDone(Ledger):
@@ -151,6 +155,20 @@ def without_schemas() -> None:
     vars(millrace.schema_folder)["writers"] = lambda folder: lambda number: None
 
 
+def without_history() -> None:
+    """Take every change for the first one of its document, with chunk ids drawn by lot."""
+
+    def current(self: Tail, tenant: str, document: str) -> None:
+        """Know nothing."""
+
+    def resolved(self: Tail, receipt: Receipt) -> bool:
+        return False
+
+    type.__setattr__(Tail, "current", current)
+    type.__setattr__(Tail, "resolved", resolved)
+    vars(millrace.ids)["chunk_id"] = lambda *_: str(uuid.UUID(bytes=secrets.token_bytes(16)))
+
+
 def without_tenants() -> None:
     """Take the body's word for whose record it is."""
 
@@ -182,6 +200,7 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "schemas": without_schemas,
     "tenants": without_tenants,
     "order": without_order,
+    "history": without_history,
 }
 
 
