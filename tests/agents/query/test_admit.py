@@ -1,10 +1,14 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from agents.query.admit import admit, normalised, park
+from agents.query import answer_question
+from agents.query.admit import admit, cancel, normalised, park
+from millrace.errors import InputAbandoned
 from millrace.event import Event
-from millrace.events.query import AnswerFailed, AnswerProduced, QueryAdmitted, QueryReceived, Receipt
+from millrace.events.query import AnswerCompleted, AnswerFailed, AnswerProduced, QueryAdmitted, QueryReceived, Receipt
+from millrace.invoke import Invoker, Output, Progress
 from tests.agents_in_memory import ask
 from tests.builders import TENANT, asked
 from tests.fakes import Stack
@@ -95,3 +99,41 @@ async def test_a_question_that_has_ended_or_names_a_foreign_receipt_is_not_parke
     assert park(asked("Why?", after=(Receipt("other", "d", 1),)), stack.query) is None
     await ask(stack, asked("Why?"))
     assert park(asked("Why?", after=(Receipt(TENANT, "late", 9),)), stack.query) is None
+
+
+async def run(stack: Stack, question: QueryReceived) -> list[Event]:
+    """What the whole run gives, and what it says where it is given up."""
+    invoker, found = Invoker(answer_question), list[Event]()
+
+    async def emit(_: str, outputs: Sequence[Output]) -> None:
+        found.extend(output.event for output in outputs)
+
+    try:
+        await invoker.run(question, stack.query, emit, Progress())
+    except InputAbandoned as error:
+        found.extend(output.event for output in invoker.failed(question, error))
+    return found
+
+
+async def test_a_cancelled_question_is_not_worked_on_and_ends_in_one_record_and_one_frame() -> None:
+    stack, question = Stack(), asked("Why?")
+    stack.cancellations.known.add((TENANT, question.meta.correlation_id))
+    record, frame = await run(stack, question)
+    assert isinstance(record, AnswerProduced)
+    assert isinstance(frame, AnswerFailed)
+    assert (record.status, record.error_type, frame.error_type) == ("failed", "cancelled", "cancelled")
+    assert stack.embedder.calls == []
+
+
+async def test_another_tenant_cannot_cancel_a_question() -> None:
+    stack, question = Stack(), asked("Why?")
+    stack.cancellations.known.add(("globex", question.meta.correlation_id))
+    assert any(isinstance(event, AnswerCompleted) for event in await run(stack, question))
+
+
+async def test_a_question_that_has_its_end_cannot_be_cancelled() -> None:
+    stack, question = Stack(), asked("Why?")
+    await ask(stack, question)
+    stack.cancellations.known.add((TENANT, question.meta.correlation_id))
+    assert cancel(question, stack.query) is None
+    assert [type(event) for event in await run(stack, question)] == [AnswerCompleted]
