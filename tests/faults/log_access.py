@@ -136,6 +136,8 @@ def _consumer(bootstrap: str, group: str = "faults-oracle") -> Consumer:
             "bootstrap.servers": bootstrap,
             "group.id": group,
             "enable.auto.commit": False,
+            "session.timeout.ms": 2000,
+            "heartbeat.interval.ms": 500,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 5,
