@@ -43,7 +43,8 @@ async def publish(millrace: Millrace, *animals: str) -> None:
 
 
 def shows(found: Answer | AnswerProduced, animal: str) -> bool:
-    return animal in found.text or any(part.document == animal for part in (*found.citations, *found.hits))
+    documents = [quote.document for quote in found.citations] + [hit.document for hit in found.hits]
+    return animal in found.text or animal in documents
 
 
 @dataclass
@@ -214,7 +215,8 @@ class Rounds:
             self._closed[animal] = await self._close(self._millrace, animal)
             wanted = self.n_closed[animal] + 2
             async with self._progress:
-                await self._progress.wait_for(lambda wanted=wanted: self.n_closed[animal] >= wanted)
+                while self.n_closed[animal] < wanted:
+                    await self._progress.wait()
             del self._closed[animal]  # from here on an answer may show it
             receipt = await self._reopen(self._millrace, animal)
             found = await self._millrace.ask(question(animal), after=receipt, **MARIA)
