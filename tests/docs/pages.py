@@ -78,7 +78,7 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line.strip())
 
 
-def run(step: Step, folder: Path, environment: Mapping[str, str], timeout_s: float = 60.0) -> str:
+def run(step: Step, folder: Path, environment: Mapping[str, str], timeout_s: float = 120.0) -> str:
     """Do a step in a folder; gives what went wrong, empty if nothing did."""
     if step.kind == "file":
         path = folder / step.name

@@ -50,7 +50,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", _runnable())
 def test_the_examples_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, environment: dict[str, str], request: pytest.FixtureRequest
@@ -78,7 +78,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
 def test_every_page_is_reached_from_the_index() -> None:
     index = ROOT / "docs" / "README.md"
     reached = {(index.parent / link.partition("#")[0]).resolve() for link in links(index.read_text())}
-    missing = {_name(page) for page in ROOT.glob("docs/**/*.md")} - {_name(page) for page in reached} - {_name(index)}
+    missing = {_name(page) for page in ROOT.glob("docs/*/*.md")} - {_name(page) for page in reached}
     assert not missing, f"docs/README.md does not link to {sorted(missing)}"
 
 
