@@ -18,6 +18,7 @@ from streams.visibility.fold import UNKNOWN, Access, Document, Version, fold_acc
 from streams.visibility.packing import Name, RecordBytes, pack
 from streams.visibility.reading import VersionReader, Walked
 from streams.visibility.state import State
+from streams.visibility.versions import chunk_digests
 
 FOLDED: Mapping[str, Topic] = {topic.name: topic for topic in (DOCUMENT_INDEXED, ACL_CHANGED, DOCUMENT_SETTLED)}
 """The topics that the table folds, by name."""
@@ -93,6 +94,7 @@ class Folding:
         self.documents: dict[Name, Document] = {}
         self.outcomes: dict[Name, Outcome] = {}
         self.rows: dict[Name, int] = {}
+        self.chunk_ids: dict[int, bytes] = {}  # by row: at hand here, kept for the first readers
 
     def run(self, records: Iterable[LogRecord], positions: Mapping[tuple[str, int], int]) -> None:
         """Fold `records`, then note `positions` reached beyond the last of them; one transaction.
@@ -159,6 +161,8 @@ class Folding:
         ))  # fmt: skip
         if after is None:
             self._end("versions", row, doc, event, record)
+        else:
+            self.chunk_ids[row] = chunk_digests(event.chunks) if read.chunks is None else read.chunks.ids
         self._take(name, before, after, event, record)
 
     def _access(self, event: AclChanged, record: LogRecord) -> None:

@@ -147,6 +147,7 @@ class VisibilityTable:
                 state.put(name, document)
             state.positions = folding.positions
             self._watermark = watermark.render(self._tag, state.positions)
+        self._versions.keep(folding.chunk_ids)
         for origin, error in folding.report.undecodable:
             log.error("record %s is passed over and makes nothing visible: %s", origin, error)
         return folding.report

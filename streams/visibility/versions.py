@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from millrace.codec import Codec
@@ -60,10 +60,19 @@ class Versions:
         with self._lock:
             ids = self._lists.get(row)
             if ids is None:
-                ids = self._lists[row] = self._chunk_ids(row)
-                if len(self._lists) > _MAX_LISTS:
-                    self._lists.popitem(last=False)
+                ids = self._chunk_ids(row)
+                self._keep({row: ids})
             return ids
+
+    def keep(self, lists: Mapping[int, bytes]) -> None:
+        """Take in chunk ids that were at hand while folding, by row."""
+        with self._lock:
+            self._keep(lists)
+
+    def _keep(self, lists: Mapping[int, bytes]) -> None:
+        self._lists.update(lists)
+        while len(self._lists) > _MAX_LISTS:
+            self._lists.popitem(last=False)
 
     def _chunk_ids(self, row: int) -> bytes:
         """Chunk ids of a version, straight from its packed record where all of them are UUIDs."""

@@ -94,12 +94,12 @@ def test_a_damaged_record_is_refused() -> None:
 
 RECORD: RecordBytes = (
     b"t/acme/d/a.md",
-    b"\x00\x01\x02\x03\x04\x08acme\x08a.md" + b"plain text " * 20 + b"\x80\x01" + b"0123456789abcdef" * 4,
+    b"\x00\x01\x02\x03\x04\x08acme\x08a.md" + b"plain text " * 40 + b"\x80\x01" + b"0123456789abcdef" * 4,
     [
         ("ce_specversion", b"1.0"),
         ("ce_id", b"6ba7b810-9dad-51d1-80b4-00c04fd430c8"),
         ("ce_type", b"millrace.corpus.DocumentIndexed"),
-        ("ce_source", b"index"),
+        ("ce_source", b"millrace/agent/index"),
         ("ce_time", b"2026-01-02T03:04:05.678901Z"),
         ("ce_tenant", b"acme"),
         ("content-type", b"application/avro"),
@@ -108,7 +108,7 @@ RECORD: RecordBytes = (
     ],
 )
 PACKED = (
-    "000000009b7a601ec37f1526967fd23f1918bf9b2fc9cdcc4b3dc25a9698539a3af50837d035cc2c1c89c9b9a91c0c47ee15e42466e601"
-    "dd0d74f0b06336303a1c613830f10803006ba7b8109dad51d180b400c04fd430c820260102030405678901000af7651916cd43dd8448eb"
-    "211c80319cb7ad6b7169203331010123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    "000000009b7a601ec37f1526967fd2bf18187f9b2fc9cdcc4b3dc25a9698539a3af50837d035cc2c1c89c9b9a91c0c47197715e42466e6"
+    "011d0e74f1287308854303a3c3118603138f3000006ba7b8109dad51d180b400c04fd430c820260102030405678901000af7651916cd43"
+    "dd8448eb211c80319cb7ad6b7169203331010123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )
