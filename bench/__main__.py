@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 from bench import ask, codec, edits, freshness, ingest, throughput, visibility
 from bench.lab import Lab, open_lab
-from bench.measure import Outcome
+from bench.measure import REPETITIONS, Outcome
 from bench.report import Finding, Report, as_json, environment, print_table, write_markdown
 
 ROOT = Path(__file__).parent.parent
-REPETITIONS = 5
 
 
 class Benchmark(NamedTuple):

@@ -7,7 +7,7 @@ from functools import partial
 
 from bench.ingest import put_all
 from bench.lab import Lab
-from bench.measure import Check, Outcome
+from bench.measure import REPETITIONS, Check, Outcome
 from bench.null_adapters import Counts
 from bench.stack import in_turn, running_client
 from bench.texts import document, paragraph, paragraphs
@@ -15,6 +15,7 @@ from millrace.client import Millrace
 from millrace.client.outcomes import Outcome as Settled
 from millrace.errors import InputRejected
 
+N_DOCUMENTS = 200
 N_PARAGRAPHS = 24
 _AT_LEAST_CHUNKS = 20
 
@@ -23,10 +24,10 @@ Parts = list[str]
 
 async def measure(lab: Lab) -> Outcome:
     """Edit one paragraph in each of many documents; then put a new paragraph at the top of each."""
-    n = lab.size(200, 5)
+    n = lab.size(N_DOCUMENTS // REPETITIONS, 5)
     edits, inserts, worst, n_chunks = [], [], [], []
     async with running_client(lab, embedder="hashing", adapt=Counts().adapt) as client:
-        for repetition in range(min(lab.repetitions, 5)):
+        for repetition in range(lab.repetitions):
             tenant = f"edits-{repetition}"
             rng = random.Random(repetition)
             parts = [paragraphs(f"{repetition}/{i}", N_PARAGRAPHS) for i in range(n)]
@@ -46,9 +47,9 @@ async def measure(lab: Lab) -> Outcome:
             Check(id="P6", what="most chunks embedded for a paragraph inserted at the top", relation="<=", limit=2,
                   unit="chunks", values=tuple(map(float, worst))),
         ),
-        numbers={"documents": n, "fewest chunks of a document": min(n_chunks), "mean of inserts": inserts[0]},
+        numbers={"documents": n * lab.repetitions, "fewest chunks of a document": min(n_chunks), "mean of inserts": inserts[0]},
         notes=(
-            f"{n} documents of {N_PARAGRAPHS} paragraphs without headings, through the real agents on the "
+            f"{n * lab.repetitions} documents in {lab.repetitions} tenants, of {N_PARAGRAPHS} paragraphs without headings, through the real agents on the "
             "broker; the counts are those of DocumentIndexed. An edit replaces a few words in the middle of "
             "one paragraph chosen at random. Counts do not depend on the vectors, so these are hashed words."
         ),

@@ -21,7 +21,7 @@ _LIMIT_S = 240
 
 async def measure(lab: Lab) -> Outcome:
     """Ingest a corpus into a new tenant, then repeat its model calls, in turns."""
-    n = lab.size(60, 4)
+    n = lab.size(50, 4)
     counts = Counts()
     ours: list[Sample] = []
     loop: list[Sample] = []

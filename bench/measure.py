@@ -36,6 +36,7 @@ class Sample(msgspec.Struct, frozen=True):
         return self.cpu_seconds / self.n * 1e6
 
 
+REPETITIONS = 5
 Contender = Callable[[], Awaitable[Sample]]
 
 
