@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from millrace.codec import Record
-from millrace.errors import InvalidEvent, error_type
+from millrace.errors import InvalidEvent, TooLarge, error_type
 from millrace.ids import derived
 from millrace.invoke import describe
 from streams.producer import Ack, Producer
@@ -100,6 +100,16 @@ def letter_of(record: Consumed, error: BaseException, *, agent: str, stage: str 
     key: Any = record.key
     value: Any = record.value
     return Record(topic=f"{record.topic}{SUFFIX}", key=key, value=value, headers=headers, partition=record.partition)
+
+
+def why_held(letter: Record, failure: BaseException) -> str:
+    """Say why a letter cannot be written, and what to do: until it is, the offset of its record is held."""
+    if isinstance(failure, TooLarge):
+        return (
+            f"{failure}; raise max.message.bytes of {letter.topic} to 64 kB above that of the source topic, then the "
+            "letter is written by itself"
+        )
+    return str(failure) or repr(failure)
 
 
 def replayed(letter: Letter) -> Record:

@@ -1,12 +1,15 @@
-"""Acknowledge a Faust event only when it was applied.
+"""What the table agents of a Faust app have applied: the only thing that is committed.
 
-Faust acknowledges what its handler raised on, what was cancelled, and what it skipped itself because it was fetched
-around a rebalance (seen on a plain restart); the offset is committed and the record is lost. Here such an event leaves
-a *hole*: nothing behind it counts, and the partition is read again from it.
+Faust commits what its own bookkeeping calls acknowledged, and that includes records that no agent saw: those whose
+handler raised or was cancelled, those it skips around a rebalance, and those it fetches and drops while it seeks back,
+which it then takes for a gap in the log (all seen on plain restarts under load). So here each partition has one number,
+the offset up to which everything was applied. A record beyond it is refused until it is the next one, and the
+partition is read again from there.
 """
 
 import asyncio
 import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -14,58 +17,123 @@ from faust.types import TP
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 0.1
+_AGAIN_S = 0.25
+_AGAIN_MAX_S = 5.0
 
 
-class Holes:
-    """Events of a Faust app that were delivered and not applied: first offset by partition."""
+class Applied:
+    """How far each partition was applied.
+
+    Attributes
+    ----------
+    consumer : Any
+        Faust's consumer, once there is one: ``assignment`` and ``seek_wait`` are used.
+    """
 
     def __init__(self) -> None:
-        self.app: Any = None
-        self._first: dict[TP, int] = {}
-        self._seeking: dict[TP, asyncio.Task[None]] = {}
+        self.consumer: Any = None
+        self._next: dict[TP, int] = {}
+        self._empty: dict[TP, dict[int, int]] = {}
+        self._wanted: set[TP] = set()
+        self._reading_again: dict[TP, asyncio.Task[None]] = {}
 
-    def event_class(self) -> type[faust.Event]:
-        """Event class for ``faust.App(Event=...)``."""
-        holes = self
+    def start(self, positions: Mapping[TP, int]) -> None:
+        """Begin, or begin again, at committed positions."""
+        for tp, offset in positions.items():
+            self._next[tp] = offset
+            self._empty[tp] = {}
+            self._wanted.discard(tp)
 
-        class HeldEvent(faust.Event):
-            """An event whose acknowledgement counts once ``applied`` is set."""
+    def forget(self, partitions: Collection[TP]) -> None:
+        """Forget revoked partitions; what is still under way for them counts no more."""
+        for tp in partitions:
+            self._next.pop(tp, None)
+            self._empty.pop(tp, None)
+            self._wanted.discard(tp)
 
-            applied = False
+    def fetched(self, tp: TP, position: int | None, offsets: Sequence[int]) -> None:
+        """Note where the log itself has no records, as compaction and transaction markers leave it.
 
-            def ack(self) -> bool:
-                if self.applied:
-                    return super().ack()
-                holes.leave(self.message.tp, self.message.offset)
-                return False
+        Called in the thread that fetches.
 
-        return HeldEvent
+        Parameters
+        ----------
+        position : int or None
+            Where the client stood before it fetched; None if it did not know yet.
+        offsets : sequence of int
+            What it got, ascending and complete from `position` on.
+        """
+        empty = self._empty.get(tp)
+        for offset in offsets if empty is not None else ():
+            if position is not None and offset > position:
+                empty[offset] = position  # type: ignore[index] # not None, by the line above
+            position = offset + 1
 
-    def blocks(self, tp: TP, offset: int) -> bool:
-        """Whether an earlier event must be applied first; the event at the hole itself closes it."""
-        first = self._first.get(tp)
-        if first is None or offset < first:
+    def prefix(self, tp: TP) -> int | None:
+        """Offset up to which everything was applied; None for a partition that has not started."""
+        return self._next.get(tp)
+
+    def admits(self, tp: TP, offset: int) -> bool:
+        """Whether a record is the next one; if records before it are missing, they are read again."""
+        expected = self._next.get(tp)
+        if expected is None or offset < expected:
             return False
-        if offset == first:
-            del self._first[tp]
+        if offset > expected and self._empty[tp].get(offset, offset) > expected:
+            self.read_again(tp)
             return False
+        self._wanted.discard(tp)
         return True
 
-    def leave(self, tp: TP, offset: int) -> None:
-        """Note an event that was not applied, and have it read again."""
-        self._first[tp] = min(offset, self._first.get(tp, offset))
-        if tp not in self._seeking:
-            task = asyncio.create_task(self._seek(tp))
-            self._seeking[tp] = task
-            task.add_done_callback(lambda _: self._seeking.pop(tp, None))
+    def advance(self, tp: TP, offset: int) -> None:
+        """Note that a record was applied; of no effect if the partition was revoked or started again meanwhile."""
+        expected = self._next.get(tp)
+        if expected is None or offset < expected:
+            return
+        if offset == expected or self._empty[tp].pop(offset, offset) <= expected:
+            self._next[tp] = offset + 1
 
-    async def _seek(self, tp: TP) -> None:
-        """Read a partition again from its hole, while it is ours; its next owner starts at the committed offset."""
-        while (first := self._first.get(tp)) is not None:
-            if tp not in self.app.consumer.assignment():
-                self._first.pop(tp, None)
+    def covers(self, tp: TP, offset: int) -> bool:
+        """Whether a record needs no further delivery to this process."""
+        expected = self._next.get(tp)
+        return expected is None or offset < expected
+
+    def read_again(self, tp: TP) -> None:
+        """Have a partition read again from the first record that was not applied."""
+        self._wanted.add(tp)
+        if tp not in self._reading_again:
+            task = asyncio.create_task(self._read_again(tp))
+            self._reading_again[tp] = task
+            task.add_done_callback(lambda _: self._reading_again.pop(tp, None))
+
+    async def stop(self) -> None:
+        """End what is still being asked for."""
+        tasks = list(self._reading_again.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_again(self, tp: TP) -> None:
+        """Seek until the wanted record has come; each seek also throws away what is being fetched, so not too often."""
+        pause_s = _AGAIN_S
+        while tp in self._wanted and tp in self._next:
+            if tp not in self.consumer.assignment():
+                self._wanted.discard(tp)  # its next owner starts at the committed offset
                 return
-            log.info("reading %s[%d] again from offset %d, which was not applied", tp.topic, tp.partition, first)
-            await self.app.consumer.seek(tp, first)
-            await asyncio.sleep(_AGAIN_S)
+            log.info("reading %s[%d] again from offset %d, which was not applied", *tp, self._next[tp])
+            await self.consumer.seek_wait({tp: self._next[tp]})
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _AGAIN_MAX_S)
+
+    def event_class(self) -> type[faust.Event]:
+        """Event class for ``faust.App(Event=...)``: one that ends without being applied is asked for again."""
+        applied = self
+
+        class CountedEvent(faust.Event):
+            """An event whose end is checked against what was applied."""
+
+            def ack(self) -> bool:
+                if not applied.covers(self.message.tp, self.message.offset):
+                    applied.read_again(self.message.tp)
+                return super().ack()
+
+        return CountedEvent

@@ -1,19 +1,18 @@
 """Keyed agents as Faust agents with a table: low-rate state that survives a crash in a changelog topic.
 
-Faust acknowledges an event whose handler raised, so the body here never raises, and only an event that was applied
-counts as acknowledged (`streams.table_acks`). A key's entry holds its state, the last applied offset per partition and
-a window of event ids: an event that is delivered again changes the state once. Outputs are acknowledged before the
-entry is written, so a crash in between repeats them with the same ids; the entry is flushed before Faust may commit the
-offset.
+Faust acknowledges an event whose handler raised, so the body here never raises, and only what was applied is committed
+(`streams.table_acks`). A key's entry holds its state, the last applied offset per partition and a window of event ids:
+an event that is delivered again changes the state once. Outputs are acknowledged before the entry is written, so a
+crash in between repeats them with the same ids; the changelog has the entry before the offset may be committed.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import faust
 import msgspec
+from aiokafka.errors import KafkaError
 
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
@@ -23,7 +22,7 @@ from millrace.invoke import Invoker
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
 from streams.pump.settings import Counters, PumpSettings
-from streams.table_acks import Holes
+from streams.table_app import table_group
 
 log = logging.getLogger(__name__)
 
@@ -60,51 +59,6 @@ class Entry(msgspec.Struct):
         if origin is not None:
             applied = {**applied, f"{origin.topic}/{origin.partition}": origin.offset}
         return Entry(msgspec.msgpack.encode(state), applied, [*self.seen, event.meta.id][-_WINDOW:])
-
-
-def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str = ".") -> Any:
-    """Faust app that never creates a topic, elects no leader and opens no port.
-
-    Parameters
-    ----------
-    connection : mapping
-        Options of an aiokafka client; ``bootstrap_servers`` is used.
-    data : str
-        Folder that Faust may use; nothing is kept there while stores are in memory.
-
-    Returns
-    -------
-    faust.App
-        With an attribute ``holes``, see `streams.table_acks`.
-    """
-    brokers = ";".join(f"kafka://{host.strip()}" for host in str(connection["bootstrap_servers"]).split(","))
-    holes = Holes()
-    app: Any = faust.App(
-        table_group(settings),
-        broker=brokers,
-        datadir=data,
-        store="memory://",
-        autodiscover=False,
-        web_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        Event=holes.event_class(),
-        producer_acks=-1,
-        broker_session_timeout=settings.session_timeout_ms / 1000,
-        broker_heartbeat_interval=settings.heartbeat_interval_ms / 1000,
-        broker_commit_interval=settings.commit_interval_ms / 1000,
-        stream_ack_cancelled_tasks=False,
-        stream_ack_exceptions=False,
-        stream_wait_empty=False,
-    )
-    holes.app = app
-    app.holes = holes
-    return app
-
-
-def table_group(settings: PumpSettings) -> str:
-    """Consumer group of the table agents of all workers."""
-    return f"{settings.group_prefix}tables"
 
 
 def changelog(spec: AgentSpec, settings: PumpSettings) -> str:
@@ -152,20 +106,33 @@ class TableAgent:
         app.agent(channel, name=spec.name, concurrency=1)(self._consume)
 
     async def _consume(self, stream: Any) -> None:
+        applied = self._app.applied
         async for event in stream.events():
-            if not self._app.holes.blocks(event.message.tp, event.message.offset):
-                await self._apply(event.message)
-                event.applied = True
+            message = event.message
+            if applied.admits(message.tp, message.offset):
+                try:
+                    await self._apply(message)
+                except _Rebalanced:
+                    continue
+                applied.advance(message.tp, message.offset)
 
     async def _apply(self, message: Any) -> None:
-        """Apply one record; returns when it needs no redelivery."""
+        """Apply one record; returns when it needs no redelivery.
+
+        Raises
+        ------
+        _Rebalanced
+            If the group has changed since the record was fetched.
+        """
         self.counters.consumed += 1
         record = _Record(message)
         attempts = tries = 0
         while True:
             try:
-                await self._step(record)
+                await self._step(record, message.generation_id)
                 return
+            except _Rebalanced:
+                raise
             except Exception as error:  # noqa: BLE001 - Faust would acknowledge and forget it
                 kind, tries = classify(error), tries + 1
                 attempts += kind == "unknown"
@@ -176,7 +143,7 @@ class TableAgent:
                     return
             await asyncio.sleep(self._backoff_s(tries))
 
-    async def _step(self, record: "_Record") -> None:
+    async def _step(self, record: "_Record", generation: int) -> None:
         origin = Origin(record.topic, record.partition, record.offset)
         event = self._codec.read(self._topics[record.topic], record.key, record.value, record.headers, origin)
         stored = self._table.get(record.key)
@@ -190,9 +157,27 @@ class TableAgent:
         state, outputs = await self._invoker.step(state, event, self._ports)
         sent = [await self._producer.send(self._codec.record(topic, output)) for topic, output in outputs]
         await acknowledged(sent)
-        self._table[record.key] = msgspec.msgpack.encode(entry.after(event, state))
-        await self._app.producer.flush()
+        await self._write(record.key, msgspec.msgpack.encode(entry.after(event, state)), generation)
         self.counters.emitted += len(sent)
+
+    async def _write(self, key: bytes | None, entry: bytes, generation: int) -> None:
+        """Change the table; returns when the changelog has it.
+
+        What was computed before a rebalance rests on a state that another worker may have changed meanwhile.
+        """
+        tries = 0
+        while True:
+            if generation != self._app.consumer_generation_id:
+                raise _Rebalanced
+            self._table[key] = entry
+            try:
+                await self._table.written
+            except KafkaError as error:
+                tries += 1
+                log.warning("table %s: the changelog did not take a change, trying again: %r", self.spec.name, error)
+                await asyncio.sleep(self._backoff_s(tries))
+            else:
+                return
 
     async def _bury(self, record: "_Record", error: BaseException, attempts: int) -> None:
         letter = dead_letters.letter_of(record, error, agent=self.spec.name, attempt=attempts)
@@ -201,7 +186,7 @@ class TableAgent:
             try:
                 await acknowledged([await self._producer.send(letter)])
             except Exception as failure:  # noqa: BLE001 - the offset is held until the letter is written
-                log.warning("cannot write the dead letter of %s yet: %r", record, failure)
+                log.warning("%s is held: %s", record, dead_letters.why_held(letter, failure))
             else:
                 self.counters.dead_lettered += 1
                 return
@@ -212,6 +197,10 @@ class TableAgent:
         settings = self._settings
         seconds: float = min(settings.retry_max_ms, settings.retry_initial_ms * 2 ** min(tries - 1, 20)) / 1000
         return seconds
+
+
+class _Rebalanced(Exception):
+    """The group has changed since the record was fetched: its next owner applies it."""
 
 
 class _Record:

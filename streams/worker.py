@@ -21,7 +21,8 @@ from millrace.invoke import split
 from streams import health
 from streams.producer import Producer
 from streams.pump import Pump, PumpSettings, positions
-from streams.tables import TableAgent, table_app, table_group
+from streams.table_app import table_app, table_group
+from streams.tables import TableAgent
 
 log = logging.getLogger(__name__)
 

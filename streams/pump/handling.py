@@ -172,21 +172,22 @@ class Handler:
         if error is None:
             raise ValueError("an item without a verdict was given up")
         delivery = self._delivery(item)
+        letter = dead_letters.letter_of(
+            work.record, error, agent=self._spec.name, stage=work.progress.stage, attempt=work.attempts or 1
+        )
         try:
             told = await self._tell(work, delivery, error)
             if not (told and isinstance(error, _TOLD_IS_ENOUGH)):
                 await self._tenure.guard(item)
-                letter = dead_letters.letter_of(
-                    work.record, error, agent=self._spec.name, stage=work.progress.stage, attempt=work.attempts or 1
-                )
                 await acknowledged([await self._producer.send(letter)])
                 self._counters.dead_lettered += 1
         except Lost:
             return _LOST
         except MillraceError as failure:
             work.tries += 1
-            log.warning("cannot give up %s[%d] offset %d yet, its offset is held: %s", *item.tp, item.offset, failure)
-            return Verdict("retry", self._backoff_s(work.tries), outage=True)
+            why = dead_letters.why_held(letter, failure)
+            log.warning("cannot give up %s[%d] offset %d yet, its offset is held: %s", *item.tp, item.offset, why)
+            return Verdict("retry", self._backoff_s(work.tries), outage=classify(failure) == "transient")
         self._counters.emitted += delivery.n_sent
         return _DONE
 

@@ -47,12 +47,12 @@ async def join(
         await consumer.stop()
         raise
     if settings.leader_delay_ms:
-        _wait_for_followers(consumer, settings.leader_delay_ms / 1000)
+        wait_for_followers(consumer, settings.leader_delay_ms / 1000)
     consumer.subscribe(list(topics), listener=listener)
     return consumer
 
 
-def _wait_for_followers(consumer: AIOKafkaConsumer, delay_s: float) -> None:
+def wait_for_followers(consumer: AIOKafkaConsumer, delay_s: float) -> None:
     """Let the followers ask for their assignment before the leader names it.
 
     The broker inside librdkafka regards a group as complete once its leader has named the assignments, and refuses a

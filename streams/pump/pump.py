@@ -75,6 +75,8 @@ class Pump(Service):
         What the agent's second parameter gets.
     prepare : callable, optional
         Awaited with the assigned partitions before any of their records is handled.
+    clock : callable
+        Seconds, monotonic: tells how long this process has not run.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Pump(Service):
         settings: PumpSettings | None = None,
         ports: Any = None,
         prepare: Prepare | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -101,7 +104,7 @@ class Pump(Service):
         self._topics = {topic.name: topic for topic in spec.sources}
         self._invoker = Invoker(spec)
         self._ledger = Ledger(settings.max_uncommitted)
-        self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters)
+        self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters, clock)
         handler = Handler(
             self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters, ports=ports
         )

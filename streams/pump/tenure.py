@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -27,16 +27,26 @@ class Tenure:
         Consumer group.
     ledger : Ledger
         Books of the partitions.
+    clock : callable
+        Seconds, monotonic.
     """
 
-    def __init__(self, group: str, ledger: Ledger, settings: PumpSettings, counters: Counters) -> None:
+    def __init__(
+        self,
+        group: str,
+        ledger: Ledger,
+        settings: PumpSettings,
+        counters: Counters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.group = group
         self.consumer: AIOKafkaConsumer | None = None
         self._ledger = ledger
         self._settings = settings
         self._counters = counters
         self._commits = asyncio.Lock()
-        self._seen_s = time.monotonic()
+        self._clock = clock
+        self._seen_s = clock()
         self._doubtful = False
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -76,7 +86,7 @@ class Tenure:
             epochs[tp] = self._ledger.assign(tp, start.offset, start.metadata)
             self._committed[tp], self._ends[tp] = start.offset, start.end
             consumer.seek(tp, start.offset)
-        self.moved_s = self._seen_s = time.monotonic()
+        self.moved_s, self._seen_s = time.monotonic(), self._clock()
         return epochs
 
     async def end(self, partitions: Collection[TopicPartition]) -> None:
@@ -123,7 +133,7 @@ class Tenure:
 
     def beat(self) -> None:
         """Note that this process runs. After a pause in which the session may have ended, ownership is in doubt."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._seen_s > self._settings.session_timeout_ms / 1000:
             self._doubtful = True
         self._seen_s = now

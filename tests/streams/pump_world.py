@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, ClassVar
 
@@ -93,16 +94,18 @@ class World:
         self.connection: dict[str, Any] = {"bootstrap_servers": broker.bootstrap}
         self.producer = producer
         self.n_partitions = n_partitions
-        self.source = self.topic("source", Ordered)
-        self.middle = self.topic("middle", Handled)
-        self.sink = self.topic("sink", Handled)
-        self.reply = self.topic("reply", Frame, reply=True)
+        with ThreadPoolExecutor(8) as pool:  # a broker creates several at once in the time of one
+            source, middle, sink, reply = pool.map(self._create, ("source", "middle", "sink", "reply"))
+        self.source = Topic(name=source, events=(Ordered,), key=key_of)
+        self.middle = Topic(name=middle, events=(Handled,), key=key_of)
+        self.sink = Topic(name=sink, events=(Handled,), key=key_of)
+        self.reply = Topic(name=reply, events=(Frame,), key=key_of, reply=True)
         self.codec = Codec([Ordered, Handled, Frame])
 
-    def topic(self, name: str, *events: type[Event], reply: bool = False) -> Topic:
+    def _create(self, name: str) -> str:
         unique = self.broker.create_topic(name, self.n_partitions)
         self.broker._create(f"{unique}.dlq", self.n_partitions, {})
-        return Topic(name=unique, events=events, key=key_of, reply=reply)
+        return unique
 
     def spec(self, function: Callable[..., Any], **options: Any) -> AgentSpec:
         """Spec of an agent from `source` to `sink`; kept out of the process-wide catalogue."""
@@ -122,11 +125,18 @@ class World:
         return msgspec.structs.replace(FAST, **{**fixed, **changes})
 
     def pump(
-        self, spec: AgentSpec, *, ports: Any = None, prepare: Any = None, producer: Any = None, **changes: Any
+        self,
+        spec: AgentSpec,
+        *,
+        ports: Any = None,
+        prepare: Any = None,
+        producer: Any = None,
+        clock: Callable[[], float] = time.monotonic,
+        **changes: Any,
     ) -> Pump:
         return Pump(
             spec, codec=self.codec, producer=producer or self.producer, connection=self.connection,
-            settings=self.settings(**changes), ports=ports, prepare=prepare,
+            settings=self.settings(**changes), ports=ports, prepare=prepare, clock=clock,
         )  # fmt: skip
 
     @asynccontextmanager

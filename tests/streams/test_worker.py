@@ -72,7 +72,7 @@ class Process:
     def __init__(self, world: World, folder: Path, number: int, **options: Any) -> None:
         self.ready = folder / f"ready-{number}"
         chosen = folder / f"settings-{number}.json"
-        changes = {"group_prefix": world.broker.name("proc."), **options.pop("pump", {})}
+        changes = {"group_prefix": world.broker.name("proc."), "session_timeout_ms": 3000, **options.pop("pump", {})}
         chosen.write_text(
             json.dumps(
                 {
@@ -157,7 +157,7 @@ async def test_a_record_that_kills_its_process_ends_in_the_dead_letters_and_the_
     ends = time.monotonic() + 150
     n_died = 0
     while True:
-        running = start(poison=7, pump={"session_timeout_ms": 6000})
+        running = start(poison=7, pump={"session_timeout_ms": 2000})
         reading = asyncio.ensure_future(world.read_n(world.source.dead_letters, 1, 60))
         while running.process.poll() is None and not reading.done():
             await asyncio.wait([reading], timeout=0.05)
