@@ -2,9 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Final, Self, Unpack
 
 import msgspec
 
@@ -17,12 +17,14 @@ from millrace.client.producing import EventProducer
 from millrace.client.waiting import Waiter
 from millrace.codec import Codec, Record
 from millrace.connection import Connection, find_connection
-from millrace.errors import InputRejected
+from millrace.errors import InputRejected, Unavailable
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.topics import Topic
+
+_ACCESS_ATTEMPTS: Final = 8
 
 __all__ = ["Answer", "Millrace", "Outcome", "Produced"]
 
@@ -146,7 +148,8 @@ class Millrace:
         content : str or bytes
             The whole content. Small text travels inline, everything else by reference to the object store.
         **options
-            See `millrace.client.options.PutOptions`.
+            See `millrace.client.options.PutOptions`. Of two writers that give `groups` at the same moment the first one
+            in the log counts; `set_acl`, `grant` and `revoke` look again and repeat themselves.
 
         Returns
         -------
@@ -172,13 +175,13 @@ class Millrace:
 
     async def set_acl(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Say which groups may read a document: exactly these, ``*`` for everyone in the tenant, none for nobody."""
-        await self.waiter.prepare()
-        return await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, groups))
+        wanted = canonical(groups)
+        return await self._change_access(document, tenant, lambda _: wanted)
 
     async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Let further groups read a document."""
-        known = await self.document(document, tenant=tenant)
-        return await self.set_acl(document, {*(known.groups or ()), *canonical(groups)}, tenant=tenant)
+        more = canonical(groups)
+        return await self._change_access(document, tenant, lambda known: canonical({*(known.groups or ()), *more}))
 
     async def revoke(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Take the right to read a document from groups.
@@ -188,14 +191,38 @@ class Millrace:
         InputRejected
             One of them may read it as part of everyone (``*``), so taking it alone would change nothing.
         """
-        known = await self.document(document, tenant=tenant)
-        have, gone = set(known.groups or ()), set(canonical(groups))
-        if "*" in have - gone and gone - have:
-            raise InputRejected(
-                f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} changes "
-                "nothing; revoke '*' as well, or set the groups that may read it"
-            )
-        return await self.set_acl(document, have - gone, tenant=tenant)
+        gone = set(canonical(groups))
+
+        def without(known: KnownDocument) -> tuple[str, ...]:
+            have = set(known.groups or ())
+            if "*" in have - gone and gone - have:
+                raise InputRejected(
+                    f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} "
+                    "changes nothing; revoke '*' as well, or set the groups that may read it"
+                )
+            return canonical(have - gone)
+
+        return await self._change_access(document, tenant, without)
+
+    async def _change_access(
+        self, document: str, tenant: str | None, wanted: Callable[[KnownDocument], tuple[str, ...]]
+    ) -> Receipt:
+        """Write access until the log says what was wanted.
+
+        The first record of an access version counts: a writer that comes second sees it there and writes the next one.
+        """
+        await self.waiter.prepare()
+        groups = wanted(await self.document(document, tenant=tenant))
+        for _ in range(_ACCESS_ATTEMPTS):
+            receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, groups))
+            known = await self.document(document, tenant=tenant)
+            groups = wanted(known)
+            if known.groups is not None and canonical(known.groups) == groups:
+                return receipt
+        raise Unavailable(
+            f"the access of {document!r} was changed by others {_ACCESS_ATTEMPTS} times in a row; look at it with "
+            "`millrace acl show` and try again"
+        )
 
     async def wait(self, receipts: Receipt | Sequence[Receipt], timeout_s: float = 60.0) -> list[Outcome]:
         """What became of changes, in their order.

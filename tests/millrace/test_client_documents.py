@@ -188,6 +188,20 @@ async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embed
         assert outcome.outcome == "indexed"
 
 
+async def test_access_changed_by_two_at_once_ends_as_both_wanted(embedded: Connection, tenant: str) -> None:
+    """A revocation that another writer's grant overtook is written again, not reported as done."""
+    async with Millrace(embedded, tenant=tenant) as one, Millrace(embedded, tenant=tenant) as other:
+        for n in range(6):
+            name = f"{n}.md"
+            await one.set_acl(name, ["hr", "it"])
+            await asyncio.gather(one.revoke(name, ["hr"]), other.grant(name, ["staff"]))
+            found: dict[int, tuple[str, ...]] = {}
+            for event in records(embedded, tenant, ACL_CHANGED):
+                if event.document == name:
+                    found.setdefault(event.version, event.groups)
+            assert found[max(found)] == ("it", "staff"), found
+
+
 async def test_revoking_one_group_of_everyone_is_refused(embedded: Connection, tenant: str) -> None:
     async with Millrace(embedded, tenant=tenant) as millrace:
         await millrace.put_document("a.md", "text", groups=["*", "staff"])
