@@ -17,7 +17,7 @@ from agents.query.read import read
 from infra.worker import load_agents
 from millrace.agent import AgentSpec, Outputs
 from millrace.client import Answer, Millrace
-from millrace.errors import RequestRetracted
+from millrace.errors import RequestFailed, RequestRetracted
 from millrace.event import Event
 from millrace.events.query import AnswerProduced, CompletionGenerated, Receipt
 from millrace.topics import ANSWER_PRODUCED, CHUNKS_EMBEDDED
@@ -219,10 +219,20 @@ class Rounds:
                     await self._progress.wait()
             del self._closed[animal]  # from here on an answer may show it
             receipt = await self._reopen(self._millrace, animal)
-            found = await self._millrace.ask(question(animal), after=receipt, **MARIA)
+            while (found := await self._answer(animal, (receipt,))) is None:
+                pass  # what it quoted beside this document was lost meanwhile
             self.n_open += 1
             if not any(citation.document == animal for citation in found.citations):
                 self.violations.append(f"{animal} is open and was not cited: {found.text!r}")
+
+    async def _answer(self, animal: str, after: tuple[Receipt, ...]) -> Answer | None:
+        """Ask once; None where nothing is shown, because it was taken back or the worker is not up to date."""
+        try:
+            return await self._millrace.ask(question(animal), after=after, **MARIA)
+        except RequestFailed as error:
+            if error.reason not in {"retracted", "not_ready"}:
+                raise
+            return None
 
     async def _ask(self, n: int) -> None:
         """Ask on; every other asker sends no receipts, and is owed what the worker has folded when it asks."""
@@ -232,9 +242,9 @@ class Rounds:
             animal = ANIMALS[n % len(ANIMALS)]
             closed = {name: by for name, by in self._closed.items() if sends or self._folded(by)}
             after = tuple(closed.values()) if sends else ()
-            found = await self._millrace.ask(question(animal), after=after, **MARIA)
+            found = await self._answer(animal, after)
             for name, receipt in closed.items():
-                if self._closed.get(name) is receipt:
+                if found is not None and self._closed.get(name) is receipt:
                     self.n_closed[name] += 1
                     if shows(found, name):
                         self.violations.append(f"{name} was closed by {receipt} and shows in {found.text!r}")
