@@ -212,12 +212,10 @@ class Millrace:
         The first record of an access version counts: a writer that comes second sees it there and writes the next one.
         """
         await self.waiter.prepare()
-        groups = wanted(await self.document(document, tenant=tenant))
         for _ in range(_ACCESS_ATTEMPTS):
-            receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, groups))
+            receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, wanted))
             known = await self.document(document, tenant=tenant)
-            groups = wanted(known)
-            if known.groups is not None and canonical(known.groups) == groups:
+            if known.groups is not None and canonical(known.groups) == wanted(known):
                 return receipt
         raise Unavailable(
             f"the access of {document!r} was changed by others {_ACCESS_ATTEMPTS} times in a row; look at it with "

@@ -111,12 +111,20 @@ class DocumentWriter:
             known.fold(event)
         return Sent(receipt, n_bytes + record_size(record), _all(pending))
 
-    async def set_access(self, tenant: str, document: str, groups: Collection[str], *, refresh: bool = True) -> Sent:
-        """Queue new access, unless it is what the log says already; then the receipt is for what stands there."""
-        wanted = canonical(groups)
+    async def set_access(
+        self, tenant: str, document: str, wanted: Callable[[KnownDocument], Collection[str]], *, refresh: bool = True
+    ) -> Sent:
+        """Queue new access, unless it is what the log says already; then the receipt is for what stands there.
+
+        Parameters
+        ----------
+        wanted : callable
+            Groups that follow from what the log says. The version is the next one after exactly that state, so that of
+            two writers who saw the same state only the first one in the log counts.
+        """
         async with self._numbering:
             known = await self.known(tenant, document) if refresh else self._known.get(tenant, document)
-            version, n_bytes, pending = await self._write_access(known, wanted)
+            version, n_bytes, pending = await self._write_access(known, canonical(wanted(known)))
         return Sent(Receipt(tenant, document, 0, version), n_bytes, _all(pending))
 
     async def known(self, tenant: str, document: str) -> KnownDocument:

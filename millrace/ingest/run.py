@@ -217,7 +217,9 @@ class Ingestion:
                 self.report.n_unchanged += 1
                 return
             await self._room(file.id)
-            sent = await self._client.documents.set_access(self._plan.tenant, file.id, groups or (), refresh=False)
+            acl = canonical(groups or ())
+            writer = self._client.documents
+            sent = await writer.set_access(self._plan.tenant, file.id, lambda _: acl, refresh=False)
             self.report.n_access += 1
         else:
             change = Change(
