@@ -184,12 +184,12 @@ class _Builder:
         services.push_async_callback(vectors.close)
         tail = composition.tail = Tail(
             table_path(self._settings.state, self._name),
-            self._stack.bootstrap,
+            self._client,
             log_epoch=self._stack.log_epoch,
             **self._log,
         )
         await self._start(tail)
-        statistics = StatisticsView(self._stack.bootstrap, objects.get, _term_statistics, **self._log)
+        statistics = StatisticsView(self._client, objects.get, _term_statistics, **self._log)
         await self._start(statistics)
         if CorpusPorts in classes:
             cache = EmbeddingCache(settings.state / f"{self._name}.embeddings.db")
@@ -200,9 +200,9 @@ class _Builder:
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if QueryPorts in classes:
-            answers = composition.answers = RecentAnswers(self._stack.bootstrap, **self._log)
+            answers = composition.answers = RecentAnswers(self._client, **self._log)
             await self._start(answers)
-            cancellations = composition.cancellations = RecentCancellations(self._stack.bootstrap, **self._log)
+            cancellations = composition.cancellations = RecentCancellations(self._client, **self._log)
             await self._start(cancellations)
             composition.provide(
                 QueryPorts(embedder, objects, vectors, tail, answers, cancellations, statistics, query_policy)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from infra.launch.broker import broker_connection
 from infra.launch.stack import Stack
 from infra.settings import Settings
 from streams.visibility.file import Damaged, TableFile
@@ -63,8 +64,9 @@ def seed_embedded(settings: Settings, stack: Stack) -> int:
         The broker does not take it.
     """
     n_records = 0
+    connection = broker_connection(settings, stack.bootstrap).aiokafka()
     for path in tables_to_seed(settings.state):
-        seeded = asyncio.run(seed(path, stack.bootstrap, log_epoch=stack.log_epoch))
+        seeded = asyncio.run(seed(path, connection, log_epoch=stack.log_epoch))
         n_records += seeded.n_versions + seeded.n_accesses
     return n_records
 

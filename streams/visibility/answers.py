@@ -6,7 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 
@@ -27,8 +27,8 @@ class RecentAnswers:
 
     Parameters
     ----------
-    bootstrap : str
-        Broker address.
+    connection : mapping
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
     keep_s : float
         How far back answers are kept: the longest deadline a question may have, with a margin for redelivery.
     max_bytes : int
@@ -43,7 +43,7 @@ class RecentAnswers:
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: Mapping[str, Any],
         *,
         keep_s: float = 900.0,
         max_bytes: int = _MAX_BYTES,
@@ -58,7 +58,7 @@ class RecentAnswers:
         self._n_bytes = 0
         self.n_undecodable = 0
         self._reader = LogReader(
-            bootstrap,
+            connection,
             (ANSWER_PRODUCED.name,),
             self._begin,
             self._take,

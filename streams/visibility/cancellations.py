@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 
@@ -32,8 +32,8 @@ class RecentCancellations:
 
     Parameters
     ----------
-    bootstrap : str
-        Broker address.
+    connection : mapping
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
     keep_s : float
         How far back cancellations are kept: the longest deadline a question may have.
     max_bytes : int
@@ -48,7 +48,7 @@ class RecentCancellations:
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: Mapping[str, Any],
         *,
         keep_s: float = 900.0,
         max_bytes: int = _MAX_BYTES,
@@ -64,7 +64,7 @@ class RecentCancellations:
         self._n_bytes = 0
         self.n_undecodable = 0
         self._reader = LogReader(
-            bootstrap,
+            connection,
             (QUERY_CANCELLED.name,),
             self._begin,
             self._take,

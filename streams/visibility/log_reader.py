@@ -31,8 +31,8 @@ class LogReader:
 
     Parameters
     ----------
-    bootstrap : str
-        Broker address, ``host:port``.
+    connection : mapping
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
     topics : collection of str
         Topics to read, all partitions.
     start : callable
@@ -54,7 +54,7 @@ class LogReader:
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: Mapping[str, Any],
         topics: Collection[str],
         start: Callable[[Offsets, Offsets], Mapping[tuple[str, int], int]],
         take: Callable[[Sequence[Any], Offsets], None],
@@ -66,7 +66,7 @@ class LogReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = sorted(topics)
-        self._bootstrap = bootstrap
+        self._connection = connection
         self._start_at = start
         self._take = take
         self._since_ms = since_ms
@@ -97,7 +97,7 @@ class LogReader:
             If the broker cannot be reached.
         """
         self._connected = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._connection,
             group_id=None,
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -141,7 +141,7 @@ class LogReader:
         missing = [topic for topic in self._topics if topic not in existing]
         if missing:
             raise ConfigurationError(f"topics {', '.join(missing)} do not exist; create them with `python -m infra up`")
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin = AIOKafkaAdminClient(**self._connection)
         await admin.start()
         try:
             described = await admin.describe_topics(self._topics)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -41,15 +41,15 @@ class Seeded(msgspec.Struct, frozen=True):
     n_accesses: int = 0
 
 
-async def seed(path: Path, bootstrap: str, *, log_epoch: str) -> Seeded:
+async def seed(path: Path, connection: Mapping[str, Any], *, log_epoch: str) -> Seeded:
     """Publish what earlier runs knew, and return when the broker has acknowledged all of it.
 
     Parameters
     ----------
     path : Path
         The table's file of a worker; files beside it that wait for a new one to catch up are read first.
-    bootstrap : str
-        The new broker; its topics exist.
+    connection : mapping
+        Options of an aiokafka client of the new broker, whose topics exist.
     log_epoch : str
         Its life of the log: a file that belongs to it needs no seed.
 
@@ -68,7 +68,7 @@ async def seed(path: Path, bootstrap: str, *, log_epoch: str) -> Seeded:
             records += await asyncio.to_thread(_stored, file, log_epoch)
     if not records:
         return Seeded()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5)
+    producer = AIOKafkaProducer(**connection, acks="all", enable_idempotence=True, linger_ms=5)
     try:
         await producer.start()
         try:
@@ -76,7 +76,8 @@ async def seed(path: Path, bootstrap: str, *, log_epoch: str) -> Seeded:
         finally:
             await producer.stop()
     except KafkaError as error:
-        raise Unavailable(f"the broker at {bootstrap} did not take the state of {path}: {error}; try again") from error
+        where = connection["bootstrap_servers"]
+        raise Unavailable(f"the broker at {where} did not take the state of {path}: {error}; try again") from error
     n_versions = sum(record[0] == DOCUMENT_INDEXED.name for record in records)
     log.info("seeded %d versions and %d access records from %s", n_versions, len(records) - n_versions, path)
     return Seeded(n_versions, len(records) - n_versions)

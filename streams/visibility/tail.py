@@ -33,8 +33,8 @@ class Tail:
     ----------
     path : Path
         The table's file, one for each process.
-    bootstrap : str
-        Broker address.
+    connection : mapping
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
     log_epoch : str
         Names the life of the log: ``EmbeddedBroker.log_epoch``, or the id of a Kafka cluster.
     codec : Codec, optional
@@ -48,7 +48,7 @@ class Tail:
     def __init__(
         self,
         path: Path,
-        bootstrap: str,
+        connection: Mapping[str, Any],
         *,
         log_epoch: str = "",
         codec: Codec | None = None,
@@ -64,7 +64,7 @@ class Tail:
         self.n_undecodable = 0
         self._settled = False
         self._reader = LogReader(
-            bootstrap,
+            connection,
             FOLDED,
             self._begin,
             self._take,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka import ConsumerRecord
 
@@ -25,8 +25,8 @@ class StatisticsView(Generic[T]):
 
     Parameters
     ----------
-    bootstrap : str
-        Broker address.
+    connection : mapping
+        Options of an aiokafka client: ``bootstrap_servers`` and security.
     get : callable
         ``await get(ref)`` gives the bytes of an object.
     build : callable
@@ -39,7 +39,7 @@ class StatisticsView(Generic[T]):
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: Mapping[str, Any],
         get: Callable[[str], Awaitable[bytes]],
         build: Callable[[StatisticsComputed, bytes], T],
         *,
@@ -52,7 +52,7 @@ class StatisticsView(Generic[T]):
         self._newest: dict[str, StatisticsComputed] = {}
         self._built: dict[str, tuple[StatisticsComputed, T]] = {}
         self._reader = LogReader(
-            bootstrap, (STATISTICS_COMPUTED.name,), self._begin, self._take, fetch_max_wait_ms=fetch_max_wait_ms
+            connection, (STATISTICS_COMPUTED.name,), self._begin, self._take, fetch_max_wait_ms=fetch_max_wait_ms
         )
 
     async def start(self) -> None:

@@ -33,7 +33,7 @@ def connection(start_embedded: Callable[[], EmbeddedBroker]) -> Connection:
 
 @pytest.fixture
 async def tail(connection: Connection, tmp_path: Path) -> AsyncIterator[Tail]:
-    tail = Tail(tmp_path / "visibility.db", connection.bootstrap, fetch_max_wait_ms=5)
+    tail = Tail(tmp_path / "visibility.db", {"bootstrap_servers": connection.bootstrap}, fetch_max_wait_ms=5)
     await tail.start()
     await tail.wait_ready()
     yield tail

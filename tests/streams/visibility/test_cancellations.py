@@ -40,7 +40,7 @@ async def log(start_embedded: Callable[[], EmbeddedBroker]) -> AsyncIterator[Log
 
 
 async def view_of(log: Log, **options: Any) -> RecentCancellations:
-    view = RecentCancellations(log.bootstrap, fetch_max_wait_ms=5, **options)
+    view = RecentCancellations({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5, **options)
     await view.start()
     return view
 

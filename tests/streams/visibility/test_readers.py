@@ -45,7 +45,7 @@ def answer(correlation: str, text: str) -> AnswerProduced:
 async def test_the_first_terminal_record_of_a_question_is_found_and_later_ones_are_not(log: Log) -> None:
     await log.produce(ANSWER_PRODUCED, answer("one", "first"))
     await log.producer.send_and_wait(ANSWER_PRODUCED.name, b"junk", key=b"t/acme/c/one")
-    answers = RecentAnswers(log.bootstrap, fetch_max_wait_ms=5)
+    answers = RecentAnswers({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5)
     await answers.start()
     await log.produce(ANSWER_PRODUCED, answer("one", "second"))
     await log.produce(ANSWER_PRODUCED, answer("two", "other"))
@@ -58,7 +58,7 @@ async def test_the_first_terminal_record_of_a_question_is_found_and_later_ones_a
 
 
 async def test_answers_take_a_bounded_amount_of_memory_and_the_oldest_go_first(log: Log) -> None:
-    answers = RecentAnswers(log.bootstrap, fetch_max_wait_ms=5, max_bytes=8000)
+    answers = RecentAnswers({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5, max_bytes=8000)
     await answers.start()
     for n in range(20):
         await log.produce(ANSWER_PRODUCED, answer(str(n), "x" * 1000))
@@ -70,7 +70,7 @@ async def test_answers_take_a_bounded_amount_of_memory_and_the_oldest_go_first(l
 
 
 async def test_answers_older_than_the_longest_deadline_are_forgotten(log: Log) -> None:
-    answers = RecentAnswers(log.bootstrap, fetch_max_wait_ms=5, keep_s=60)
+    answers = RecentAnswers({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5, keep_s=60)
     await answers.start()
     now = round(time.time() * 1000)
     for correlation, timestamp in (("old", now - 100_000), ("new", now)):
@@ -92,7 +92,9 @@ async def test_the_newest_statistics_of_a_tenant_are_loaded_once(log: Log) -> No
         asked.append(ref)
         return ref.encode()
 
-    view = StatisticsView(log.bootstrap, get, lambda event, data: (event.epoch, data), fetch_max_wait_ms=5)
+    view = StatisticsView(
+        {"bootstrap_servers": log.bootstrap}, get, lambda event, data: (event.epoch, data), fetch_max_wait_ms=5
+    )
     await view.start()
     assert await view.current("acme") is None
     for epoch in (1, 3, 2):

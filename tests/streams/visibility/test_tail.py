@@ -47,7 +47,7 @@ class Life:
     async def tail(self, epoch: str = "", *, wait: bool = True) -> Tail:
         tail = Tail(
             self.path,
-            self.broker.bootstrap,
+            {"bootstrap_servers": self.broker.bootstrap},
             log_epoch=epoch or self.broker.log_epoch,
             fetch_max_wait_ms=5,
             confirm_every_s=0.02,
@@ -187,12 +187,17 @@ async def test_a_seed_brings_the_same_visible_set_and_bytes_to_a_new_broker(begi
     digest = tail.table.digest()
     kept = {name: tail.current("acme", name) for name in ("a.md", "b.md", "gone.md")}
     await tail.stop()
-    assert await seed(first.path, first.broker.bootstrap, log_epoch=first.broker.log_epoch) == Seeded()
+    assert (
+        await seed(first.path, {"bootstrap_servers": first.broker.bootstrap}, log_epoch=first.broker.log_epoch)
+        == Seeded()
+    )
     first.broker.kill()
 
     second = await begin()
     for _ in range(2):  # a seed that was cut off is repeated
-        seeded = await seed(second.path, second.broker.bootstrap, log_epoch=second.broker.log_epoch)
+        seeded = await seed(
+            second.path, {"bootstrap_servers": second.broker.bootstrap}, log_epoch=second.broker.log_epoch
+        )
         assert (seeded.n_versions, seeded.n_accesses) == (5, 3)
     tail = await second.tail()
     assert tail.table.digest() == digest
@@ -210,11 +215,11 @@ async def test_a_seed_survives_a_broker_that_died_before_the_new_table_caught_up
     await tail.stop()
 
     second = await begin()  # never seeded to its end: the table of this life has seen nothing
-    unfinished = Tail(second.path, second.broker.bootstrap, log_epoch=second.broker.log_epoch)
+    unfinished = Tail(second.path, {"bootstrap_servers": second.broker.bootstrap}, log_epoch=second.broker.log_epoch)
     unfinished.table.close()
 
     third = await begin()
-    await seed(third.path, third.broker.bootstrap, log_epoch=third.broker.log_epoch)
+    await seed(third.path, {"bootstrap_servers": third.broker.bootstrap}, log_epoch=third.broker.log_epoch)
     tail = await third.tail()
     assert tail.table.digest() == digest
     assert not earlier_files(third.path)

@@ -37,13 +37,13 @@ async def test_on_kafka_the_end_is_reached_across_transaction_markers_and_answer
                 sent.topic, sent.value, key=sent.key, headers=sent.headers, timestamp_ms=now - age_ms
             )
     for _ in range(2):  # from zero, then from the file
-        tail = Tail(tmp_path / "visibility.sqlite", bootstrap, log_epoch="cluster")
+        tail = Tail(tmp_path / "visibility.sqlite", {"bootstrap_servers": bootstrap}, log_epoch="cluster")
         await tail.start()
         await asyncio.wait_for(tail.wait_ready(), 20)
         await asyncio.wait_for(tail.caught_up(), 20)
         assert tail.visible("acme", asker()).n_documents == 1
         await tail.stop()
-    answers = RecentAnswers(bootstrap)
+    answers = RecentAnswers({"bootstrap_servers": bootstrap})
     await answers.start()
     await asyncio.wait_for(answers.caught_up(), 20)
     assert answers.find("new") is not None
