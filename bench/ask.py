@@ -36,9 +36,14 @@ async def measure(lab: Lab) -> Outcome:
     async with stack as client, _ping_pong(lab) as ping:
         await _asked(client, lab.size(20, 2))
         await _timed(ping, lab.size(20, 2))
+        cpu_ms = {"question": 0.0, "ping-pong": 0.0}
         for _ in range(lab.repetitions):
+            began = time.process_time()
             ours.append(await _asked(client, n))
+            between = time.process_time()
             theirs.append(await _timed(ping, n))
+            cpu_ms["question"] += (between - began) * 1000
+            cpu_ms["ping-pong"] += (time.process_time() - between) * 1000
         async with _hop_times(lab) as seen:  # apart, because following the log costs time of its own
             await _asked(client, n, hops, seen)
     ratios = tuple(statistics.median(a) / statistics.median(b) for a, b in zip(ours, theirs, strict=True))
@@ -47,6 +52,7 @@ async def measure(lab: Lab) -> Outcome:
         numbers={
             **_latencies("question", ours),
             **_latencies("ping-pong", theirs),
+            **{f"CPU of a {name}, ms": round(spent / n / lab.repetitions, 2) for name, spent in cpu_ms.items()},
             **{f"{name}, ms (median)": round(statistics.median(hop[name] for hop in hops), 2) for name in hops[0]},
         },
         notes=(
