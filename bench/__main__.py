@@ -7,6 +7,7 @@ a benchmark failed; with ``--quick`` only if one failed.
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -60,6 +61,9 @@ async def run(names: Sequence[str], *, repetitions: int, quick: bool) -> Report:
     """Run benchmarks one after the other."""
     about = environment(ROOT)
     findings = []
+    task = asyncio.current_task()
+    if task is not None:  # SIGTERM, like SIGINT, ends what was started
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     for name in names:
         print(f"==> {name}: {BENCHMARKS[name].title}", file=sys.stderr, flush=True)
         findings.append(await measure(name, repetitions=repetitions, quick=quick))

@@ -114,6 +114,9 @@ class Lab:
             except TimeoutError:
                 process.kill()
                 out, err = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
             if process.returncode != 0 or not out:
                 ends = err.decode(errors="replace")[-2000:]
                 raise Unavailable(f"contender {name!r} ended with status {process.returncode}:\n{ends}")
