@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,19 @@ async def test_a_run_that_was_broken_off_is_waited_for_by_the_next(
     embedded: Connection, tenant: str, folder: Path
 ) -> None:
     sent = await ingest(embedded, tenant, folder, wait=False)
-    with indexing(embedded, tenant, start="beginning") as worker:
-        waited = await ingest(embedded, tenant, folder)
+    looked = threading.Event()  # the worker begins only when all three were found without an outcome
+
+    def late(change: SourceChanged) -> list[Event]:
+        assert looked.wait(30)
+        return [indexed(change)]
+
+    def progress(report: Report, _: str) -> None:
+        if report.n_unchanged == 3:
+            looked.set()
+
+    with indexing(embedded, tenant, late, start="beginning") as worker:
+        async with Millrace(embedded) as client:
+            waited = await Ingestion(client, Plan(paths=(folder,), tenant=tenant, wait=True), progress).run()
     assert (sent.n_sent, waited.n_sent, waited.n_unchanged, waited.counts()) == (3, 0, 3, {"indexed": 3})
     assert len(worker.seen) == 3
 
