@@ -281,8 +281,8 @@ class Ledger:
         part.prefix()
         return part.starts
 
-    def metadata(self, tp: TopicPartition) -> str:
-        """Metadata to commit with the prefix; it counts this process's start of the head record, if it was begun.
+    def metadata(self, tp: TopicPartition, *, own: bool = True) -> str:
+        """Metadata to commit with the prefix; with `own` it counts this process's start of the head, if it was begun.
 
         Committed once before the first record of an assignment is worked on, it makes a record that kills its process
         visible to the next owner.
@@ -294,7 +294,7 @@ class Ledger:
         """
         part = self._assigned(tp)
         head = part.prefix()
-        return format_metadata(part.starts + bool(part.order), head)
+        return format_metadata(part.starts + bool(own and part.order), head)
 
     def _assigned(self, tp: TopicPartition) -> _Partition:
         part = self._partitions.get(tp)

@@ -21,6 +21,7 @@ from millrace.invoke import split
 from streams import health
 from streams.producer import Producer
 from streams.pump import Pump, PumpSettings, positions
+from streams.pump.company import Company
 from streams.table_app import table_app, table_group
 from streams.tables import TableAgent
 
@@ -118,6 +119,7 @@ class Worker:
             app = table_app(connection, pump_settings, data=self._settings.data)
             partitions = await self._check_tables(keyed) if keyed else {}
             root: Service = app if keyed else _Root()
+            company = Company()
             for spec in self.specs:
                 ports = await stack.enter_async_context(self._ports_for(spec))
                 if spec.form == "keyed":
@@ -131,7 +133,7 @@ class Worker:
                     continue
                 pump = Pump(
                     spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
-                    ports=ports, prepare=self._prepare.get(spec.name),
+                    ports=ports, prepare=self._prepare.get(spec.name), company=company,
                 )  # fmt: skip
                 root.add_dependency(pump)
                 self.pumps.append(pump)

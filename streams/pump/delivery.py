@@ -46,6 +46,8 @@ class Work(msgspec.Struct, eq=False):
         All failures; the exponent of the backoff.
     verdict
         Why it was given up, once it was: only its dead letter is left to write.
+    suspect
+        Whether processes ended while it was at work: it runs alone.
     """
 
     record: Consumed
@@ -53,6 +55,7 @@ class Work(msgspec.Struct, eq=False):
     attempts: int = 0
     tries: int = 0
     verdict: BaseException | None = None
+    suspect: bool = False
     progress: Progress = msgspec.field(default_factory=Progress)
 
 

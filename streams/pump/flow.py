@@ -5,11 +5,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
+from streams.pump.company import Company, NotAlone
 from streams.pump.handling import Handler, Verdict
 from streams.pump.settings import Counters
+from streams.pump.tenure import Tenure
+
+_AGAIN_S = 0.5
 
 
 class Flow:
@@ -28,14 +33,28 @@ class Flow:
         Set whenever room may have come free.
     held_until_s : float
         Monotonic time before which nothing starts, because a dependency is down.
+    stopped : bool
+        Whether an error ended the pump; nothing starts any more.
     """
 
     def __init__(
-        self, lanes: Lanes, ledger: Ledger, handler: Handler, counters: Counters, fail: Callable[[BaseException], None]
+        self,
+        lanes: Lanes,
+        ledger: Ledger,
+        handler: Handler,
+        counters: Counters,
+        fail: Callable[[BaseException], None],
+        *,
+        tenure: Tenure,
+        company: Company,
     ) -> None:
         self.open: dict[TopicPartition, int] = {}
         self.changed = asyncio.Event()
         self.held_until_s = 0.0
+        self.stopped = False
+        self._tenure = tenure
+        self._company = company
+        company.on_free(self.dispatch)
         self._lanes = lanes
         self._ledger = ledger
         self._handler = handler
@@ -95,11 +114,13 @@ class Flow:
         item.arrived = time.monotonic()
         self._bytes[item.tp] += item.size
         self._n_ordered[item.tp] += item.payload.event is not None
+        if item.payload.suspect:
+            self._lanes.alone(item)
         self._lanes.offer(item)
 
     def dispatch(self) -> None:
         """Start every batch that is due, and come back when the next one is."""
-        if not self.open:
+        if not self.open or self.stopped or self._company.taken:
             return
         now = time.monotonic()
         if now < self.held_until_s:
@@ -126,14 +147,28 @@ class Flow:
     async def _work(self, items: list[Item]) -> None:
         verdicts: Sequence[Verdict] = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
         try:
-            verdicts = await self._handler.handle(items)
+            if items[0].payload.suspect:
+                verdicts = [await self._alone(items[0])]
+            else:
+                with self._company.working():
+                    verdicts = await self._handler.handle(items)
         except Exception as error:  # noqa: BLE001 - fatal, or a fault of ours: either way nothing may go on
+            self.stopped = True
             self._fail(error)
         finally:
             for item, verdict in zip(items, verdicts, strict=True):
                 self._land(item, verdict)
             self.changed.set()
             self.dispatch()
+
+    async def _alone(self, item: Item) -> Verdict:
+        """Handle a suspect while nothing else runs in this process, its start counted: a death then convicts it."""
+        try:
+            async with self._company.alone(), self._tenure.accused(item.tp, item.epoch):
+                [verdict] = await self._handler.handle([item])
+                return verdict
+        except (NotAlone, KafkaError):
+            return Verdict("retry", _AGAIN_S)
 
     def _land(self, item: Item, verdict: Verdict) -> None:
         if verdict.action == "retry":

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -28,32 +28,24 @@ from millrace.event import Origin
 from millrace.invoke import Invoker
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
-from streams.producer import Ack, Producer
+from streams.producer import Producer
 from streams.pump import positions
+from streams.pump.company import Company, NotAlone
 from streams.pump.delivery import KilledProcess, item_of
 from streams.pump.flow import Flow
 from streams.pump.handling import Handler
+from streams.pump.inline import Inline
 from streams.pump.listener import Listener
 from streams.pump.membership import join
 from streams.pump.parking import Parking
 from streams.pump.settings import Counters, PumpSettings
-from streams.pump.tenure import Tenure
+from streams.pump.tenure import SUSPECT, Tenure
 
 log = logging.getLogger(__name__)
 
 Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
-_STARTS_ALONE = 3  # a head that this many processes started in vain runs alone; after one more it is given up
 _POLL_MS = 100
 _SHORT_POLL_MS = 10  # while a partition is full: until its buffered records are taken the client fetches no others
-
-
-class _Chunk(NamedTuple):
-    """Records that ran inline: done once their sends are acknowledged."""
-
-    tp: TopicPartition
-    epoch: int
-    records: Sequence[ConsumerRecord]
-    acks: Sequence[tuple[int, Ack]]
 
 
 class Pump(Service):
@@ -77,6 +69,8 @@ class Pump(Service):
         Awaited with the assigned partitions before any of their records is handled.
     clock : callable
         Seconds, monotonic: tells how long this process has not run.
+    company : Company, optional
+        Shared by the pumps of a process, so that a suspect runs alone in it.
     """
 
     def __init__(
@@ -90,6 +84,7 @@ class Pump(Service):
         ports: Any = None,
         prepare: Prepare | None = None,
         clock: Callable[[], float] = time.monotonic,
+        company: Company | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -110,11 +105,17 @@ class Pump(Service):
         )
         batch = spec.batch or Batch()
         lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
-        self._flow = Flow(lanes, self._ledger, handler, self.counters, self._fail)
+        self._company = company or Company()
+        self._flow = Flow(
+            lanes, self._ledger, handler, self.counters, self._fail, tenure=self._tenure, company=self._company
+        )
+        self._inline = Inline(
+            self._invoker, codec, producer, topics=self._topics, ledger=self._ledger, flow=self._flow,
+            counters=self.counters, queue=self._queue,
+        )  # fmt: skip
         self._parking = Parking(settings.max_parked, self._unpark)
-        self._chunks: asyncio.Queue[_Chunk] = asyncio.Queue()
         self._unrecorded: set[TopicPartition] = set()  # no start of a head recorded yet in this assignment
-        self._cautious: dict[TopicPartition, int] = {}  # records still to be handled alone
+        self._cautious: dict[TopicPartition, int] = {}  # records still to be handled one at a time
         self._commit_due = asyncio.Event()
         self._intake = asyncio.Lock()
         self._opening: asyncio.Task[None] | None = None
@@ -156,23 +157,19 @@ class Pump(Service):
         consumer = self._tenure.client
         while not self.should_stop:
             self._tenure.beat()
-            wanted = [tp for tp in self._flow.open if self._wants(tp)]
-            if not wanted:
+            epochs = dict(self._flow.open)
+            rooms = {tp: room for tp in epochs if (room := self._room(tp))}
+            if not rooms:
                 await self._wait_for_change()
                 continue
-            for tp, records in (await self._poll(consumer, wanted)).items():
-                await self._take_in(tp, records)
+            for tp, records in (await self._poll(consumer, rooms)).items():
+                await self._take_in(tp, epochs[tp], records)
             self._flow.dispatch()
             await asyncio.sleep(0)  # buffered records come without waiting, and others must run as well
 
     @Service.task
     async def _acknowledge(self) -> None:
-        while True:  # to the last chunk, while the pump drains; then it is cancelled
-            chunk = await self._chunks.get()
-            try:
-                await self._settle(chunk)
-            finally:
-                self._chunks.task_done()
+        await self._inline.settle()  # to the last chunk, while the pump drains; then it is cancelled
 
     @Service.task
     async def _commit(self) -> None:
@@ -224,8 +221,9 @@ class Pump(Service):
             return
         for tp, epoch in epochs.items():
             self._unrecorded.add(tp)
-            if self._ledger.starts(tp) >= _STARTS_ALONE:
+            if self._ledger.starts(tp) >= SUSPECT:
                 self._cautious[tp] = self._settings.max_uncommitted
+            self._reread(tp)  # a poll that outlived the rebalance may have read on while the books were not open
             self._flow.start(tp, epoch)
         self.ready.set()
 
@@ -240,7 +238,7 @@ class Pump(Service):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
                 async with self._intake:  # an inline chunk that is under way
                     pass
-                await self._chunks.join()
+                await self._inline.join()
                 await self._flow.drain()
         await self._flow.cancel()
         await self._tenure.end(partitions)
@@ -251,13 +249,17 @@ class Pump(Service):
 
     # --- intake ---------------------------------------------------------------------------------------------------
 
-    def _wants(self, tp: TopicPartition) -> bool:
-        if self._flow.held or self._flow.n_bytes >= self._settings.max_buffered_bytes:
-            return False
+    def _room(self, tp: TopicPartition) -> int:
+        """How many more records of a partition may be begun."""
+        if self._flow.held or self._flow.stopped or self._flow.n_bytes >= self._settings.max_buffered_bytes:
+            return 0
         outstanding = self._ledger.outstanding(tp)
         if outstanding * 2 >= self._settings.max_uncommitted:
             self._commit_due.set()
-        return outstanding < self._settings.max_uncommitted
+        room = max(0, self._settings.max_uncommitted - outstanding)
+        if tp in self._cautious:
+            return min(room, 1) if self._ledger.oldest(tp) is None else 0
+        return room
 
     async def _wait_for_change(self) -> None:
         self._flow.changed.clear()
@@ -266,125 +268,113 @@ class Pump(Service):
                 await self._flow.changed.wait()
 
     async def _poll(
-        self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]
+        self, consumer: AIOKafkaConsumer, rooms: Mapping[TopicPartition, int]
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
-        most = min(self._settings.max_poll_records, self._settings.max_uncommitted)
-        poll_ms = _POLL_MS if len(wanted) == len(self._flow.open) else _SHORT_POLL_MS
+        """Take records from the client, of each partition at most what it has room for."""
+        most = self._settings.max_poll_records
+        poll_ms = _POLL_MS if len(rooms) == len(self._flow.open) else _SHORT_POLL_MS
+        found: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
         try:
-            records: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-                *wanted, timeout_ms=poll_ms, max_records=most
-            )
+            for tp in [tp for tp, room in rooms.items() if room < most]:
+                found.update(await consumer.getmany(tp, timeout_ms=0, max_records=rooms[tp]))
+            if not found:
+                least = min(most, *rooms.values())
+                found.update(await consumer.getmany(*rooms, timeout_ms=poll_ms, max_records=least))
+            elif roomy := [tp for tp, room in rooms.items() if room >= most]:
+                found.update(await consumer.getmany(*roomy, timeout_ms=0, max_records=most))
         except NoOffsetForPartitionError:
-            return {}  # said before the start position was set
+            pass  # said before the start position was set
         except OffsetOutOfRangeError as error:
             tp, offset = next(iter(error.args[0].items()))
             raise positions.truncated(self._tenure.group, tp, offset, "the broker has no such offset") from error
-        if not records:
-            for tp in wanted:
+        if not found:
+            for tp in rooms:
                 if tp in self._flow.open:  # offsets without records, such as transaction markers, are read as well
                     self._ledger.advance(tp, await consumer.position(tp))
-        return records
+        return found
 
-    async def _take_in(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        async with self._intake:
-            epoch = self._flow.open.get(tp)
-            if epoch is None:
-                return
-            if tp in self._cautious:
-                await self._take_in_alone(tp, epoch, records)
-                return
-            self.counters.consumed += len(records)
-            self._ledger.begin_many(tp, [record.offset for record in records])
-            if tp in self._unrecorded:
-                self._unrecorded.discard(tp)
-                await self._tenure.commit(also=[tp])
-            if self._invoker.inline and not self._flow.ordered(tp):
-                records = await self._run_inline(tp, epoch, records)
-            for record in records:
-                self._queue(tp, epoch, record)
+    def _reread(self, tp: TopicPartition) -> None:
+        """Put the reader where the books stand; nothing is begun."""
+        at = self._ledger.prefix(tp)
+        if at is not None and tp in self._tenure.client.assignment():
+            self._tenure.client.seek(tp, at)
 
-    async def _take_in_alone(self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]) -> None:
-        """Handle records one at a time, each start recorded first, until those that may kill a process are behind."""
+    async def _take_in(self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]) -> None:
+        while self._flow.open.get(tp) == epoch and not self._flow.stopped:
+            await self._company.free(_POLL_MS / 1000)
+            self._tenure.beat()
+            async with self._intake:
+                if self._company.taken:
+                    continue
+                if self._flow.open.get(tp) == epoch:
+                    await self._begin(tp, epoch, records)
+                    return
+        if tp in self._flow.open:
+            self._reread(tp)  # of an earlier assignment, or read in between: the new one begins where its books say
+
+    async def _begin(self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]) -> None:
+        self.counters.consumed += len(records)
+        self._ledger.begin_many(tp, [record.offset for record in records])
+        if tp in self._unrecorded or tp in self._cautious:
+            # Before its start is on record no head begins: it could kill process after process, and none would know.
+            if not await self._tenure.record_start(tp, epoch):
+                return
+            self._unrecorded.discard(tp)
+        if tp in self._cautious:
+            [record] = records
+            await self._begin_carefully(tp, epoch, record)
+            return
+        if self._invoker.inline and not self._flow.ordered(tp):
+            with self._company.working():
+                records = await self._inline.run(tp, epoch, records)
         for record in records:
-            self.counters.consumed += 1
-            self._ledger.begin(tp, record.offset)
-            killed = self._ledger.starts(tp) > _STARTS_ALONE
-            while not await self._tenure.commit(also=[tp]):
-                await self._wait_for_change()
+            self._queue(tp, epoch, record)
+
+    async def _begin_carefully(self, tp: TopicPartition, epoch: int, record: ConsumerRecord) -> None:
+        """Let one record in that may kill the process; a suspect is decoded while nothing else runs."""
+        self._cautious[tp] -= 1
+        if not self._cautious[tp]:
+            del self._cautious[tp]
+        starts = self._ledger.starts(tp)
+        if starts < SUSPECT:
+            self._queue(tp, epoch, record)
+            return
+        verdict = None
+        if starts > SUSPECT:
             verdict = KilledProcess(
-                f"{self._ledger.starts(tp)} processes ended while they handled the record; mend the agent or the "
-                "record, then replay its dead letter"
+                f"{starts} processes ended while they handled the record, the last with nothing else at work; mend the "
+                "agent or the record, then replay its dead letter"
             )
-            self._queue(tp, epoch, record, verdict if killed else None)
-            self._flow.dispatch()
-            while self._flow.open.get(tp) == epoch and self._ledger.oldest(tp) is not None:
-                await self._wait_for_change()
-                self._flow.dispatch()
-            if self._flow.open.get(tp) != epoch:
-                return
-            self._cautious[tp] -= 1
-            if not self._cautious[tp]:
-                del self._cautious[tp]
-
-    async def _run_inline(
-        self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]
-    ) -> Sequence[ConsumerRecord]:
-        """Run a plain function on records in their order; gives back those from the first failure on."""
-        topic, read, call, send = self._topics[tp.topic], self._codec.read, self._invoker.call, self._producer.send
-        ran: list[ConsumerRecord] = []
-        acks: list[tuple[int, Ack]] = []
-        rest: Sequence[ConsumerRecord] = ()
-        for i, record in enumerate(records):
+        while self._ledger.epoch(tp) == epoch:
             try:
-                origin = Origin(tp.topic, tp.partition, record.offset)
-                event = read(topic, record.key, record.value, record.headers, origin)
-            except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
-                self._flow.enter(item_of(tp, epoch, record, None, error))
-                continue
-            try:
-                for output in call(event):
-                    ack = await send(self._codec.record(output.topic, output.event))
-                    acks.append((len(ran), ack))
-            except Exception:  # noqa: BLE001 - tried again in its lane, where every class of error is dealt with
-                rest = records[i:]
-                break
-            ran.append(record)
-        self.counters.emitted += len(acks)
-        if acks:
-            self._chunks.put_nowait(_Chunk(tp, epoch, ran, acks))
-        else:
-            self._ledger.done_many(tp, [record.offset for record in ran], epoch)
-        return rest
-
-    async def _settle(self, chunk: _Chunk) -> None:
-        """Mark the records of an inline chunk as done, once acknowledged; those that were not go through the lanes."""
-        failed: set[int] = set()
-        for i, ack in chunk.acks:
-            try:
-                await ack
-            except KafkaError:
-                failed.add(i)
-        done = [record.offset for i, record in enumerate(chunk.records) if i not in failed]
-        self._ledger.done_many(chunk.tp, done, chunk.epoch)
-        self._flow.changed.set()
-        for i in sorted(failed):
-            if i < len(chunk.records) and self._flow.open.get(chunk.tp) == chunk.epoch:
-                self._queue(chunk.tp, chunk.epoch, chunk.records[i])
-        if failed:
-            self._flow.dispatch()
+                async with self._company.alone(), self._tenure.accused(tp, epoch):
+                    self._queue(tp, epoch, record, verdict, suspect=True, readable=starts <= SUSPECT + 1)
+                    return
+            except NotAlone:
+                log.warning("pump %s: %s[%d] offset %d waits to run alone", self.spec.name, *tp, record.offset)
 
     def _queue(
-        self, tp: TopicPartition, epoch: int, record: ConsumerRecord, verdict: BaseException | None = None
+        self,
+        tp: TopicPartition,
+        epoch: int,
+        record: ConsumerRecord,
+        verdict: BaseException | None = None,
+        *,
+        suspect: bool = False,
+        readable: bool = True,
     ) -> None:
-        """Decode a record and let it into its lane, or park it."""
-        event = None
+        """Decode a record, unless that kills, and let it into its lane, or park it."""
+        event, parked = None, None
         try:
+            if not readable:
+                raise verdict or ValueError("a record is left undecoded only with a verdict")
             origin = Origin(tp.topic, tp.partition, record.offset)
             event = self._codec.read(self._topics[tp.topic], record.key, record.value, record.headers, origin)
             parked = self.spec.park(event, self._ports) if self.spec.park and verdict is None else None
         except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
             parked, verdict = None, error
         item = item_of(tp, epoch, record, event, verdict)
+        item.payload.suspect = suspect
         if parked is None or event is None:
             self._flow.enter(item)
         else:

@@ -3,19 +3,24 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError
 
+from millrace.errors import Unavailable
 from streams.lanes import Item
-from streams.ledger import Ledger
+from streams.ledger import Ledger, format_metadata, parse_starts
 from streams.pump import positions
 from streams.pump.delivery import Lost
 from streams.pump.settings import Counters, PumpSettings
 
 log = logging.getLogger(__name__)
 
+SUSPECT = 3  # a head that this many processes started in vain runs alone; if it kills again, it is given up
 _ATTEMPTS_PER_GENERATION = 10_000
+_START_TRIES = 6
 
 
 class Tenure:
@@ -45,6 +50,8 @@ class Tenure:
         self._settings = settings
         self._counters = counters
         self._commits = asyncio.Lock()
+        self._accused: set[TopicPartition] = set()
+        self._own: dict[TopicPartition, int] = {}  # heads whose start on record may be ours
         self._clock = clock
         self._seen_s = clock()
         self._doubtful = False
@@ -83,7 +90,10 @@ class Tenure:
             log.warning("group %s could not commit its first positions: %s", self.group, failure)
         epochs = {}
         for tp, start in starts.items():
-            epochs[tp] = self._ledger.assign(tp, start.offset, start.metadata)
+            metadata = start.metadata
+            if self._own.get(tp) == start.offset:  # we came back alive: our own start is nobody's death
+                metadata = format_metadata(max(0, parse_starts(metadata, start.offset) - 1), start.offset)
+            epochs[tp] = self._ledger.assign(tp, start.offset, metadata)
             self._committed[tp], self._ends[tp] = start.offset, start.end
             consumer.seek(tp, start.offset)
         self.moved_s, self._seen_s = time.monotonic(), self._clock()
@@ -98,6 +108,9 @@ class Tenure:
         if failure := await positions.commit(self.client, offsets):
             self._counters.failed_commits += 1
             log.warning("group %s: last commit failed, its records are read again: %s", self.group, failure)
+        else:
+            for tp in offsets:
+                self._own.pop(tp, None)
 
     async def commit(self, *, also: Collection[TopicPartition] = ()) -> bool:
         """Commit the prefixes that moved, and those of `also` whether they moved or not.
@@ -117,7 +130,10 @@ class Tenure:
                     moved[tp] = prefix
             if not moved or self.consumer is None:
                 return not moved
-            offsets = {tp: (offset, self._ledger.metadata(tp)) for tp, offset in moved.items()}
+            counted = {tp for tp in moved if self._ledger.starts(tp) < SUSPECT or tp in self._accused}
+            offsets = {tp: (at, self._ledger.metadata(tp, own=tp in counted)) for tp, at in moved.items()}
+            mine = {tp: moved[tp] for tp in counted if self._ledger.oldest(tp) is not None}
+            self._own.update(mine)  # even if it fails: the broker may have it
             failure = await positions.commit(self.client, offsets)
             if failure:
                 self._counters.failed_commits += 1
@@ -125,11 +141,53 @@ class Tenure:
                 return False
             self._counters.commits += 1
             for tp, offset in moved.items():
+                if tp not in mine:
+                    self._own.pop(tp, None)
                 self._ledger.committed(tp, offset)
                 if tp in self._committed:
                     self._committed[tp] = offset
             self.moved_s = time.monotonic()
             return True
+
+    async def record_start(self, tp: TopicPartition, epoch: int) -> bool:
+        """Commit where a partition stands, with the start of its head.
+
+        Returns
+        -------
+        bool
+            Whether it is on record; False if the partition is no longer ours.
+
+        Raises
+        ------
+        CommitFailedError
+            If it cannot be recorded although the partition is ours: the pump must join anew.
+        """
+        for tries in range(_START_TRIES):
+            if self._ledger.epoch(tp) != epoch:
+                return False
+            if await self.commit(also=[tp]):
+                return True
+            await asyncio.sleep(min(self._settings.retry_initial_ms * 2**tries, self._settings.retry_max_ms) / 1000)
+        raise CommitFailedError(f"group {self.group}: the start of {tp.topic}[{tp.partition}] cannot be recorded")
+
+    @asynccontextmanager
+    async def accused(self, tp: TopicPartition, epoch: int) -> AsyncIterator[None]:
+        """Count the start of a suspect, which is alone now, and take the count back once it has let the process live.
+
+        Of a suspect no other start is counted: who dies in company proves nothing.
+
+        Raises
+        ------
+        CommitFailedError
+            If the count cannot be recorded.
+        """
+        self._accused.add(tp)
+        try:
+            await self.record_start(tp, epoch)
+            yield
+        finally:
+            self._accused.discard(tp)
+        await self.record_start(tp, epoch)
 
     def beat(self) -> None:
         """Note that this process runs. After a pause in which the session may have ended, ownership is in doubt."""
@@ -148,16 +206,25 @@ class Tenure:
         ------
         Lost
             If it is not.
+        Unavailable
+            If the broker could not be asked.
         """
         self.beat()
-        if self._doubtful:
-            owned = [tp for tp in self.client.assignment() if self._ledger.epoch(tp) is not None]
-            if await self.commit(also=owned):
-                self._doubtful = False
-            elif self._doubtful:
-                raise Lost
+        if self._doubtful and not await self._confirm() and self._ledger.epoch(item.tp) == item.epoch:
+            # Refused or just unlucky: if refused, the client soon says so, and the item is dropped.
+            topic, partition = item.tp
+            raise Unavailable(
+                f"group {self.group}: no commit got through after a pause, so it is not known whether "
+                f"{topic}[{partition}] is still ours; tried again"
+            )
         if self._ledger.epoch(item.tp) != item.epoch:
             raise Lost
+
+    async def _confirm(self) -> bool:
+        owned = [tp for tp in self.client.assignment() if self._ledger.epoch(tp) is not None]
+        if await self.commit(also=owned):
+            self._doubtful = False
+        return not self._doubtful
 
     def lag(self) -> int:
         """Records between the committed offsets and the ends of the log, as far as the client has seen them."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiokafka import ConsumerRecord
 
 from millrace.codec import Codec
-from millrace.errors import ContractError
+from millrace.errors import ContractError, MillraceError
 from millrace.event import Origin
 from millrace.events.query import AnswerProduced
 from millrace.topics import ANSWER_PRODUCED
@@ -73,6 +73,11 @@ class RecentAnswers:
     async def stop(self) -> None:
         """Stop reading."""
         await self._reader.stop()
+
+    @property
+    def failure(self) -> MillraceError | None:
+        """Why reading ended, if it did."""
+        return self._reader.failure
 
     def ready(self) -> bool:
         """Whether the tail that was there at the start has been read."""

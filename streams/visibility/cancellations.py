@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiokafka import ConsumerRecord
 
 from millrace.codec import Codec
-from millrace.errors import ContractError
+from millrace.errors import ContractError, MillraceError
 from millrace.event import Origin
 from millrace.events.query import QueryCancelled
 from millrace.topics import QUERY_CANCELLED
@@ -79,6 +79,11 @@ class RecentCancellations:
     async def stop(self) -> None:
         """Stop reading."""
         await self._reader.stop()
+
+    @property
+    def failure(self) -> MillraceError | None:
+        """Why reading ended, if it did."""
+        return self._reader.failure
 
     def ready(self) -> bool:
         """Whether the tail that was there at the start has been read."""

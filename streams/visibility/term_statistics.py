@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from aiokafka import ConsumerRecord
 
 from millrace.codec import Codec
-from millrace.errors import ContractError
+from millrace.errors import ContractError, MillraceError
 from millrace.event import Origin
 from millrace.events.corpus import StatisticsComputed
 from millrace.topics import STATISTICS_COMPUTED
@@ -62,6 +62,11 @@ class StatisticsView(Generic[T]):
     async def stop(self) -> None:
         """Stop reading."""
         await self._reader.stop()
+
+    @property
+    def failure(self) -> MillraceError | None:
+        """Why reading ended, if it did."""
+        return self._reader.failure
 
     def ready(self) -> bool:
         """Whether what was there at the start has been read."""
