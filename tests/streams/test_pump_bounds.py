@@ -130,11 +130,8 @@ async def test_a_cut_run_leaves_the_same_log_as_a_fused_one(world: World) -> Non
             )
         return found
 
-    names = [world._create(name) for name in ("middle-cut", "last", "last-cut")]
-    middle_cut, last, last_cut = (
-        Topic(name=name, events=(event,), key=key_of)
-        for name, event in zip(names, (Handled, Frame, Frame), strict=True)
-    )
+    middle_cut = Topic(name=world._create("middle-cut"), events=(Handled,), key=key_of)
+    last, last_cut = (Topic(name=world._create(name), events=(Frame,), key=key_of) for name in ("last", "last-cut"))
     await world.produce(ordered(f"k{n % 4}", n) for n in range(20))
     async with world.running(run_on(world.middle, last)):
         fused = await log_of(world.middle, last)

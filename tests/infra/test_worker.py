@@ -1,0 +1,137 @@
+"""``python -m infra worker``: what it says when it cannot run, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.launch.stack import Stack, read_stack
+from infra.launch.workers import report_path
+from infra.worker import load_agents
+from millrace.codec import Codec
+from millrace.errors import ConfigurationError
+from millrace.event import Meta, attach
+from streams.producer import Producer, acknowledged
+from tests.faults.log_access import scan
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_agent"
+_STARTED_S = 90  # a busy machine takes long to import everything
+pytestmark = pytest.mark.timeout(200)
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def stack(home: Path) -> Iterator[Stack]:
+    command = [sys.executable, "-m", "infra"]
+    subprocess.run([*command, "up", "--no-workers", "--home", str(home)], check=True, timeout=50, capture_output=True)
+    found = read_stack(home)
+    assert found is not None
+    yield found
+    subprocess.run([*command, "down", "--home", str(home)], check=True, timeout=50, capture_output=True)
+
+
+@pytest.fixture
+def start(home: Path, tmp_path: Path) -> Iterator[Start]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def worker(*agents: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "infra", "worker", "--home", str(home), "--name", "desk"]
+        environment = {**os.environ, "PYTHONPATH": f"{EXAMPLE}{os.pathsep}{Path.cwd()}"}
+        report_path(home, "desk").unlink(missing_ok=True)
+        with (tmp_path / "desk.log").open("ab") as output:
+            modules = [part for module in agents for part in ("--agents", module)]
+            process = subprocess.Popen([*command, *modules], stdout=output, stderr=output, env=environment)
+        started.append(process)
+        return process
+
+    yield worker
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+def said(home: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(report_path(home, "desk").read_bytes())
+    except FileNotFoundError:
+        return {"state": "starting"}
+    return found
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 90) -> None:
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, "the condition does not hold"
+        time.sleep(0.02)
+
+
+def test_a_module_that_is_not_there_is_named_with_the_remedy() -> None:
+    with pytest.raises(ConfigurationError, match=r"'no_such_desk.agents' was not found.*PYTHONPATH"):
+        load_agents(["no_such_desk.agents"])
+
+
+def test_a_module_without_agents_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"millrace.keys: no @agent there"):
+        load_agents(["millrace.keys"])
+
+
+def test_a_worker_that_finds_no_agents_reports_it_and_exits_2(home: Path, start: Start) -> None:
+    assert start("no_such_desk").wait(_STARTED_S) == 2
+    report = said(home)
+    assert report["state"] == "failed"
+    assert "'no_such_desk' was not found" in report["detail"]
+
+
+def test_a_worker_without_a_stack_reports_what_to_start(home: Path, start: Start) -> None:
+    assert start("own_agent.agents").wait(_STARTED_S) != 0
+    report = said(home)
+    assert report["state"] == "failed"
+    assert "python -m infra up" in report["detail"]
+
+
+@pytest.mark.usefixtures("stack")
+def test_an_agent_that_cannot_start_fails_the_worker_with_its_own_words(home: Path, start: Start) -> None:
+    assert start("tests.infra.failing_agents").wait(_STARTED_S) == 2
+    report = said(home)
+    assert report["state"] == "failed"
+    assert "set DESK_LEDGER to its folder" in report["detail"]
+
+
+@pytest.mark.faults
+async def test_an_agent_of_ones_own_runs_is_ended_under_load_and_loses_nothing(
+    home: Path, stack: Stack, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    events: Any = import_module("own_agent.events")
+    first = start("own_agent.agents")
+    until(lambda: said(home)["state"] == "ready" or first.poll() is not None)
+    codec = Codec([events.TicketOpened])
+    tickets = [events.TicketOpened(tenant="acme", ticket=str(n), text="all is down") for n in range(4000)]
+    for ticket in tickets:
+        attach(ticket, Meta(id=f"t-{ticket.ticket}", type=ticket.type_name(), source="test", time_us=1, tenant="acme"))
+
+    def escalated() -> set[bytes | None]:
+        return {raw.key for raw in scan(stack.bootstrap, [events.TICKETS_ESCALATED.name])}
+
+    async with Producer({"bootstrap_servers": stack.bootstrap}) as producer:
+        await acknowledged([await producer.send(codec.record(events.TICKETS_OPENED, each)) for each in tickets])
+    began = time.monotonic()
+    first.terminate()
+    assert first.wait(20) == 0
+    assert time.monotonic() - began < 10
+    second = start("own_agent.agents")
+    until(lambda: len(escalated()) == len(tickets) or second.poll() is not None)
+    second.terminate()
+    assert second.wait(20) == 0
