@@ -29,6 +29,7 @@ from infra.settings import Settings
 from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
+from millrace.cutting import split
 from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
 from streams.maintenance import Maintenance
@@ -39,7 +40,7 @@ from streams.visibility.answers import RecentAnswers
 from streams.visibility.cancellations import RecentCancellations
 from streams.visibility.tail import Tail
 from streams.visibility.term_statistics import StatisticsView
-from streams.worker import Prepare, own_ports
+from streams.worker import Prepare, Watched, own_ports
 
 SECOND_US: Final = 1_000_000
 EMBEDDED_FETCH_MS: Final = 5
@@ -60,6 +61,8 @@ class Composition:
         Knows the schemas of this checkout, and those that other writers share beside the objects.
     prepare : dict of str to Prepare
         By agent name, what must be folded after an assignment before its records are handled.
+    watched : list of Watched
+        Views whose failure ends the worker.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -68,6 +71,7 @@ class Composition:
         self.tail: Tail | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
+        self.watched: list[Watched] = []
         self._ports: dict[type, Any] = {}
 
     def provide(self, ports: Any) -> None:
@@ -138,7 +142,7 @@ async def compose(
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
             await _Builder(composition, settings, stack, name, client, services).build(classes)
-            composition.prepare_for(specs)
+            composition.prepare_for([part for spec in specs for part in split(spec, settings.worker.cut)])
         for spec in specs:
             for event in (event for topic in spec.sinks for event in topic.events):
                 codec.register(event)
@@ -191,6 +195,7 @@ class _Builder:
         await self._start(tail)
         statistics = StatisticsView(self._client, objects.get, _term_statistics, **self._log)
         await self._start(statistics)
+        composition.watched += [tail, statistics]
         if CorpusPorts in classes:
             cache = EmbeddingCache(settings.state / f"{self._name}.embeddings.db")
             services.callback(cache.close)
@@ -204,6 +209,7 @@ class _Builder:
             await self._start(answers)
             cancellations = composition.cancellations = RecentCancellations(self._client, **self._log)
             await self._start(cancellations)
+            composition.watched += [answers, cancellations]
             composition.provide(
                 QueryPorts(embedder, objects, vectors, tail, answers, cancellations, statistics, query_policy)
             )

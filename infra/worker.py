@@ -126,13 +126,19 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
-            plain = WorkerSettings(connection=client, pump=pump_settings(settings), data=str(settings.home))
+            plain = WorkerSettings(
+                connection=client,
+                pump=pump_settings(settings),
+                cut=frozenset(settings.worker.cut),
+                data=str(settings.home),
+            )
             async with Worker(
                 specs,
                 plain,
                 ports_for=composition.ports_for,
                 prepare=composition.prepare,
                 codec=composition.codec,
+                watched=composition.watched,
             ) as started:
                 running.append(started)
                 report.write("starting", "joining consumer groups")

@@ -8,9 +8,9 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, closing
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -42,6 +42,8 @@ class Output(NamedTuple):
         return self.topic.reply and getattr(self.event, "terminal", True)
 
 
+CLOCK_SKEW_S: Final = 6 * 3600.0
+
 Emit: TypeAlias = Callable[[str, Sequence[Output]], Awaitable[None]]
 
 
@@ -54,9 +56,12 @@ class Progress(msgspec.Struct):
         Stage at work, or the one that failed.
     finished : dict
         Outputs of finished stages, by stage and id of the event they were given.
+    received_s : float, optional
+        When the input was received, by the invoker's clock: its budget counts from then. Default: the first run.
     """
 
     stage: str = ""
+    received_s: float | None = None
     finished: dict[tuple[str, str], list[Output]] = {}
 
 
@@ -70,7 +75,7 @@ class Invoker:
     clock : callable
         Monotonic seconds, for deadlines and timings.
     wall_ms : callable
-        Unix milliseconds, read once per run to place an asker's deadline on `clock`.
+        Unix milliseconds, looked at only to leave alone what its asker has long forgotten.
 
     Raises
     ------
@@ -143,7 +148,10 @@ class Invoker:
     async def _run(
         self, event: Event, ports: Any, emit: Emit, progress: Progress, given_up: Abandonment | Never
     ) -> None:
-        expires = self._expires(event.meta)
+        if progress.received_s is None:
+            progress.received_s = self._clock()
+        budget_s = self.budget_s(event)
+        expires = None if budget_s is None else progress.received_s + budget_s
         waiting = deque([(self._stages[0], event)])
         while waiting:
             stage, current = waiting.popleft()
@@ -212,10 +220,23 @@ class Invoker:
         told = self.spec.on_failure(event, error_type(error), describe(error, self.spec.name))
         return self._failures.outputs(event.meta, told, set())
 
-    def _expires(self, meta: Meta) -> float | None:
-        if not meta.deadline_ms or not self._keeps_deadline:
+    def budget_s(self, event: Event) -> float | None:
+        """Seconds from its receipt that an input may take; None if nobody waits for it.
+
+        The asker's clock and this process's are never compared, for they may differ: the budget is the event's
+        ``timeout_ms``, or what lies between its time and its deadline, both by the asker's clock; the smaller counts.
+        Only a deadline that passed more than `CLOCK_SKEW_S` ago ends the budget by itself: no clock is off by so much.
+        """
+        if not self._keeps_deadline:
             return None
-        return self._clock() + (meta.deadline_ms - self._wall_ms()) / 1000
+        meta, found = event.meta, []
+        if allowed_ms := getattr(event, "timeout_ms", 0):
+            found.append(allowed_ms / 1000)
+        if meta.deadline_ms:
+            found.append(meta.deadline_ms / 1000 - meta.time_us / 1_000_000)
+            if meta.deadline_ms / 1000 + CLOCK_SKEW_S < self._wall_ms() / 1000:
+                found.append(0.0)
+        return min(found, default=None)
 
     def _left(self, stage: "_Stage", expires: float | None) -> float:
         """Seconds that a stage may take."""
@@ -279,41 +300,6 @@ def describe(error: BaseException, agent: str) -> str:
     if classify(error) != "unknown":
         return str(error)
     return f"{type(error).__name__} in agent {agent!r}; see the worker's log"
-
-
-def split(spec: AgentSpec, cut: Collection[str]) -> list[AgentSpec]:
-    """Cut a fused run before the named stages: each part then reads its own input from the log.
-
-    The first part keeps the run's name, each other one takes that of its first stage.
-
-    Raises
-    ------
-    ConfigurationError
-        If a later stage of one part would also be fed by another part.
-    """
-    starts = [0, *(i for i, stage in enumerate(spec.stages) if i and stage.name in cut)]
-    if len(starts) == 1:
-        return [spec]
-    parts = [spec.stages[a:b] for a, b in zip(starts, [*starts[1:], len(spec.stages)], strict=True)]
-    for part in parts:
-        outside = {topic.name for other in parts if other is not part for stage in other for topic in stage.sinks}
-        for stage in part[1:]:
-            if fed := outside & {topic.name for topic in stage.sources}:
-                raise ConfigurationError(
-                    f"fused run {spec.name!r} cannot be cut at {sorted(cut)}: stage {stage.name!r} is also fed by "
-                    f"{sorted(fed)} from another part; cut at {stage.name!r} too"
-                )
-    return [_part(spec, part, spec.name if i == 0 else part[0].name) for i, part in enumerate(parts)]
-
-
-def _part(spec: AgentSpec, stages: tuple[AgentSpec, ...], name: str) -> AgentSpec:
-    sinks = tuple(dict.fromkeys(topic for stage in (*stages, spec) for topic in stage.sinks))
-    park = spec.park if stages[0] is spec.stages[0] else None
-    wants_ports = any(stage.wants_ports for stage in stages)
-    return msgspec.structs.replace(
-        stages[0], name=name, form="fused", stages=stages, sinks=sinks, on_failure=spec.on_failure, park=park,
-        cancel=spec.cancel, wants_ports=wants_ports, ports=spec.ports,
-    )  # fmt: skip
 
 
 def _checked(stage: "_Stage", event: Event, result: Result) -> list[Output] | BaseException:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,8 +16,8 @@ from mode import Service
 
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
+from millrace.cutting import split
 from millrace.errors import ConfigurationError
-from millrace.invoke import split
 from streams import health
 from streams.producer import Producer
 from streams.pump import Pump, PumpSettings, positions
@@ -29,6 +29,17 @@ log = logging.getLogger(__name__)
 
 PortsFor = Callable[[AgentSpec], AbstractAsyncContextManager[Any]]
 Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+class Watched(Protocol):
+    """What a worker depends on beside its agents: a view that folds the log, say."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it ended, if it did."""
+
+    def ready(self) -> bool:
+        """Whether it can be used."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +87,8 @@ class Worker:
         factory, `AgentSpec.ports`, is called with `port_settings`.
     prepare : mapping, optional
         By agent name, what to await after an assignment and before its records.
+    watched : collection of Watched
+        What the ports stand on: the worker is ready when all of it is, and ends with the failure of any.
     port_settings : Any
         Handed to `AgentSpec.ports`.
     """
@@ -88,6 +101,7 @@ class Worker:
         ports_for: PortsFor | None = None,
         prepare: Mapping[str, Prepare] | None = None,
         codec: Codec | None = None,
+        watched: Collection[Watched] = (),
         port_settings: Any = None,
     ) -> None:
         if not specs:
@@ -99,6 +113,7 @@ class Worker:
         self._codec = codec_for(self.specs, codec)
         self._ports_for = ports_for or (lambda spec: own_ports(spec, port_settings))
         self._prepare = prepare or {}
+        self._watched = watched
         self._stack = AsyncExitStack()
         self._root: Service | None = None
 
@@ -147,14 +162,14 @@ class Worker:
         await self._stack.aclose()
 
     async def wait_ready(self) -> None:
-        """Wait until every pump has its partitions.
+        """Wait until `ready`.
 
         Raises
         ------
         BaseException
-            Why one failed.
+            Why something failed.
         """
-        await self._first(asyncio.gather(*(pump.ready.wait() for pump in self.pumps)))
+        await self._first(asyncio.ensure_future(self._ready()))
 
     async def ready_or(self, stop: asyncio.Event) -> bool:
         """Wait until ready; False if `stop` was set before.
@@ -187,8 +202,13 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether every agent has its partitions and none has failed."""
-        return not self.failure and all(pump.ready.is_set() for pump in self.pumps)
+        """Whether every agent has its partitions and its state, what is watched is ready, and nothing has failed."""
+        return (
+            not self.failure
+            and all(pump.ready.is_set() for pump in self.pumps)
+            and all(each.ready() for each in self._watched)
+            and (not self.tables or _recovered(self._root))
+        )
 
     @property
     def alive(self) -> bool:
@@ -199,6 +219,7 @@ class Worker:
     def failure(self) -> BaseException | None:
         """Why the worker failed, if it did."""
         found = [pump.crash_reason for pump in self.pumps if pump.crashed]
+        found += [each.failure for each in self._watched if each.failure is not None]
         if not found and self._root is not None and self._root.crashed:
             found = [self._root.crash_reason]
         return found[0] if found else None
@@ -228,6 +249,10 @@ class Worker:
             wanted.cancel()
             crashed.cancel()
 
+    async def _ready(self) -> None:
+        while not self.ready:  # noqa: ASYNC110 - Faust and the watched tell nobody either
+            await asyncio.sleep(0.02)
+
     async def _crashed(self) -> BaseException:
         while (failure := self.failure) is None:  # noqa: ASYNC110 - a service of mode tells nobody that it crashed
             await asyncio.sleep(0.05)
@@ -248,6 +273,14 @@ class Worker:
             return found
         finally:
             await consumer.stop()
+
+
+def _recovered(app: Any) -> bool:
+    """Whether the table agents have their partitions, and their tables what the changelogs hold."""
+    recovery = app.tables.recovery
+    return bool(
+        app.rebalancing_count and not app.rebalancing and recovery.completed.is_set() and not recovery.in_recovery
+    )
 
 
 class _Root(Service):

@@ -80,6 +80,8 @@ class WorkerSettings(_Group):
     """Worker processes that `up` starts."""
     agents: tuple[str, ...] = ()
     """Modules whose agents the workers run; empty runs Millrace's own."""
+    cut: tuple[str, ...] = ()
+    """Stages of fused runs that run on their own: each reads its input from the log, and the run is cut before it."""
     max_in_flight: int = Field(default=16, ge=1, le=1024)
     """Events of one agent that are handled at the same time, each of another key."""
     max_uncommitted: int = Field(default=1000, ge=1, le=100_000)

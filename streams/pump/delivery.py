@@ -1,14 +1,14 @@
 """What a pump carries through the lanes, and how the outputs of one input reach the broker."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import InputRejected, MillraceError
 from millrace.event import Event
 from millrace.invoke import Output, Progress
-from streams.dead_letters import Consumed
 from streams.lanes import Item
 from streams.ledger import TopicPartition
 from streams.producer import Ack, Producer, acknowledged
@@ -50,7 +50,7 @@ class Work(msgspec.Struct, eq=False):
         Whether processes ended while it was at work: it runs alone.
     """
 
-    record: Consumed
+    record: ConsumedRecord
     event: Event | None
     attempts: int = 0
     tries: int = 0
@@ -128,9 +128,10 @@ class Delivery:
 
 
 def item_of(
-    tp: TopicPartition, epoch: int, record: Consumed, event: Event | None, verdict: BaseException | None
+    tp: TopicPartition, epoch: int, record: ConsumedRecord, event: Event | None, verdict: BaseException | None
 ) -> Item:
     """Lane item of a record; one that could not be decoded needs no order and gets a lane of its own."""
     size = len(record.value or b"") + len(record.key or b"")
     key = record.key if event is not None else None
-    return Item(key, size, Work(record, event, verdict=verdict), tp, record.offset, epoch)
+    work = Work(record, event, verdict=verdict, progress=Progress(received_s=time.monotonic()))
+    return Item(key, size, work, tp, record.offset, epoch)

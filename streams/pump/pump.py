@@ -378,8 +378,9 @@ class Pump(Service):
         if parked is None or event is None:
             self._flow.enter(item)
         else:
-            left_s = event.meta.deadline_ms / 1000 - time.time() if event.meta.deadline_ms else self.spec.timeout_s
-            self._parking.park(item, parked, max(left_s, 0.0), partial(self._invoker.watch, event, self._ports))
+            budget_s = self._invoker.budget_s(event)
+            left_s = self.spec.timeout_s if budget_s is None else max(budget_s, 0.0)
+            self._parking.park(item, parked, left_s, partial(self._invoker.watch, event, self._ports))
 
     def _unpark(self, item: Item, error: BaseException | None) -> None:
         """Let an item in whose wait is over; `error` is why it ended badly."""

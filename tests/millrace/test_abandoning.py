@@ -9,9 +9,10 @@ import pytest
 
 from millrace.abandoning import NEVER
 from millrace.agent import CATALOGUE, AgentSpec, Batch, Result, agent, fuse, spec_of
+from millrace.cutting import split
 from millrace.errors import ConfigurationError, InputAbandoned, Unavailable, error_type
 from millrace.event import Event
-from millrace.invoke import Invoker, Output, Progress, split
+from millrace.invoke import Invoker, Output, Progress
 from millrace.topics import Topic
 from tests.streams.pump_world import Frame, Handled, Ordered, handled, key_of, ordered
 

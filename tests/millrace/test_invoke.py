@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from millrace.agent import AgentSpec, Batch, Result
+from millrace.cutting import split
 from millrace.errors import (
     ConfigurationError,
     ContractError,
@@ -15,14 +16,15 @@ from millrace.errors import (
     Unavailable,
     WrongEventType,
 )
-from millrace.event import Event
+from millrace.event import Event, attach
 from millrace.ids import output_id
-from millrace.invoke import Invoker, Output, Progress, split
+from millrace.invoke import CLOCK_SKEW_S, Invoker, Output, Progress
 from millrace.topics import Topic
 from tests.streams.pump_world import Frame, Handled, Ordered, handled, key_of, ordered
 
 SOURCE = Topic(name="source", events=(Ordered,), key=key_of)
 MIDDLE = Topic(name="middle", events=(Handled,), key=key_of)
+ASKED_MS = 1_700_000_000_000  # the time of `ordered` events
 REPLY = Topic(name="reply", events=(Frame,), key=key_of, reply=True)
 
 
@@ -173,6 +175,42 @@ async def test_a_finished_stage_is_not_run_again_but_its_terminal_frame_is_sent_
     assert [type(event) for _, event in again.outputs] == [Frame]
 
 
+def asked(*, allowed_ms: int) -> Ordered:
+    """A question with so much time, by its asker's clock."""
+    return ordered("a", 1, deadline_ms=ASKED_MS + allowed_ms)
+
+
+@pytest.mark.parametrize("ahead_ms", [-3_600_000, 0, 3_600_000])
+async def test_a_clock_that_is_off_by_an_hour_fails_no_question_and_gives_none_more_time(ahead_ms: int) -> None:
+    now = [100.0]
+    invoker = Invoker(
+        spec(relay, on_failure=lambda *_: []), clock=lambda: now[0], wall_ms=lambda: float(ASKED_MS + ahead_ms)
+    )
+    question, sink = asked(allowed_ms=2000), Sink()
+    await invoker.run(question, None, sink, Progress(received_s=99.0))
+    assert len(sink.outputs) == 1
+    now[0] = 101.5  # a retry: the budget counts from receipt, not from the last try
+    with pytest.raises(DeadlineExceeded):
+        await invoker.run(question, None, Sink(), Progress(received_s=99.0))
+
+
+async def test_a_question_whose_asker_is_long_gone_is_not_computed() -> None:
+    invoker = Invoker(spec(relay, on_failure=lambda *_: []), wall_ms=lambda: ASKED_MS + 2000 + CLOCK_SKEW_S * 1000 + 1)
+    with pytest.raises(DeadlineExceeded):
+        await invoker.run(asked(allowed_ms=2000), None, Sink(), Progress())
+
+
+def test_the_smaller_of_timeout_and_deadline_is_the_budget() -> None:
+    class Timed(Ordered, frozen=True, kw_only=True):
+        timeout_ms: int = 500
+
+    plain = asked(allowed_ms=2000)
+    timed = attach(Timed(tenant=plain.tenant, lane="a", n=1), plain.meta)
+    invoker = Invoker(spec(relay, on_failure=lambda *_: []), wall_ms=lambda: plain.meta.time_us / 1000)
+    assert (invoker.budget_s(plain), invoker.budget_s(timed)) == (2.0, 0.5)
+    assert Invoker(spec(relay)).budget_s(timed) is None
+
+
 async def test_the_deadline_is_looked_at_before_each_stage() -> None:
     now = [0.0]
     called: list[str] = []
@@ -188,7 +226,7 @@ async def test_the_deadline_is_looked_at_before_each_stage() -> None:
     progress = Progress()
     with pytest.raises(DeadlineExceeded):
         await Invoker(run, clock=lambda: now[0], wall_ms=lambda: 1000.0).run(
-            ordered("a", 1, deadline_ms=3000), None, Sink(), progress
+            asked(allowed_ms=2000), None, Sink(), progress
         )
     assert called == []
     assert progress.stage == "late"

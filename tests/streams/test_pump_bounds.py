@@ -11,10 +11,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from millrace.codec import Record
+from millrace.cutting import split
 from millrace.errors import InputRejected, TooLarge
-from millrace.invoke import split
 from millrace.topics import Topic
-from streams.dead_letters import Letter
 from streams.producer import acknowledged
 from tests.brokers import Broker
 from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, key_of, ordered, until, world_on
