@@ -8,7 +8,7 @@ import datetime as dt
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -38,6 +38,34 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     headers: list[tuple[str, bytes]]
     partition: int | None = None
+
+
+class ConsumedRecord(Protocol):
+    """What is read of a consumed record: the shape of `millrace.reader.RawRecord` and aiokafka's ``ConsumerRecord``."""
+
+    @property
+    def topic(self) -> str:
+        """Where it stands."""
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+
+    @property
+    def offset(self) -> int:
+        """Its offset."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its bytes."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers."""
 
 
 class Codec:

@@ -5,12 +5,11 @@ that of the source record. A letter put back carries the identity it always had,
 nothing.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import msgspec
 
-from millrace.codec import Record
+from millrace.codec import ConsumedRecord, Record
 from millrace.errors import InvalidEvent
 from millrace.ids import derived
 
@@ -19,34 +18,6 @@ PREFIX: Final = "mr-error-"
 REPLAYED: Final = "mr-replayed-from"
 # What ties a question to an asker that has long been told of the failure.
 _REPLY_HEADERS: Final = frozenset({"deadline", "reply-to", "reply-partition", "ce_correlationid"})
-
-
-class Consumed(Protocol):
-    """What is read of a consumed record: the shape of `millrace.reader.RawRecord` and aiokafka's ``ConsumerRecord``."""
-
-    @property
-    def topic(self) -> str:
-        """Where it stands."""
-
-    @property
-    def partition(self) -> int:
-        """Its partition."""
-
-    @property
-    def offset(self) -> int:
-        """Its offset."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its bytes."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Its headers."""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +31,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, bytes], ...]
 
     @classmethod
-    def of(cls, record: Consumed) -> Self:
+    def of(cls, record: ConsumedRecord) -> Self:
         """Letter of a record consumed from a dead letter topic."""
         return cls(
             topic=record.topic,

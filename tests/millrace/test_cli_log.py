@@ -16,8 +16,6 @@ from confluent_kafka import Producer
 
 from millrace.cli import main
 from millrace.connection import Connection
-from millrace.dead_letters import Letter, replayed
-from millrace.errors import InvalidEvent
 from millrace.event import Event
 from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hit, QueryReceived
 from millrace.keys import document_key, partition_for
@@ -151,29 +149,6 @@ def test_a_dead_letter_is_listed_shown_and_put_back_once(run: Run, embedded: Con
     assert letter not in {row["letter"] for row in json.loads(out)["letters"]}
     _, out, _ = run("dlq", "list", "source.changed", "--all", "--json")
     assert letter in {row["letter"] for row in json.loads(out)["letters"]}
-
-
-def test_a_replayed_question_is_a_new_question_and_the_same_one_each_time(tenant: str) -> None:
-    headers = (
-        ("ce_id", b"old"),
-        ("ce_correlationid", b"old"),
-        ("reply-to", b"query.reply.v1"),
-        ("reply-partition", b"1"),
-        ("deadline", b"5"),
-        ("mr-error-type", b"unavailable"),
-    )
-    letter = Letter(topic=QUERY_RECEIVED.dead_letters, partition=3, offset=9, key=b"k", value=b"v", headers=headers)
-    record = replayed(letter)
-    found = dict(record.headers)
-    assert (record.topic, record.key, record.value, record.partition) == (QUERY_RECEIVED.name, b"k", b"v", 3)
-    assert set(found) == {"ce_id", "ce_correlationid", "mr-replayed-from"}
-    assert found["ce_id"] == found["ce_correlationid"] != b"old"
-    assert replayed(letter) == record
-
-
-def test_a_letter_without_key_and_value_cannot_go_back() -> None:
-    with pytest.raises(InvalidEvent):
-        replayed(Letter(topic="a.dlq", partition=0, offset=0, key=None, value=None, headers=()))
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from aiokafka.errors import KafkaTimeoutError
 
 from millrace.agent import Batch, Result
 from millrace.codec import Record
+from millrace.dead_letters import Letter, replayed
 from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
-from streams.dead_letters import Letter, replay
 from streams.ledger import format_metadata
 from streams.producer import acknowledged
 from tests.brokers import Broker
@@ -329,7 +329,7 @@ async def test_a_letter_put_back_twice_gives_the_output_one_id(world: World) -> 
         [record] = await world.read_n(world.source.dead_letters, 1)
         mended.set()
         for _ in range(2):
-            await acknowledged([await replay(world.producer, Letter.of(record))])
+            await acknowledged([await world.producer.send(replayed(Letter.of(record)))])
         outputs = await world.read_n(world.sink, 2)
         await until(lambda: pump.lag == 0)
     assert len({dict(output.headers)["ce_id"] for output in outputs}) == 1
