@@ -178,10 +178,10 @@ class Visibility(Protocol):
 
 
 class Answers(Protocol):
-    """Recent terminal records by correlation id, so that a redelivered question is not answered twice."""
+    """Recent terminal records of questions, so that a redelivered question is not answered twice."""
 
-    def find(self, correlation: str) -> AnswerProduced | None:
-        """The first terminal record of a question, if it has one."""
+    def find(self, tenant: str, correlation: str) -> AnswerProduced | None:
+        """The first terminal record of a tenant's question, if it has one."""
 
 
 class Cancellations(Protocol):
@@ -272,7 +272,7 @@ class StatisticsPorts(msgspec.Struct, frozen=True):
 
 
 class QueryPorts(msgspec.Struct, frozen=True):
-    """What the question path works with."""
+    """What the question path works with; `n_reply_partitions` is the number of partitions of the reply topic."""
 
     embedder: Embedder
     objects: ObjectStore
@@ -282,3 +282,4 @@ class QueryPorts(msgspec.Struct, frozen=True):
     cancellations: Cancellations
     statistics: Statistics
     policy: QueryPolicy
+    n_reply_partitions: int

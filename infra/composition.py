@@ -44,6 +44,8 @@ from streams.worker import Prepare, Watched, own_ports
 
 SECOND_US: Final = 1_000_000
 EMBEDDED_FETCH_MS: Final = 5
+REDELIVERY_S: Final = 600.0
+"""How much longer than the longest deadline the ends of questions are known, in seconds."""
 
 
 class _Service(Protocol):
@@ -205,13 +207,24 @@ class _Builder:
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if QueryPorts in classes:
-            answers = composition.answers = RecentAnswers(self._client, **self._log)
+            keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
+            answers = composition.answers = RecentAnswers(self._client, keep_s=keep_s, **self._log)
             await self._start(answers)
-            cancellations = composition.cancellations = RecentCancellations(self._client, **self._log)
+            cancellations = composition.cancellations = RecentCancellations(self._client, keep_s=keep_s, **self._log)
             await self._start(cancellations)
             composition.watched += [answers, cancellations]
             composition.provide(
-                QueryPorts(embedder, objects, vectors, tail, answers, cancellations, statistics, query_policy)
+                QueryPorts(
+                    embedder=embedder,
+                    objects=objects,
+                    vectors=vectors,
+                    visibility=tail,
+                    answers=answers,
+                    cancellations=cancellations,
+                    statistics=statistics,
+                    policy=query_policy,
+                    n_reply_partitions=settings.partitions.reply,
+                )
             )
 
     async def _maintain(self, tail: Tail, vectors: LanceVectorStore) -> None:

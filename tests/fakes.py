@@ -248,15 +248,15 @@ class MemoryVisibility:
 
 @dataclass
 class MemoryAnswers:
-    """Terminal records by correlation id; the first one stays."""
+    """Terminal records by tenant and correlation id; the first one stays."""
 
-    records: dict[str, AnswerProduced] = field(default_factory=dict)
+    records: dict[tuple[str, str], AnswerProduced] = field(default_factory=dict)
 
-    def find(self, correlation: str) -> AnswerProduced | None:
-        return self.records.get(correlation)
+    def find(self, tenant: str, correlation: str) -> AnswerProduced | None:
+        return self.records.get((tenant, correlation))
 
     def fold(self, record: AnswerProduced) -> None:
-        self.records.setdefault(record.correlation, record)
+        self.records.setdefault((record.tenant, record.correlation), record)
 
 
 @dataclass
@@ -321,6 +321,7 @@ class Stack:
             cancellations=self.cancellations,
             statistics=self.statistics,
             policy=self.query_policy,
+            n_reply_partitions=4,
         )
 
     @property

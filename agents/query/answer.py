@@ -12,7 +12,7 @@ from millrace.events.query import AnswerProduced, CompletionGenerated, QueryRece
 from millrace.topics import ANSWER_PRODUCED, COMPLETION_GENERATED, REPLY
 
 from agents.ports import Principal, QueryPorts
-from agents.query.replies import correlation_of, ended_without_answer, terminal_frames
+from agents.query.replies import NOT_READY, correlation_of, ended_without_answer, terminal_frames
 
 
 def fail_question(question: QueryReceived, error_type: str, message: str) -> Sequence[Event]:
@@ -22,7 +22,19 @@ def fail_question(question: QueryReceived, error_type: str, message: str) -> Seq
 
 @agent(source=COMPLETION_GENERATED, sinks=(ANSWER_PRODUCED, REPLY))
 async def answer(completion: CompletionGenerated, ports: QueryPorts) -> Outputs:
-    """Answer, unless a passage that was quoted may no longer be seen: then everything is taken back."""
+    """Answer, unless a passage that was quoted may no longer be seen: then everything is taken back.
+
+    A table that has lost touch with the log cannot say what may be seen: then there is no answer.
+    """
+    if not ports.visibility.confirmed():
+        return ended_without_answer(
+            completion,
+            "failed",
+            "not_ready",
+            NOT_READY,
+            retry_after_ms=ports.policy.not_ready_retry_ms,
+            n_frames=completion.n_frames,
+        )
     view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
     hits = tuple(hit for hit in completion.hits if view.why_not(hit.document, hit.chunk_id) is None)
     lost = any(view.why_not(found.document, found.chunk_id) is not None for found in completion.citations)
@@ -43,5 +55,6 @@ async def answer(completion: CompletionGenerated, ports: QueryPorts) -> Outputs:
         cost_usd=completion.cost_usd,
         n_frames=completion.n_frames,
         timings_ms=dict(completion.meta.timings_ms),
+        user=completion.user,
     )
     return [record, *terminal_frames(record, completion)]

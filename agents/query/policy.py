@@ -10,6 +10,9 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     max_question_chars: Annotated[int, "Longer questions are refused."] = 4_000
     max_top_k: Annotated[int, "More chunks cannot be asked for."] = 100
+    max_timeout_ms: Annotated[int, "Questions that allow more time are refused; ends of questions are kept longer."] = (
+        300_000
+    )
     reply_topics: Annotated[tuple[str, ...], "Topics that may be named as reply-to."] = ("query.reply.v1",)
     not_ready_retry_ms: Annotated[int, "When to ask again while the end of the log is not confirmed."] = 1_000
     exact_below_chunks: Annotated[int, "Visible sets of at most this size are searched exhaustively."] = 2_000

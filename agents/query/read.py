@@ -18,6 +18,8 @@ from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.policy import QueryPolicy
 from agents.query.replies import correlation_of
 
+TOLD = frozenset({"superseded", "deleted", "filtered", "rank"})
+"""Reasons for which a drop is told to the asker: those of documents that they may, or could, read."""
 READER = "sentences@1"
 SEPARATOR = "\n"
 
@@ -51,7 +53,8 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
         n_words = sum(len(row.text.split()) for row in rows.values())
         view = ports.visibility.visible(context.tenant, Principal(context.user, frozenset(context.groups)))
         citations = cite(quotes(context, rows, ports.policy), view)
-    deltas = _deltas(context, citations) if context.meta.reply_to else []
+    # A frame cannot be taken back unseen: nothing is streamed from a table that may be behind.
+    deltas = _deltas(context, citations) if context.meta.reply_to and ports.visibility.confirmed() else []
     text = SEPARATOR.join(citation.quote for citation in citations)
     completion = CompletionGenerated(
         tenant=context.tenant,
@@ -64,7 +67,7 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
         mode=context.mode,
         explain=context.explain,
         hits=context.hits,
-        dropped=context.dropped if context.explain else (),
+        dropped=tuple(drop for drop in context.dropped if drop.reason in TOLD) if context.explain else (),
         watermark=context.watermark,
         model=READER if context.mode == "answer" else "",
         confidence=confidence,

@@ -12,6 +12,7 @@ from millrace.events.query import (
     QueryReceived,
 )
 
+NOT_READY = "this worker cannot confirm that it has seen the latest changes; ask again shortly"
 RETRACTED = "a passage that was read is no longer visible to you"
 
 
@@ -21,7 +22,7 @@ def correlation_of(event: Event) -> str:
 
 
 def ended_without_answer(
-    question: QueryReceived,
+    question: QueryReceived | CompletionGenerated,
     status: str,
     error_type: str,
     message: str,
@@ -40,6 +41,7 @@ def ended_without_answer(
         error_type=error_type,
         retry_after_ms=retry_after_ms,
         n_frames=n_frames,
+        user=question.user,
     )
     return [record, *(terminal_frames(record, question) if reply else [])]
 

@@ -151,6 +151,7 @@ class AnswerProduced(_QueryEvent, frozen=True, kw_only=True):
     retry_after_ms: Annotated[int, "When trying again makes sense; 0 where it does not."] = 0
     n_frames: Annotated[int, "Delta frames sent before the terminal one."] = 0
     timings_ms: Annotated[dict[str, float], "Milliseconds per stage."] = {}
+    user: Annotated[str, "Who asked; the end of a question is repeated to nobody else."] = ""
 
 
 class _Frame(Event, frozen=True, kw_only=True):

@@ -23,7 +23,9 @@ _MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 class RecentAnswers:
-    """The recent tail of ``query.answer.produced.v1``, by correlation id: the `Answers` port.
+    """The recent tail of ``query.answer.produced.v1``, by tenant and correlation id: the `Answers` port.
+
+    An asker chooses the correlation id: a record counts for a question of its own tenant alone.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ class RecentAnswers:
         self._codec = codec or Codec()
         self._keep_ms = round(keep_s * 1000)
         self._max_bytes = max_bytes
-        self._answers: OrderedDict[str, tuple[int, int, AnswerProduced]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], tuple[int, int, AnswerProduced]] = OrderedDict()
         self._n_bytes = 0
         self.n_undecodable = 0
         self._reader = LogReader(
@@ -87,9 +89,9 @@ class RecentAnswers:
         """Return when every answer that was in these partitions at the time of the call can be found."""
         await self._reader.caught_up(partitions)
 
-    def find(self, correlation: str) -> AnswerProduced | None:
-        """First terminal record of a question, if it has one."""
-        found = self._answers.get(correlation)
+    def find(self, tenant: str, correlation: str) -> AnswerProduced | None:
+        """First terminal record of a tenant's question, if it has one."""
+        found = self._answers.get((tenant, correlation))
         return None if found is None else found[2]
 
     @staticmethod
@@ -105,9 +107,9 @@ class RecentAnswers:
                 self.n_undecodable += 1
                 log.error("record %s is passed over: %s", origin, error)  # noqa: TRY400 - the error says it all
                 continue
-            if isinstance(event, AnswerProduced) and event.correlation not in self._answers:
+            if isinstance(event, AnswerProduced) and (ended := (event.tenant, event.correlation)) not in self._answers:
                 size = len(record.value or b"")
-                self._answers[event.correlation] = (record.timestamp, size, event)
+                self._answers[ended] = (record.timestamp, size, event)
                 self._n_bytes += size
                 self._forget(record.timestamp - self._keep_ms)
 

@@ -96,7 +96,7 @@ class Bench:
     def ended(self, correlation: str) -> AnswerProduced | None:
         """Terminal record of a question, as the worker knows it."""
         assert self.inside.composition.answers is not None
-        return self.inside.composition.answers.find(correlation)
+        return self.inside.composition.answers.find(self.tenant, correlation)
 
     async def known(self, cancelled: QueryCancelled) -> None:
         """Wait until the worker knows a cancellation."""

@@ -1,17 +1,30 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.query import answer_question
 from agents.query.admit import admit, cancel, normalised, park
+from agents.query.policy import QueryPolicy
 from millrace.errors import InputAbandoned
 from millrace.event import Event
-from millrace.events.query import AnswerCompleted, AnswerFailed, AnswerProduced, QueryAdmitted, QueryReceived, Receipt
+from millrace.events.query import (
+    AnswerCompleted,
+    AnswerFailed,
+    AnswerProduced,
+    AnswerRetracted,
+    QueryAdmitted,
+    QueryReceived,
+    Receipt,
+)
 from millrace.invoke import Invoker, Output, Progress
-from tests.agents_in_memory import ask
-from tests.builders import TENANT, asked
+from tests.agents_in_memory import ask, publish
+from tests.builders import TENANT, asked, changed, granted, only
 from tests.fakes import Stack
+
+TEXT = "Rotate the keys every 90 days."
+QUESTION = "Rotate the keys every how many days?"
 
 
 async def admitted(stack: Stack, question: QueryReceived) -> list[Event]:
@@ -30,6 +43,8 @@ async def test_groups_in_force_are_everyones_and_the_askers_own() -> None:
     [
         ({"question": " \x00\n"}, "empty"),
         ({"question": "x" * 4_001}, "too_long"),
+        ({"question": "Why?", "timeout_ms": 300_001}, "timeout"),
+        ({"question": "Why?", "timeout_ms": 0}, "timeout"),
         ({"question": "Why?", "top_k": 0}, "top_k"),
         ({"question": "Why?", "top_k": 101}, "top_k"),
         ({"question": "Why?", "after": (Receipt("other", "d", 1),)}, "foreign_receipt"),
@@ -50,6 +65,21 @@ async def test_a_reply_topic_that_is_not_allowed_is_refused_without_writing_to_i
     (record,) = await admitted(Stack(), asked("Why?", reply_to="corpus.source.changed.v1"))
     assert isinstance(record, AnswerProduced)
     assert (record.status, record.error_type) == ("refused", "reply_to")
+
+
+@pytest.mark.parametrize("partition", [4, 9999, -2])
+async def test_a_reply_partition_that_does_not_exist_is_refused_without_writing_to_it(partition: int) -> None:
+    question = asked("Why?")
+    elsewhere = question.with_meta(msgspec.structs.replace(question.meta, reply_partition=partition))
+    (record,) = await admitted(Stack(), elsewhere)
+    assert isinstance(record, AnswerProduced)
+    assert (record.status, record.error_type) == ("refused", "reply_to")
+    assert "partitions 0 to 3" in record.text
+
+
+async def test_a_question_that_allows_more_time_than_any_may_is_not_parked() -> None:
+    question = asked("Why?", after=(Receipt(TENANT, "a.md", 1),), timeout_ms=300_001)
+    assert park(question, Stack().query) is None
 
 
 async def test_a_table_that_is_not_confirmed_refuses_questions_and_says_when_to_ask_again() -> None:
@@ -75,6 +105,63 @@ async def test_a_question_that_has_ended_only_gets_its_frame_again_with_the_new_
     assert stack.embedder.calls == []
     (frame,) = again
     assert frame == first[-1].replace(attempt=1)
+
+
+async def ended() -> Stack:
+    """A question of the team's, with its answer."""
+    stack = Stack(query_policy=QueryPolicy(answer_threshold=0.1))
+    await publish(stack, changed(TEXT), "team")
+    first = await ask(stack, asked(QUESTION, user="ada", groups=("team",)))
+    assert only(first, AnswerCompleted).text == TEXT
+    return stack
+
+
+async def test_the_end_of_a_question_is_not_repeated_to_whoever_else_knows_its_correlation_id() -> None:
+    stack = await ended()
+    for user, conversation in (("eve", "c1"), ("ada", "c2")):
+        other = asked(QUESTION, user=user, conversation=conversation, groups=("team",))
+        record, frame = await admitted(stack, other)
+        assert isinstance(record, AnswerProduced)
+        assert isinstance(frame, AnswerFailed)
+        assert (record.status, frame.error_type) == ("refused", "correlation")
+        assert "Rotate" not in repr([record, frame])
+
+
+async def test_the_end_of_a_question_is_taken_back_where_it_may_no_longer_be_seen() -> None:
+    for change in ("revoked", "left the group"):
+        stack = await ended()
+        if change == "revoked":
+            stack.fold([granted("others", version=2)])
+        groups = () if change == "left the group" else ("team",)
+        (frame,) = await admitted(stack, asked(QUESTION, user="ada", groups=groups, explain=True))
+        assert isinstance(frame, AnswerRetracted)
+        assert "Rotate" not in repr(frame)
+
+
+async def test_hits_of_a_repeated_search_are_those_that_may_still_be_seen() -> None:
+    stack = Stack()
+    await publish(stack, changed(TEXT))
+    await publish(stack, changed("Rotate the tyres.", document="b.md"), "team")
+    search = asked(QUESTION, mode="search", groups=("team",))
+    assert {hit.document for hit in only(await ask(stack, search), AnswerCompleted).hits} == {"a.md", "b.md"}
+    stack.fold([granted("others", document="b.md", version=2)])
+    (frame,) = await admitted(stack, search)
+    assert isinstance(frame, AnswerCompleted)
+    assert {hit.document for hit in frame.hits} == {"a.md"}
+
+
+async def test_an_answer_is_not_repeated_from_a_table_that_is_not_confirmed() -> None:
+    stack = await ended()
+    stack.visibility.is_confirmed = False
+    (frame,) = await admitted(stack, asked(QUESTION, user="ada", groups=("team",)))
+    assert isinstance(frame, AnswerFailed)
+    assert frame.error_type == "not_ready"
+
+
+async def test_a_question_has_not_ended_because_another_tenants_with_its_correlation_id_has() -> None:
+    stack = await ended()
+    found = await admitted(stack, asked(QUESTION, user="ada", groups=("team",), tenant="globex"))
+    assert [type(event) for event in found] == [QueryAdmitted]
 
 
 def test_a_question_is_put_on_one_line_in_composed_form() -> None:

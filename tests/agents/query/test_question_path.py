@@ -112,6 +112,29 @@ async def test_hits_and_drops_are_in_the_reply_only_for_a_search_or_an_explanati
     assert (len(explained.hits), [drop.reason for drop in explained.dropped]) == (1, ["rank"])
 
 
+async def test_an_explanation_does_not_count_what_is_forbidden() -> None:
+    stack = Stack(query_policy=QueryPolicy(exact_below_chunks=0, restrict_below_documents=0))
+    await publish(stack, changed(KEYS))
+    await publish(stack, changed("Rotate the secret keys every 3 days.", document="b.md"), "hr")
+    log = await ask(stack, asked(QUESTION, explain=True))
+    assert "forbidden" in [drop.reason for drop in only(log, ContextRetrieved).dropped]
+    for told in (only(log, CompletionGenerated), only(log, AnswerProduced), only(log, AnswerCompleted)):
+        assert {drop.reason for drop in told.dropped} <= {"rank", "superseded", "deleted", "filtered"}
+
+
+async def test_a_table_that_lost_touch_with_the_log_on_the_way_gives_no_answer_and_no_text() -> None:
+    stack = await stack_with()
+    log = await ask(stack, asked(QUESTION))
+    context, completion = only(log, ContextRetrieved), only(log, CompletionGenerated)
+    stack.visibility.is_confirmed = False
+    ended = await stage(stack, completion)
+    record, frame = only(ended, AnswerProduced), only(ended, AnswerFailed)
+    assert (record.status, record.error_type, frame.error_type) == ("failed", "not_ready", "not_ready")
+    assert (record.text, record.citations, record.hits) == (frame.message, (), ())
+    assert (frame.n, frame.retry_after_ms > 0) == (completion.n_frames, True)
+    assert not any(isinstance(event, AnswerDelta) for event in await stage(stack, context))
+
+
 async def reached(stack: Stack, kind: type[E]) -> E:
     return only(await ask(stack, asked(QUESTION, explain=True)), kind)
 

@@ -51,8 +51,9 @@ async def test_the_first_terminal_record_of_a_question_is_found_and_later_ones_a
     await log.produce(ANSWER_PRODUCED, answer("two", "other"))
     await asyncio.wait_for(answers.caught_up([0, 1]), 20)
     assert answers.ready()
-    found = [answers.find(correlation) for correlation in ("one", "two", "three")]
+    found = [answers.find("acme", correlation) for correlation in ("one", "two", "three")]
     assert [event.text if event else None for event in found] == ["first", "other", None]
+    assert answers.find("globex", "one") is None
     assert answers.n_undecodable == 1
     await answers.stop()
 
@@ -63,7 +64,7 @@ async def test_answers_take_a_bounded_amount_of_memory_and_the_oldest_go_first(l
     for n in range(20):
         await log.produce(ANSWER_PRODUCED, answer(str(n), "x" * 1000))
     await asyncio.wait_for(answers.caught_up(), 20)
-    kept = [n for n in range(20) if answers.find(str(n)) is not None]
+    kept = [n for n in range(20) if answers.find("acme", str(n)) is not None]
     assert 5 <= len(kept) <= 8
     assert kept[-1] == 19
     await answers.stop()
@@ -80,8 +81,8 @@ async def test_answers_older_than_the_longest_deadline_are_forgotten(log: Log) -
             record.topic, record.value, key=record.key, headers=record.headers, timestamp_ms=timestamp
         )
     await asyncio.wait_for(answers.caught_up(), 20)
-    assert answers.find("new") is not None
-    assert answers.find("old") is None
+    assert answers.find("acme", "new") is not None
+    assert answers.find("acme", "old") is None
     await answers.stop()
 
 

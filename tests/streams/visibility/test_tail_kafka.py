@@ -46,6 +46,6 @@ async def test_on_kafka_the_end_is_reached_across_transaction_markers_and_answer
     answers = RecentAnswers({"bootstrap_servers": bootstrap})
     await answers.start()
     await asyncio.wait_for(answers.caught_up(), 20)
-    assert answers.find("new") is not None
-    assert answers.find("old") is None
+    assert answers.find("acme", "new") is not None
+    assert answers.find("acme", "old") is None
     await answers.stop()
