@@ -80,9 +80,9 @@ class Composition:
         """Give `ports` to every agent that asks for their class."""
         self._ports[type(ports)] = ports
 
-    def prepare_for(self, specs: Collection[AgentSpec]) -> None:
+    def prepare_for(self, specs: Collection[AgentSpec], cut: Collection[str] = ()) -> None:
         """Say what each agent waits for when it takes over partitions: its own history, folded to the end."""
-        for spec in specs:
+        for spec in (part for each in specs for part in split(each, cut)):
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
@@ -144,7 +144,7 @@ async def compose(
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
             await _Builder(composition, settings, stack, name, client, services).build(classes)
-            composition.prepare_for([part for spec in specs for part in split(spec, settings.worker.cut)])
+            composition.prepare_for(specs, settings.worker.cut)
         for spec in specs:
             for event in (event for topic in spec.sinks for event in topic.events):
                 codec.register(event)

@@ -43,3 +43,10 @@ async def test_an_agent_begins_with_a_partition_when_the_views_it_needs_have_rea
     await composition.prepare[spec.name]([TopicPartition(spec.sources[0].name, n) for n in (1, 3)])
     assert [name for name, view in views.items() if view.asked_for == [{1, 3}]] == read
     assert [name for name, view in views.items() if not view.asked_for] == [name for name in views if name not in read]
+
+
+def test_every_part_of_a_run_that_is_cut_begins_when_its_views_have_read_the_partition() -> None:
+    composition: Any = Composition(Codec())
+    composition.tail = composition.answers = composition.cancellations = View()
+    composition.prepare_for([answer_question], ("read", "answer"))
+    assert set(composition.prepare) == {"answer_question", "read", "answer"}

@@ -76,7 +76,7 @@ class Member:
 
 
 def item(offset: int = 0, epoch: int = 1, key: bytes = b"k", *, suspect: bool = False) -> Item:
-    work = Work(SimpleNamespace(), ordered("k", offset), suspect=suspect)  # type: ignore[arg-type]
+    work = Work(SimpleNamespace(), ordered("k", offset), suspect=suspect)
     return Item(key, 1, work, TP, offset, epoch)
 
 

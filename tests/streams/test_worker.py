@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from millrace.agent import AgentSpec
+from millrace.errors import LogTruncated
 from streams.tables import changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
@@ -78,7 +79,7 @@ class Process:
                 {
                     "bootstrap": world.broker.bootstrap, "source": world.source.name, "sink": world.sink.name,
                     "ready": str(self.ready), "pump": msgspec.to_builtins(world.settings(**changes)),
-                    "delay_s": 0.002, "poison": -1, **options,
+                    "delay_s": 0.002, "poison": -1, "slow": -1, "slow_s": 0.0, **options,
                 }
             )
         )  # fmt: skip
@@ -170,3 +171,67 @@ async def test_a_record_that_kills_its_process_ends_in_the_dead_letters_and_the_
     running.process.terminate()
     assert await running.ended() == 0
     assert 3 <= n_died <= 12
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(180)
+async def test_a_slow_head_beside_a_killer_is_handled_and_only_the_killer_is_given_up(
+    world: World, start: Callable[..., Process]
+) -> None:
+    await world.produce(ordered(f"k{n}", n) for n in range(1, 30))
+    first_of: dict[int, int] = {}
+    for record in await world.read_n(world.source, 29):
+        first_of.setdefault(record.partition, world.decode([record])[0].n)
+    killer, slow = first_of[0], first_of[1]
+    ends = time.monotonic() + 150
+    while True:
+        running = start(poison=killer, slow=slow, slow_s=5.0, pump={"session_timeout_ms": 2000})
+        reading = asyncio.ensure_future(world.read_n(world.source.dead_letters, 1, 90))
+        while running.process.poll() is None and not reading.done():
+            await asyncio.wait([reading], timeout=0.05)
+        if reading.done():
+            break
+        reading.cancel()
+        assert time.monotonic() < ends
+    outputs = await world.read(world.sink.name, lambda found: len({e.n for e in world.decode(found)}) == 28, 40)
+    assert slow in {event.n for event in world.decode(outputs)}
+    letters = await world.read_n(world.source.dead_letters, 1)
+    assert [event.n for event in world.decode(letters)] == [killer]
+    running.process.terminate()
+    assert await running.ended() == 0
+
+
+class View:
+    """Something that agents stand on."""
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self.folded = False
+
+    def ready(self) -> bool:
+        return self.folded
+
+
+async def test_a_worker_is_ready_with_what_it_watches_and_ends_with_its_failure(world: World) -> None:
+    view = View()
+    async with Worker([world.spec(relay)], settings(world), codec=world.codec, watched=[view]) as worker:
+        await until(worker.pumps[0].ready.is_set)
+        assert not worker.ready
+        view.folded = True
+        await worker.wait_ready()
+        view.failure = LogTruncated("the view's position is gone")
+        with pytest.raises(LogTruncated):
+            await worker.run(asyncio.Event())
+        assert (worker.ready, worker.alive) == (False, False)
+
+
+async def test_a_worker_with_tables_is_ready_once_they_are_recovered(world: World) -> None:
+    spec, chosen = summing(world), settings(world)
+    world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
+    async with Worker([spec], chosen, codec=world.codec) as worker:
+        await asyncio.wait_for(worker.wait_ready(), 30)
+        app: Any = worker._root
+        assert {at.partition for at in app.consumer.assignment() if at.topic == world.source.name} == {0, 1}
+        app.rebalancing = True
+        assert not worker.ready
+        app.rebalancing = False

@@ -21,12 +21,14 @@ from streams.worker import Worker, WorkerSettings
 from tests.streams.pump_world import Handled, Ordered, handled, key_of
 
 
-def relay_for(delay_s: float, poison: int) -> Any:
-    """Agent that waits, and ends the process on one number."""
+def relay_for(delay_s: float, poison: int, slow: int, slow_s: float) -> Any:
+    """Agent that waits, on one number for long, and ends the process on another."""
 
     async def relay(event: Ordered) -> Handled:
         if event.n == poison:
             os.kill(os.getpid(), signal.SIGKILL)
+        if event.n == slow:
+            await asyncio.sleep(slow_s)
         await asyncio.sleep(delay_s * (20 if event.lane == "k0" else 1))
         return handled(event)
 
@@ -37,7 +39,7 @@ async def main(chosen: dict[str, Any]) -> None:
     """Run until SIGTERM."""
     source = Topic(name=chosen["source"], events=(Ordered,), key=key_of)
     sink = Topic(name=chosen["sink"], events=(Handled,), key=key_of)
-    relay = relay_for(chosen["delay_s"], chosen["poison"])
+    relay = relay_for(chosen["delay_s"], chosen["poison"], chosen["slow"], chosen["slow_s"])
     spec = AgentSpec(name="relay", function=relay, sources=(source,), sinks=(sink,), form="single")
     settings = WorkerSettings(
         connection={"bootstrap_servers": chosen["bootstrap"]}, pump=msgspec.convert(chosen["pump"], PumpSettings)
