@@ -18,6 +18,7 @@ from bench.measure import Contender, Sample
 from infra.kafka import KafkaServer, find_java, install_kafka
 from infra.settings import load, process_environment
 from millrace.codec import Codec
+from millrace.connection import Connection
 from millrace.errors import Unavailable
 from millrace.event import Event
 from millrace.topics import Topic
@@ -83,9 +84,7 @@ class Lab:
         Unavailable
             If the broker did not acknowledge all of them.
         """
-        producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "acks": "all", "linger.ms": 20}
-        )
+        producer = Producer(Connection(bootstrap=self.bootstrap).librdkafka_producer() | {"linger.ms": 20})
         for event in events:
             record = codec.record(topic, event)
             while True:

@@ -7,7 +7,7 @@ them says what is in them. Nothing is shared between tenants, so that no tenant 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,10 +57,6 @@ class EmbeddingCache:
         """Remember values by hash; one that is known already is left as it is."""
         if values:
             await self._in_thread(self._put_many, tenant, model, dict(values))
-
-    async def delete_many(self, tenant: str, hashes: Collection[str]) -> None:
-        """Forget hashes of a tenant, whatever the model; their bytes are overwritten in the file."""
-        await self._in_thread(self._delete_many, tenant, list(hashes))
 
     async def delete_tenant(self, tenant: str) -> None:
         """Forget everything of a tenant; the bytes are overwritten in the file."""
@@ -120,11 +116,6 @@ class EmbeddingCache:
             )
         while self._used_bytes() > self._max_bytes and self._prune():
             pass
-
-    def _delete_many(self, tenant: str, hashes: Sequence[str]) -> None:
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM embedding WHERE tenant = ? AND hash = ?", [(tenant, h) for h in hashes])
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _delete_tenant(self, tenant: str) -> None:
         with self._transaction() as connection:

@@ -127,6 +127,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         """Client settings in librdkafka's names."""
         return {"bootstrap.servers": self.bootstrap} | {k.replace("_", "."): v for k, v in self.security.items()}
 
+    def librdkafka_producer(self) -> dict[str, Any]:
+        """Producer settings in librdkafka's names: partitions by murmur2, idempotent, acknowledged by all replicas."""
+        return self.librdkafka() | {"partitioner": "murmur2_random", "acks": "all", "enable.idempotence": True}
+
 
 def find_connection(
     bootstrap: str | None = None,

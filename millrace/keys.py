@@ -1,7 +1,7 @@
 """Record keys and partitions: typed, percent-encoded, murmur2 everywhere.
 
 A key names the tenant first, so that a record can be checked against its headers and body:
-``t/<tenant>/d/<document>``, ``t/<tenant>/c/<conversation>``, ``t/<tenant>/u/<user>``, ``t/<tenant>``.
+``t/<tenant>/d/<document>``, ``t/<tenant>/c/<conversation>``, ``t/<tenant>``.
 """
 
 import re
@@ -22,7 +22,7 @@ def key(tenant: str, kind: str = "", name: str = "") -> str:
     tenant : str
         Tenant, any non-empty text.
     kind : str
-        One letter: ``d`` document, ``c`` conversation, ``u`` user; empty for the tenant itself.
+        One letter: ``d`` document, ``c`` conversation, or one of your own; empty for the tenant itself.
     name : str
         Identifier within the tenant, any text.
     """
@@ -45,11 +45,6 @@ def document_key(tenant: str, document: str) -> str:
 def conversation_key(tenant: str, conversation: str) -> str:
     """Key of everything that concerns one conversation."""
     return key(tenant, "c", conversation)
-
-
-def user_key(tenant: str, user: str) -> str:
-    """Key of everything that concerns one user."""
-    return key(tenant, "u", user)
 
 
 def tenant_of(record_key: bytes | str) -> str:

@@ -113,8 +113,8 @@ def errors_page() -> str:
         lines.append(f"| {error.__name__} | `{error.error_type}` | {error.error_class} | {summary} |")
     lines += [
         "",
-        "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are dead-lettered",
-        "at once; unknown ones, and everything outside the tree, after the `max_attempts` of the agent.",
+        "Transient errors are retried while intake pauses and are never dead-lettered; permanent ones are",
+        "dead-lettered at once; unknown ones, and everything outside the tree, after the `max_attempts` of the agent.",
     ]
     return _NOTE + "\n".join(lines) + "\n"
 

@@ -146,7 +146,7 @@ async def count_embedded(millrace: Millrace) -> int:
 
 def _write(millrace: Millrace, topic: str, key: bytes, value: bytes) -> None:
     """Write bytes as a foreign client would."""
-    producer = Producer({**millrace.connection.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(millrace.connection.librdkafka_producer())
     producer.produce(topic, key=key, value=value)
     if producer.flush(10):
         raise Unavailable(f"the broker did not take a record for {topic}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from millrace.cli.application import Json, Tenant, app, connection_of, groups_of
-from millrace.cli.output import UsageError, say, show
+from millrace.cli.output import UsageError, note, say, show
 
 acl_app = typer.Typer(help="Show and change who may read a document.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(acl_app, name="acl")
@@ -72,6 +72,8 @@ def _change(
     if not names and action != "set_acl":
         raise UsageError("name at least one group")
     receipt, known = asyncio.run(_write(context, action, document, names, tenant))
+    if not known.version:
+        note(f"the log has no document {document!r} of tenant {tenant!r} yet; what was written holds once it comes")
     token = receipts.encode([receipt])
     data = {
         "tenant": tenant,

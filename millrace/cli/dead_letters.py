@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from millrace.cli.application import Json, Modules, app, catalogue, connection_of, topic_named
-from millrace.cli.output import UsageError, one_line, say, show, table
+from millrace.cli.output import NotInLog, UsageError, one_line, say, show, table
 from millrace.cli.times import start_of
 from millrace.dead_letters import REPLAYED, SUFFIX, Letter, replayed
 from millrace.topics import Topic
@@ -158,7 +158,7 @@ def _one(context: typer.Context, name: str, agents: list[str] | None) -> Letter:
     with LogReader(connection_of(context), [topic], start={place: at}, stop={place: at + 1}, only=[place]) as reader:
         for record in reader:
             return Letter.of(record)
-    raise UsageError(f"there is no letter at {name}; see `millrace dlq list`")
+    raise NotInLog(f"there is no letter at {name}; see `millrace dlq list`")
 
 
 def _row(letter: Letter) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import typer
 
 from millrace.cli.application import Json, Tenant, app, connection_of
 from millrace.cli.ingest import outcome_row
-from millrace.cli.output import ExitCode, UsageError, one_line, progress, say, show, table
+from millrace.cli.output import ExitCode, NotInLog, one_line, progress, say, show, table
 
 docs_app = typer.Typer(help="List, show and remove documents.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(docs_app, name="docs")
@@ -56,7 +56,7 @@ def show_document(
 
     history = document_history(connection_of(context), tenant, document)
     if not history.events:
-        raise UsageError(f"the log has no document {document!r} of tenant {tenant!r}; see `millrace docs list`")
+        raise NotInLog(f"the log has no document {document!r} of tenant {tenant!r}; see `millrace docs list`")
 
     def render() -> None:
         known = history.known
@@ -116,7 +116,7 @@ async def _remove(context: typer.Context, documents: list[str], tenant: str, tim
         await asyncio.to_thread(client.known.refresh)
         unknown = [name for name in documents if not client.known.get(tenant, name).exists]
         if unknown:
-            raise UsageError(f"the log has no document {unknown[0]!r} of tenant {tenant!r}; see `millrace docs list`")
+            raise NotInLog(f"the log has no document {unknown[0]!r} of tenant {tenant!r}; see `millrace docs list`")
         sent = []
         for name in documents:
             source = client.known.get(tenant, name).source or "app"

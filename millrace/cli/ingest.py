@@ -46,6 +46,8 @@ def ingest(
 
     if yes and not sync:
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
+    if missing := [path for path in paths if not path.exists()]:
+        raise UsageError(f"{missing[0]} does not exist; name a folder or a .md or .txt file")
     plan = Plan(
         paths=tuple(paths),
         tenant=tenant,

@@ -77,10 +77,10 @@ def show(data: Any, render: Callable[[], None], *, as_json: bool) -> None:
         render()
 
 
-def document(data: Any) -> None:
+def document(data: Any, *, indent: int | None = 2) -> None:
     """Print a JSON document. It is ASCII, so no control character of any document reaches a terminal."""
     builtins = msgspec.to_builtins(data, str_keys=True)
-    sys.stdout.write(json.dumps(builtins, ensure_ascii=True, indent=2) + "\n")
+    sys.stdout.write(json.dumps(builtins, ensure_ascii=True, indent=indent) + "\n")
     sys.stdout.flush()
 
 
@@ -107,6 +107,12 @@ class UsageError(InputRejected):
     """Arguments that contradict each other or mean nothing."""
 
     error_type = "usage"
+
+
+class NotInLog(InputRejected):
+    """The log has nothing by this name."""
+
+    error_type = "not_found"
 
 
 class Reporter(Protocol):
@@ -139,6 +145,7 @@ __all__ = [
     "ConfigurationError",
     "ExitCode",
     "MillraceError",
+    "NotInLog",
     "UsageError",
     "document",
     "exit_code",

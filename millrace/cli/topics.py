@@ -69,8 +69,7 @@ def tail(
         return
     for row in records:
         if lines:
-            sys.stdout.write(msgspec.json.encode(row).decode().encode("ascii", "backslashreplace").decode() + "\n")
-            sys.stdout.flush()
+            document(row, indent=None)
         else:
             _print(row)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from millrace.cli.application import Json, Modules, Tenant, app, catalogue, connection_of
-from millrace.cli.output import UsageError, one_line, progress, say, show, table
+from millrace.cli.output import NotInLog, one_line, progress, say, show, table
 from millrace.cli.times import start_of
 
 _QUESTION = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -40,7 +40,7 @@ def trace(
             topics=tuple(catalogue(agents).values()),
         )
     if not found.entries:
-        raise UsageError(f"the log has no question {name!r}; its topics may have forgotten it, or it is a --document")
+        raise NotInLog(f"the log has no question {name!r}; its topics may have forgotten it, or it is a --document")
     show(found.data(), lambda: _render(found), as_json=as_json)
 
 
@@ -49,7 +49,7 @@ def _document(context: typer.Context, name: str, tenant: str, *, as_json: bool) 
 
     history = document_history(connection_of(context), tenant, name)
     if not history.events:
-        raise UsageError(f"the log has no document {name!r} of tenant {tenant!r} and no question of that name")
+        raise NotInLog(f"the log has no document {name!r} of tenant {tenant!r} and no question of that name")
 
     def render() -> None:
         say(f"document {name} of tenant {tenant}")

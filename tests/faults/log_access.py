@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from millrace import ids
 from millrace.codec import Codec
+from millrace.connection import Connection
 from millrace.event import Event, Meta
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.topics import ACL_CHANGED, SOURCE_CHANGED, Topic
@@ -94,11 +95,8 @@ class Feeder:
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "partitioner": "murmur2_random",
-                "enable.idempotence": True,
-                "acks": "all",
+            Connection(bootstrap=bootstrap).librdkafka_producer()
+            | {
                 "linger.ms": 2,
                 "queue.buffering.max.messages": 1_000_000,
                 "log_level": 2,

@@ -174,6 +174,17 @@ def test_sync_that_would_delete_too_much_says_how_to_confirm(
     assert (code, json.loads(out)["deleted"], json.loads(out)["counts"]) == (0, 1, {"deleted": 1})
 
 
+def test_access_of_a_document_that_never_came_is_written_with_a_hint(run: Run, tenant: str) -> None:
+    code, _, err = run("acl", "grant", "typo.md", "staff", "--tenant", tenant)
+    assert (code, "no document 'typo.md'" in err) == (0, True)
+
+
+@pytest.mark.parametrize("command", [["trace"], ["docs", "show"], ["docs", "rm"]], ids=" ".join)
+def test_what_the_log_does_not_have_is_an_error_and_no_wrong_usage(run: Run, tenant: str, command: list[str]) -> None:
+    code, out, _ = run(*command, "nothing.md", "--tenant", tenant, "--json")
+    assert (code, json.loads(out)["error"]["type"]) == (1, "not_found")
+
+
 def test_access_is_shown_and_set(run: Run, embedded: Connection, tenant: str) -> None:
     assert "nobody" in run("acl", "show", "a.md", "--tenant", tenant)[1]
     assert run("acl", "set", "a.md", "staff", "board", "--tenant", tenant)[0] == 0

@@ -21,7 +21,7 @@ from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hi
 from millrace.keys import document_key, partition_for
 from millrace.lineage import question_trace
 from millrace.sync_client import Client
-from millrace.topics import QUERY_RECEIVED, SOURCE_CHANGED
+from millrace.topics import SOURCE_CHANGED
 from tests.millrace.workers import answering, completed, derived_meta, indexing
 
 Run = Callable[..., tuple[int, str, str]]
@@ -46,7 +46,7 @@ def run(embedded: Connection, capsys: pytest.CaptureFixture[str], monkeypatch: p
 def produce(connection: Connection, topic: str, partition: int, value: bytes | None, key: str, **headers: str) -> str:
     """Write raw bytes; gives the record's position."""
     landed: list[str] = []
-    producer = Producer(connection.librdkafka())
+    producer = Producer(connection.librdkafka_producer())
     producer.produce(
         topic,
         value,
@@ -60,12 +60,17 @@ def produce(connection: Connection, topic: str, partition: int, value: bytes | N
 
 
 def test_events_are_produced_and_tailed(run: Run, tenant: str) -> None:
-    event = {"tenant": tenant, "document": "a\x1b[2J.md", "version": 1, "groups": ["x"]}
+    event = {
+        "tenant": tenant,
+        "document": "Z\u00fcrich \u6771 \U0001f389 \x9b\x1b[2J.md",
+        "version": 1,
+        "groups": ["x"],
+    }
     code, out, err = run("produce", "acl.changed", "--data", json.dumps(event), "--json")
     assert (code, err) == (0, "")
     (row,) = json.loads(out)["produced"]
     code, out, _ = run("tail", "corpus.acl.changed.v1", "--from", "beginning", "--json")
-    (record,) = [r for r in json.loads(out)["records"] if r["event"]["tenant"] == tenant]
+    (record,) = [r for r in json.loads(out)["records"] if r.get("event", {}).get("tenant") == tenant]
     assert (record["event"], record["type"]) == (event, "AclChanged")
     assert f"{record['topic']}/{record['partition']}/{record['offset']}" == row["position"]
     code, out, _ = run("tail", "acl.changed", "-n", "100000")
@@ -91,7 +96,7 @@ def test_lines_come_from_standard_input_and_all_are_checked_before_any_is_sent(
     code, out, _ = run("produce", "acl.changed", "--json")
     assert (code, len(json.loads(out)["produced"])) == (0, 2)
     _, out, _ = run("tail", "acl.changed", "--from", "beginning", "--json")
-    assert len([r for r in json.loads(out)["records"] if r["event"]["tenant"] == tenant]) == 2
+    assert len([r for r in json.loads(out)["records"] if r.get("event", {}).get("tenant") == tenant]) == 2
 
 
 def test_a_topic_of_several_types_needs_to_be_told_which(run: Run, tenant: str) -> None:
@@ -197,7 +202,7 @@ def test_a_question_is_traced_from_its_answer_to_the_source(run: Run, embedded: 
     code, out, _ = run("trace", "a.md", "--tenant", tenant)
     assert (code, "DocumentIndexed" in out) == (0, True)
     assert question_trace(embedded, "0" * 32).entries == ()
-    assert run("trace", "0" * 32)[0] == 2
+    assert run("trace", "0" * 32)[0] == 1
 
 
 def test_the_doctor_names_what_is_wrong_and_what_to_do(run: Run, embedded: Connection, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from millrace import __version__
 from millrace.cli import app, main
-from millrace.cli.output import UsageError, exit_code, one_line, plain, progress
+from millrace.cli.output import NotInLog, UsageError, exit_code, one_line, plain, progress
 from millrace.cli.times import start_of
 from millrace.errors import RequestFailed, StackNotFound, Unavailable
 from millrace.positions import Since
@@ -58,7 +58,14 @@ def test_the_help_names_every_command_and_the_exit_codes() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ask"], ["nonsense"], ["ask", "q", "--top-k", "0"], ["ingest", ".", "--label", "x"], ["ask", "q", "--no"]],
+    [
+        ["ask"],
+        ["nonsense"],
+        ["ask", "q", "--top-k", "0"],
+        ["ingest", ".", "--label", "x"],
+        ["ingest", "nowhere"],
+        ["ask", "q", "--no"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2_and_one_json_document(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -87,8 +94,8 @@ def test_a_broker_that_is_gone_is_exit_code_1_with_a_remedy(capsys: pytest.Captu
 
 
 def test_exit_codes_follow_the_error_tree() -> None:
-    errors = (StackNotFound("x"), UsageError("x"), Unavailable("x"), RequestFailed("late", "x"))
-    assert [int(exit_code(error)) for error in errors] == [4, 2, 1, 1]
+    errors = (StackNotFound("x"), UsageError("x"), Unavailable("x"), RequestFailed("late", "x"), NotInLog("x"))
+    assert [int(exit_code(error)) for error in errors] == [4, 2, 1, 1, 1]
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))

@@ -30,7 +30,7 @@ def records(connection: Connection, tenant: str, *topics: Any) -> list[Any]:
 async def test_every_client_puts_a_key_on_the_same_partition(stack: Connection, tenant: str) -> None:
     names = [f"{prefix}{n}" for n in range(40) for prefix in ("a/", "ü-", "%41 ", "long" * 30)]
     async with Millrace(stack, tenant=tenant) as millrace:
-        producer = Producer(stack.librdkafka() | {"partitioner": "murmur2_random"})
+        producer = Producer(stack.librdkafka_producer())
         landed: dict[bytes | None, int | None] = {}
         for name in names:
             record_key = document_key(tenant, name).encode()

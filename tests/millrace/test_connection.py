@@ -107,7 +107,13 @@ def test_credentials_reach_both_clients_under_their_names(tmp_path: Path) -> Non
         "sasl_plain_password": "made-up",
     }
     assert found.librdkafka()["sasl.password"] == "made-up"
+    assert found.librdkafka_producer().items() > found.librdkafka().items()
     assert "made-up" not in repr(found)
+
+
+def test_librdkafka_writes_to_the_partitions_that_every_other_client_writes_to() -> None:
+    found = Connection(bootstrap="broker:9092").librdkafka_producer()
+    assert (found["partitioner"], found["acks"], found["enable.idempotence"]) == ("murmur2_random", "all", True)
 
 
 def test_a_broker_that_does_not_answer_is_named() -> None:

@@ -13,7 +13,7 @@ texts = st.text(min_size=1, max_size=30)
 
 @given(tenant=texts, name=texts)
 def test_a_key_names_its_tenant_whatever_the_text(tenant: str, name: str) -> None:
-    for key in (keys.document_key(tenant, name), keys.conversation_key(tenant, name), keys.user_key(tenant, name)):
+    for key in (keys.document_key(tenant, name), keys.conversation_key(tenant, name), keys.key(tenant, "u", name)):
         assert keys.tenant_of(key) == tenant
         assert keys.tenant_of(key.encode()) == tenant
     assert keys.tenant_of(keys.key(tenant)) == tenant

@@ -32,7 +32,7 @@ def connection(broker: Broker) -> Connection:
 
 @pytest.fixture
 def write(connection: Connection, topic: str) -> Callable[..., None]:
-    producer = Producer(connection.librdkafka() | {"linger.ms": 0})
+    producer = Producer(connection.librdkafka_producer() | {"linger.ms": 0})
 
     def call(*values: str, partition: int = 0, **options: Any) -> None:
         for value in values:
@@ -115,7 +115,7 @@ def test_sizes_and_bounds_are_told_for_every_topic(connection: Connection, topic
 def test_a_log_that_lost_the_position_stops_the_reader(embedded_broker: Broker) -> None:
     topic = embedded_broker.create_topic("small", 1)
     connection = Connection(bootstrap=embedded_broker.bootstrap, profile="embedded")
-    producer = Producer(connection.librdkafka() | {"linger.ms": 0, "batch.size": 100_000})
+    producer = Producer(connection.librdkafka_producer() | {"linger.ms": 0, "batch.size": 100_000})
     lost: LogReader | None = None
     for n in range(120):
         producer.produce(topic, bytes(90_000))
@@ -133,7 +133,7 @@ async def test_events_are_decoded_and_broken_records_are_handed_over(embedded: C
     async with Millrace(embedded, tenant=tenant) as millrace:
         await millrace.produce(AclChanged(tenant=tenant, document="a.md", version=1, groups=("x",)))
     key = document_key(tenant, "a.md")
-    producer = Producer(embedded.librdkafka())
+    producer = Producer(embedded.librdkafka_producer())
     producer.produce(ACL_CHANGED.name, b"poison", key.encode(), partition=partition_for(key, 4))
     assert producer.flush(20) == 0
     broken: list[Any] = []

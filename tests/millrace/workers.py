@@ -62,7 +62,7 @@ class ScriptedWorker:
 
     def _serve(self) -> None:
         codec = Codec()
-        producer = Producer(self._connection.librdkafka() | {"partitioner": "murmur2_random", "linger.ms": 0})
+        producer = Producer(self._connection.librdkafka_producer() | {"linger.ms": 0})
         with LogReader(self._connection, [self._source], start=self._start, stop="never") as reader:
             self._ready.set()
             for batch in reader.batches(idle=self._stop.is_set):
