@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from millrace.codec import Record
 from millrace.cutting import split
+from millrace.dead_letters import Letter
 from millrace.errors import InputRejected, TooLarge
 from millrace.topics import Topic
 from streams.producer import acknowledged
