@@ -13,7 +13,6 @@ from millrace.codec import Record
 from millrace.dead_letters import Letter, replayed
 from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
-from streams.ledger import format_metadata
 from streams.producer import acknowledged
 from tests.brokers import Broker
 from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, until, world_on
@@ -357,27 +356,6 @@ async def test_prepare_ends_before_any_record_is_handled(world: World) -> None:
     async with world.running(world.spec(relay), prepare=prepare):
         await world.read_n(world.sink, 1)
     assert order == ["prepare 2", "prepared", "handled"]
-
-
-async def test_a_record_whose_start_was_counted_in_vain_four_times_is_given_up(world: World) -> None:
-    def relay(event: Ordered) -> Handled:
-        return handled(event)
-
-    await world.produce(ordered("a", n) for n in range(5))
-    [record, *_] = await world.read_n(world.source, 5)
-    tp = TopicPartition(world.source.name, record.partition)
-    pump = world.pump(world.spec(relay))
-    consumer = AIOKafkaConsumer(**world.connection, group_id=pump._tenure.group, enable_auto_commit=False)
-    await consumer.start()
-    consumer.assign([tp])
-    await consumer.commit({tp: (0, format_metadata(4, 0))})
-    await consumer.stop()
-    await pump.start()
-    outputs = await world.read_n(world.sink, 4)
-    [letter] = await world.read_n(world.source.dead_letters, 1)
-    await pump.stop()
-    assert Letter.of(letter).error["type"] == "killed_process"
-    assert [event.n for event in world.decode(outputs)] == [1, 2, 3, 4]
 
 
 async def test_a_producer_that_fails_makes_the_input_run_again(world: World) -> None:

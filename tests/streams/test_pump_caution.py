@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from millrace.dead_letters import Letter
 from streams.ledger import format_metadata
 from tests.brokers import Broker
 from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, until, world_on
@@ -17,12 +18,12 @@ async def world(broker: Broker) -> AsyncIterator[World]:
         yield found
 
 
-async def accuse(world: World, group: str, tp: TopicPartition) -> None:
-    """Leave behind what three processes that died at a partition's first record leave."""
+async def accuse(world: World, group: str, tp: TopicPartition, starts: int = 3) -> None:
+    """Leave behind what processes that died at a partition's first record leave."""
     consumer = AIOKafkaConsumer(**world.connection, group_id=group, enable_auto_commit=False)
     await consumer.start()
     consumer.assign([tp])
-    await consumer.commit({tp: (0, format_metadata(3, 0))})
+    await consumer.commit({tp: (0, format_metadata(starts, 0))})
     await consumer.stop()
 
 
@@ -93,3 +94,20 @@ async def test_never_more_than_max_uncommitted_records_lie_beyond_the_committed_
     await until(lambda: pump.lag == 0)
     await pump.stop()
     assert max(out) == bound
+
+
+@pytest.mark.parametrize("starts", [4, 5])
+async def test_a_record_whose_start_was_counted_in_vain_four_times_is_given_up(world: World, starts: int) -> None:
+    def relay(event: Ordered) -> Handled:
+        return handled(event)
+
+    await world.produce(ordered("a", n) for n in range(5))
+    [record, *_] = await world.read_n(world.source, 5)
+    pump = world.pump(world.spec(relay))
+    await accuse(world, pump._tenure.group, TopicPartition(world.source.name, record.partition), starts)
+    await pump.start()
+    outputs = await world.read_n(world.sink, 4)
+    [letter] = await world.read_n(world.source.dead_letters, 1)
+    await pump.stop()
+    assert Letter.of(letter).error["type"] == "killed_process"
+    assert [event.n for event in world.decode(outputs)] == [1, 2, 3, 4]
