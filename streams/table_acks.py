@@ -34,6 +34,7 @@ class Applied:
         self.consumer: Any = None
         self._next: dict[TP, int] = {}
         self._empty: dict[TP, dict[int, int]] = {}
+        self._early: dict[TP, int] = {}  # highest offset that came while a partition had no position
         self._wanted: set[TP] = set()
         self._reading_again: dict[TP, asyncio.Task[None]] = {}
 
@@ -43,12 +44,15 @@ class Applied:
             self._next[tp] = offset
             self._empty[tp] = {}
             self._wanted.discard(tp)
+            if self._early.pop(tp, -1) >= offset:
+                self.read_again(tp)
 
     def forget(self, partitions: Collection[TP]) -> None:
-        """Forget revoked partitions; what is still under way for them counts no more."""
+        """Forget partitions that are revoked, or about to start again; what is under way for them counts no more."""
         for tp in partitions:
             self._next.pop(tp, None)
             self._empty.pop(tp, None)
+            self._early.pop(tp, None)
             self._wanted.discard(tp)
 
     def fetched(self, tp: TP, position: int | None, offsets: Sequence[int]) -> None:
@@ -75,9 +79,9 @@ class Applied:
 
     def admits(self, tp: TP, offset: int) -> bool:
         """Whether a record is the next one; if records before it are missing, they are read again."""
-        expected = self._next.get(tp)
-        if expected is None or offset < expected:
+        if self.covers(tp, offset):
             return False
+        expected = self._next[tp]
         if offset > expected and self._empty[tp].get(offset, offset) > expected:
             self.read_again(tp)
             return False
@@ -93,9 +97,12 @@ class Applied:
             self._next[tp] = offset + 1
 
     def covers(self, tp: TP, offset: int) -> bool:
-        """Whether a record needs no further delivery to this process."""
+        """Whether a record need not be asked for now: it was applied, or its partition has yet to start."""
         expected = self._next.get(tp)
-        return expected is None or offset < expected
+        if expected is None:
+            self._early[tp] = max(offset, self._early.get(tp, -1))
+            return True
+        return offset < expected
 
     def read_again(self, tp: TP) -> None:
         """Have a partition read again from the first record that was not applied."""

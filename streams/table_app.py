@@ -174,6 +174,7 @@ class _Consumer(Consumer):
 
     async def seek_to_committed(self) -> Any:
         """Seek, and note where that is."""
+        self.app.applied.forget(self.assignment())  # what comes before the answer is asked for again
         found: Mapping[TP, int | None] = await super().seek_to_committed()
         unknown = [tp for tp, offset in found.items() if offset is None or offset < 0]
         first = await self.earliest_offsets(*unknown) if unknown else {}

@@ -103,6 +103,24 @@ async def test_what_was_under_way_at_a_rebalance_does_not_count(applied: Applied
     assert applied.prefix(AT) == 9
 
 
+async def test_what_comes_before_its_partition_has_started_is_read_again(applied: Applied) -> None:
+    applied.forget([AT])
+    assert apply(applied, 5, 6) == []
+    _event(applied, 6).ack()
+    applied.start({AT: 5})
+    await until(lambda: applied.consumer.seeks == [5])
+    assert apply(applied, 5, 6) == [5, 6]
+    await applied.stop()
+
+
+async def test_what_came_early_and_was_committed_since_is_not_asked_for(applied: Applied) -> None:
+    applied.forget([AT])
+    assert apply(applied, 5, 6) == []
+    applied.start({AT: 7})
+    await asyncio.sleep(0)
+    assert applied.consumer.seeks == []
+
+
 async def test_a_partition_that_is_gone_is_not_asked_for(applied: Applied) -> None:
     applied.consumer.owned = set()
     apply(applied, 7)
