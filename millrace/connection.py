@@ -1,4 +1,4 @@
-"""Where the stack is: found from arguments, then the environment, then ``.millrace/stack.json``.
+"""Where the stack is: found from arguments, then the environment, ``millrace.toml``, and ``.millrace/stack.json``.
 
 The only place in the SDK that reads the environment.
 """
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from millrace.config_file import NAME, ConfigFile
 from millrace.errors import ConfigurationError, StackNotFound, Unavailable
 
 STACK_FORMAT: Final = 1
@@ -33,7 +34,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap : str
         Broker address, ``host:port`` or several with commas.
     objects : str
-        Object store: an absolute folder or a URL; empty when none is known.
+        Object store: an absolute folder; empty when none is known.
     home : str
         Home folder of a stack on this machine; empty for one elsewhere.
     profile : str
@@ -50,8 +51,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         What the stack runs on this machine.
     security : mapping of str to str
         ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``, ``ssl_ca_location``.
+    tenant : str
+        Whose documents and questions, when nothing is said.
+    groups : tuple of str
+        Groups that may read a newly ingested document, when nothing is said; ``*`` is everyone in the tenant.
     origin : str
-        What named the broker: ``argument``, ``environment`` or a path.
+        What named the broker: ``argument``, ``environment``, ``millrace.toml`` or a path.
     """
 
     bootstrap: str
@@ -64,6 +69,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     processes: tuple[Process, ...] = ()
     security: Mapping[str, str] = {}
+    tenant: str = "default"
+    groups: tuple[str, ...] = ("*",)
     origin: str = "argument"
 
     def __repr__(self) -> str:
@@ -84,8 +91,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def objects_folder(self) -> Path | None:
-        """The object store as a folder; None when it is a URL or unknown."""
-        return Path(self.objects) if self.objects and "://" not in self.objects else None
+        """The object store; None when it is unknown."""
+        return Path(self.objects) if self.objects else None
 
     def check_reachable(self, timeout_s: float) -> None:
         """Fail at once, where librdkafka would try on in silence.
@@ -140,16 +147,17 @@ def find_connection(
     start: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Connection:
-    """Find a stack: arguments, then environment, then ``.millrace/stack.json`` here or in a folder above.
+    """Find a stack: arguments, environment, ``millrace.toml`` here, ``.millrace/stack.json`` here or in a folder above.
 
     Parameters
     ----------
     bootstrap : str, optional
-        Broker address; else ``MILLRACE_BOOTSTRAP``; else what ``stack.json`` says.
+        Broker address; else ``MILLRACE_BOOTSTRAP``; else the file's; else what ``stack.json`` says.
     objects : str or Path, optional
-        Object store; else ``MILLRACE_OBJECTS``.
+        Object folder; else ``MILLRACE_OBJECTS``; else the file's; else what ``stack.json`` says.
     home : str or Path, optional
-        Home folder that holds ``stack.json``; else ``MILLRACE_HOME``; else the first ``.millrace`` found upwards.
+        Home folder that holds ``stack.json``; else ``MILLRACE_HOME``; else the file's; else the first ``.millrace``
+        found upwards.
     start : Path, optional
         Folder to search from; defaults to the working folder.
     environ : mapping, optional
@@ -160,28 +168,55 @@ def find_connection(
     StackNotFound
         If nothing names a broker.
     ConfigurationError
-        If ``stack.json`` is malformed or of a newer format.
+        If ``millrace.toml`` or ``stack.json`` is malformed, or the latter of a newer format.
     """
     environment = os.environ if environ is None else environ
-    named, origin = (bootstrap, "argument") if bootstrap else (environment.get("MILLRACE_BOOTSTRAP", ""), "environment")
-    store = str(objects or environment.get("MILLRACE_OBJECTS", ""))
-    path = _stack_file(home or environment.get("MILLRACE_HOME"), start or Path.cwd())
+    here = (start or Path.cwd()).absolute()
+    file = ConfigFile.read(here)
+    named, origin = _first(
+        (bootstrap, "argument"), (environment.get("MILLRACE_BOOTSTRAP"), "environment"), (file.bootstrap, NAME)
+    )
+    store = _absolute(str(objects or environment.get("MILLRACE_OBJECTS") or ""), Path.cwd())
+    path = _stack_file(home or environment.get("MILLRACE_HOME") or (here / file.home if file.home else None), here)
     stack = _read(path) if path is not None else None
     if not named and stack is None:
         where = f"{path} does not exist" if path is not None else "no .millrace/stack.json here or in a folder above"
         raise StackNotFound(f"no running stack: MILLRACE_BOOTSTRAP is not set and {where}; {_REMEDY}")
     if stack is None or (named and named != stack.bootstrap):
-        stack = Connection(bootstrap=str(named), origin=origin, profile=environment.get("MILLRACE_PROFILE", ""))
-    secrets = {name: environment.get(f"MILLRACE_KAFKA__{name.upper()}", "") for name in _SECURITY}
+        profile = environment.get("MILLRACE_PROFILE") or file.profile
+        stack = Connection(bootstrap=named, origin=origin, profile=profile)
     return msgspec.structs.replace(
         stack,
-        objects=_absolute(store) or stack.objects,
-        security={name: value for name, value in secrets.items() if value},
+        objects=store or _absolute(file.objects, here) or stack.objects,
+        security=_security(environment, {} if stack.embedded else file.kafka),
+        tenant=environment.get("MILLRACE_TENANT__ID") or file.tenant.id or stack.tenant,
+        groups=_groups(environment, file.tenant.groups),
     )
 
 
-def _absolute(store: str) -> str:
-    return store if not store or "://" in store else str(Path(store).expanduser().absolute())
+def _first(*found: tuple[str | None, str]) -> tuple[str, str]:
+    return next(((value, origin) for value, origin in found if value), ("", ""))
+
+
+def _security(environment: Mapping[str, str], file: Mapping[str, Any]) -> dict[str, str]:
+    named = {name: environment.get(f"MILLRACE_KAFKA__{name.upper()}") or file.get(name) for name in _SECURITY}
+    return {name: str(value) for name, value in named.items() if value}
+
+
+def _groups(environment: Mapping[str, str], file: tuple[str, ...] | None) -> tuple[str, ...]:
+    text = environment.get("MILLRACE_TENANT__GROUPS")
+    if not text:
+        return ("*",) if file is None else file
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f'MILLRACE_TENANT__GROUPS is {text!r}; write a list as JSON: ["staff"]') from error
+
+
+def _absolute(store: str, folder: Path) -> str:
+    if "://" in store:
+        raise ConfigurationError(f"objects {store!r} is a URL; this release keeps objects in a folder, so name one")
+    return str(folder / Path(store).expanduser()) if store else ""
 
 
 def _stack_file(home: str | Path | None, start: Path) -> Path | None:

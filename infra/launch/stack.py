@@ -32,7 +32,7 @@ class Stack:
         Names the life of the log. With the embedded broker it changes at each start; with Kafka it is the cluster id.
         Offsets noted under another epoch mean nothing.
     objects : str
-        Object store: an absolute folder or a URL.
+        Object store: an absolute folder.
     home : str
         The home folder, absolute.
     started_at : str

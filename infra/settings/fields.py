@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     bootstrap: str = ""
     """With profile `kafka`, a broker of yours (`host:port,host:port`); empty starts one."""
     objects: str = ""
-    """Object store of content and vectors: a folder or a URL. Default: `objects` in the home folder."""
+    """Folder of content and vectors, shared by workers and apps. Default: `objects` in the home folder."""
     cache: Path = Path("~/.cache/millrace")
     """Per-user folder for what is fetched once (Kafka). Default: `millrace` in `XDG_CACHE_HOME`, or in `~/.cache`."""
     kafka: KafkaSettings = KafkaSettings()
@@ -187,7 +187,9 @@ class Settings(BaseSettings):
     @field_validator("objects")
     @classmethod
     def _absolute_objects(cls, value: str, info: ValidationInfo) -> str:
-        if "://" in value or "home" not in info.data:
+        if "://" in value:
+            raise ValueError("URLs are not part of this release; name a folder, on a file system that all workers see")
+        if "home" not in info.data:
             return value
         return str(Path(value).expanduser().absolute() if value else info.data["home"] / "objects")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from millrace.cli.application import Json, Tenant, app, connection_of, groups_of
+from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, tenant_of
 from millrace.cli.output import UsageError, note, say, show
 
 acl_app = typer.Typer(help="Show and change who may read a document.", no_args_is_help=True, rich_markup_mode=None)
@@ -17,8 +17,9 @@ Groups = Annotated[list[str], typer.Argument(help="Groups; '*' is everyone in th
 
 
 @acl_app.command("show", epilog="Example: millrace acl show guide/leave.md")
-def show_acl(context: typer.Context, document: Document, tenant: Tenant = "default", as_json: Json = False) -> None:
+def show_acl(context: typer.Context, document: Document, tenant: Tenant = "", as_json: Json = False) -> None:
     """Show who may read a document."""
+    tenant = tenant_of(context, tenant)
     known = asyncio.run(_known(context, tenant, document))
     if known.groups is None:
         data = {"tenant": tenant, "document": document, "groups": None, "acl_version": 0}
@@ -31,7 +32,7 @@ def show_acl(context: typer.Context, document: Document, tenant: Tenant = "defau
 
 @acl_app.command(epilog="Example: millrace acl grant guide/leave.md staff contractors")
 def grant(
-    context: typer.Context, document: Document, groups: Groups, tenant: Tenant = "default", as_json: Json = False
+    context: typer.Context, document: Document, groups: Groups, tenant: Tenant = "", as_json: Json = False
 ) -> None:
     """Let further groups read a document."""
     _change(context, "grant", document, groups, tenant, as_json=as_json)
@@ -39,7 +40,7 @@ def grant(
 
 @acl_app.command(epilog="Example: millrace acl revoke guide/leave.md contractors")
 def revoke(
-    context: typer.Context, document: Document, groups: Groups, tenant: Tenant = "default", as_json: Json = False
+    context: typer.Context, document: Document, groups: Groups, tenant: Tenant = "", as_json: Json = False
 ) -> None:
     """Take the right to read a document from groups; it takes effect as fast as one event travels."""
     _change(context, "revoke", document, groups, tenant, as_json=as_json)
@@ -50,7 +51,7 @@ def set_acl(
     context: typer.Context,
     document: Document,
     groups: Annotated[list[str] | None, typer.Argument(help="Exactly these groups; none means nobody.")] = None,
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     as_json: Json = False,
 ) -> None:
     """Say exactly which groups may read a document."""
@@ -71,6 +72,7 @@ def _change(
     names = groups_of(groups) or ()
     if not names and action != "set_acl":
         raise UsageError("name at least one group")
+    tenant = tenant_of(context, tenant)
     receipt, known = asyncio.run(_write(context, action, document, names, tenant))
     if not known.version:
         note(f"the log has no document {document!r} of tenant {tenant!r} yet; what was written holds once it comes")

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else there.")]
-Tenant = Annotated[str, typer.Option("--tenant", help="Whose documents.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose documents; else the setting tenant.id.")]
 Modules = Annotated[
     list[str] | None, typer.Option("--agents", help="Module with agents and topics of your own; repeatable.")
 ]
@@ -67,6 +67,11 @@ def connection_of(context: typer.Context) -> Connection:
     """
     found: Where = context.obj
     return found.connection()
+
+
+def tenant_of(context: typer.Context, tenant: str) -> str:
+    """The tenant that the command line means: the one it names, else that of the settings."""
+    return tenant or connection_of(context).tenant
 
 
 def catalogue(modules: Sequence[str] | None = None) -> dict[str, Topic]:

@@ -23,7 +23,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds allowed.")]
 def ask(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="The question.")],
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     user: User = "",
     groups: Groups = None,
     after: After = None,
@@ -53,7 +53,7 @@ def ask(
 def search(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What to look for.")],
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     user: User = "",
     groups: Groups = None,
     after: After = None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from millrace.cli.application import Json, Tenant, app, connection_of
+from millrace.cli.application import Json, Tenant, app, connection_of, tenant_of
 from millrace.cli.ingest import outcome_row
 from millrace.cli.output import ExitCode, NotInLog, one_line, progress, say, show, table
 
@@ -18,7 +18,7 @@ Document = Annotated[str, typer.Argument(help="Document id.")]
 @docs_app.command("list", epilog="Example: millrace docs list --source handbook")
 def list_documents(
     context: typer.Context,
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     source: Annotated[str, typer.Option(help="Only documents of this source.")] = "",
     status: Annotated[str, typer.Option(help="Only documents whose newest change ended so, e.g. rejected.")] = "",
     gone: Annotated[bool, typer.Option("--deleted", help="Deleted documents as well.")] = False,
@@ -27,6 +27,7 @@ def list_documents(
     """List documents with their newest version, its outcome and who may read them."""
     from millrace.ingest.known import KnownDocuments
 
+    tenant = tenant_of(context, tenant)
     known = KnownDocuments(connection_of(context), tenant=tenant)
     with progress("read the log") as bar:
         known.refresh(bar)
@@ -48,12 +49,11 @@ def list_documents(
 
 
 @docs_app.command("show", epilog="Example: millrace docs show guide/leave.md --tenant default")
-def show_document(
-    context: typer.Context, document: Document, tenant: Tenant = "default", as_json: Json = False
-) -> None:
+def show_document(context: typer.Context, document: Document, tenant: Tenant = "", as_json: Json = False) -> None:
     """Show a document: every version and its outcome, the chunks of the visible one, and where they came from."""
     from millrace.lineage import document_history
 
+    tenant = tenant_of(context, tenant)
     history = document_history(connection_of(context), tenant, document)
     if not history.events:
         raise NotInLog(f"the log has no document {document!r} of tenant {tenant!r}; see `millrace docs list`")
@@ -88,7 +88,7 @@ def show_document(
 def remove(
     context: typer.Context,
     documents: Annotated[list[str], typer.Argument(help="Document ids.")],
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     wait: Annotated[bool, typer.Option("--wait", help="End when the deletions are in effect.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = 60.0,
     as_json: Json = False,
@@ -96,6 +96,7 @@ def remove(
     """Delete documents. A later ingest of a folder that still holds them brings them back."""
     from millrace import receipts
 
+    tenant = tenant_of(context, tenant)
     sent, outcomes = asyncio.run(_remove(context, documents, tenant, timeout if wait else 0.0))
     token = receipts.encode(sent)
     data = {"deleted": documents, "receipt": token, "outcomes": [outcome_row(o) for o in outcomes] if wait else None}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, pairs
+from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, pairs, tenant_of
 from millrace.cli.output import ExitCode, UsageError, note, one_line, progress, say, show, table
 from millrace.ingest.walk import MAX_BYTES, Rules
 
@@ -18,10 +18,10 @@ _SHOWN = 20
 def ingest(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Folders, or single .md and .txt files.")],
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     groups: Annotated[
         list[str] | None,
-        typer.Option(help="Groups that may read; repeatable. '*' is everyone, the default for new documents."),
+        typer.Option(help="Groups that may read; repeatable. '*' is everyone. New ones get the setting tenant.groups."),
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to filter by; repeatable.")] = None,
     source: Annotated[
@@ -48,12 +48,13 @@ def ingest(
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
     if missing := [path for path in paths if not path.exists()]:
         raise UsageError(f"{missing[0]} does not exist; name a folder or a .md or .txt file")
+    labels = pairs(label)
     plan = Plan(
         paths=tuple(paths),
-        tenant=tenant,
+        tenant=tenant_of(context, tenant),
         source=source,
         groups=groups_of(groups),
-        labels=pairs(label),
+        labels=labels,
         prefix=prefix,
         rules=Rules(tuple(include or ()), tuple(exclude or ()), max_bytes),
         sync=sync,

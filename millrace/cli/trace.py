@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from millrace.cli.application import Json, Modules, Tenant, app, catalogue, connection_of
+from millrace.cli.application import Json, Modules, Tenant, app, catalogue, connection_of, tenant_of
 from millrace.cli.output import NotInLog, one_line, progress, say, show, table
 from millrace.cli.times import start_of
 
@@ -17,7 +17,7 @@ _WIDTH = 110
 def trace(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Trace or correlation id of a question, or a document id.")],
-    tenant: Tenant = "default",
+    tenant: Tenant = "",
     document: Annotated[bool, typer.Option("--document", help="It is a document id, whatever it looks like.")] = False,
     since: Annotated[
         str, typer.Option("--from", help="Look from here on: a time, or an age such as 2h.")
@@ -47,6 +47,7 @@ def trace(
 def _document(context: typer.Context, name: str, tenant: str, *, as_json: bool) -> None:
     from millrace.lineage import document_history
 
+    tenant = tenant_of(context, tenant)
     history = document_history(connection_of(context), tenant, name)
     if not history.events:
         raise NotInLog(f"the log has no document {name!r} of tenant {tenant!r} and no question of that name")

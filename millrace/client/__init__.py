@@ -45,7 +45,7 @@ class Millrace:
     connection : Connection, optional
         Where the stack is; found by `millrace.connection.find_connection` when not given.
     tenant : str
-        Tenant of every call that names none.
+        Tenant of every call that names none; else that of the connection.
     asker_id : str
         Names this replica; its hash chooses the partition that replies come on. Random when empty.
     reply_partition : int, optional
@@ -62,7 +62,7 @@ class Millrace:
         self,
         connection: Connection | None = None,
         *,
-        tenant: str = "default",
+        tenant: str = "",
         asker_id: str = "",
         reply_partition: int | None = None,
         codec: Codec | None = None,
@@ -70,7 +70,7 @@ class Millrace:
         max_pending: int = 1024,
     ) -> None:
         self.connection = connection or find_connection()
-        self.tenant = tenant
+        self.tenant = tenant or self.connection.tenant
         codec = codec or Codec()
         name = asker_id or secrets.token_hex(8)
         self._producer = EventProducer(self.connection, codec, source=f"millrace/{name}", timeout_s=timeout_s)

@@ -22,7 +22,6 @@ from millrace.keys import document_key
 from millrace.topics import SOURCE_CHANGED
 
 MAX_LOST: Final = 0.2
-EVERYONE: Final = ("*",)
 _UNACKNOWLEDGED: Final = 512
 
 
@@ -32,7 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     groups : tuple of str or None
-        Groups that may read the documents. None gives ``*`` to a document that has no access yet and leaves others.
+        Groups that may read the documents. None gives those of the connection to a document
+        that has no access yet and leaves others.
     prefix : str
         Put before each id, with a slash, so that two folders can share a tenant.
     sync : bool
@@ -208,7 +208,9 @@ class Ingestion:
         self._progress(self.report, "")
 
     async def _change(self, file: FoundFile, content: bytes, known: KnownDocument, source: str) -> None:
-        groups = self._plan.groups if self._plan.groups is not None else None if known.groups is not None else EVERYONE
+        groups = self._plan.groups
+        if groups is None and known.groups is None:
+            groups = self._client.connection.groups
         same_access = groups is None or (known.groups is not None and canonical(known.groups) == canonical(groups))
         if _same(known, content, self._plan.labels):
             if known.status == "pending" and self._plan.wait:

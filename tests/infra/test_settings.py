@@ -98,9 +98,14 @@ def test_paths_are_absolute_and_lie_in_the_home_folder_unless_given(tmp_path: Pa
     assert settings.home == tmp_path / "here"
     assert settings.objects == str(tmp_path / "here" / "objects")
     assert (settings.vectors, settings.state) == (tmp_path / "here" / "vectors", tmp_path / "here" / "state")
-    assert load({"objects": "s3://bucket/path"}).settings.objects == "s3://bucket/path"
     assert load({"objects": "elsewhere"}).settings.objects == str(tmp_path / "elsewhere")
     assert load({"stores": {"vectors": "fast"}}).settings.vectors == tmp_path / "fast"
+
+
+def test_an_object_store_that_is_no_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_OBJECTS", "s3://bucket/path")
+    with pytest.raises(ConfigurationError, match=r"MILLRACE_OBJECTS: URLs are not part of this release; name a folder"):
+        load()
 
 
 def test_the_cache_follows_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

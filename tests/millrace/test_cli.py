@@ -174,6 +174,22 @@ def test_sync_that_would_delete_too_much_says_how_to_confirm(
     assert (code, json.loads(out)["deleted"], json.loads(out)["counts"]) == (0, 1, {"deleted": 1})
 
 
+def test_tenant_and_groups_come_from_the_settings_where_no_flag_names_them(
+    run: Run, embedded: Connection, tenant: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "millrace.toml").write_text(f'[tenant]\nid = "{tenant}"\ngroups = ["staff", "board"]\n')
+    with indexing(embedded, tenant), answering(embedded, tenant, lambda question: [completed(question)]):
+        assert run("ingest", str(folder), "--wait")[0] == 0
+        _, out, _ = run("docs", "list", "--json")
+        assert (json.loads(out)["tenant"], len(json.loads(out)["documents"])) == (tenant, 2)
+        assert "leave.md: board, staff (access version 1)" in run("acl", "show", "leave.md")[1]
+        assert run("ask", "what?")[0] == 0
+        assert run("docs", "show", "leave.md", "--tenant", f"{tenant}-other")[0] == 1
+        monkeypatch.setenv("MILLRACE_TENANT__ID", f"{tenant}-third")
+        assert run("trace", "leave.md")[0] == 1
+
+
 def test_access_of_a_document_that_never_came_is_written_with_a_hint(run: Run, tenant: str) -> None:
     code, _, err = run("acl", "grant", "typo.md", "staff", "--tenant", tenant)
     assert (code, "no document 'typo.md'" in err) == (0, True)

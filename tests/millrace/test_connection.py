@@ -49,15 +49,66 @@ def test_it_is_found_in_a_folder_above(tmp_path: Path) -> None:
 
 def test_arguments_come_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
     write(tmp_path)
-    environ = {"MILLRACE_BOOTSTRAP": "env:1", "MILLRACE_OBJECTS": "s3://bucket"}
+    environ = {"MILLRACE_BOOTSTRAP": "env:1", "MILLRACE_OBJECTS": "/shared"}
     assert find_connection("arg:1", start=tmp_path, environ=environ).bootstrap == "arg:1"
     from_environment = find_connection(start=tmp_path, environ=environ)
     assert (from_environment.bootstrap, from_environment.objects, from_environment.profile) == (
         "env:1",
-        "s3://bucket",
+        "/shared",
         "",
     )
-    assert from_environment.objects_folder is None
+
+
+def test_an_object_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a URL; this release keeps objects in a folder"):
+        find_connection("arg:1", objects="s3://bucket", start=tmp_path, environ={})
+    assert find_connection("arg:1", start=tmp_path, environ={}).objects_folder is None
+
+
+def test_the_environment_comes_before_the_settings_file_and_that_before_the_stack(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "millrace.toml").write_text(
+        'bootstrap = "toml:1"\nobjects = "shared"\nprofile = "kafka"\n'
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "ada"\nheap_mb = 512\n'
+        '[tenant]\nid = "acme"\ngroups = ["staff"]\n[worker]\ncount = 2\n'
+    )
+    found = find_connection(start=tmp_path, environ={})
+    assert (found.bootstrap, found.profile, found.objects) == ("toml:1", "kafka", str(tmp_path / "shared"))
+    assert (found.security, found.origin) == (
+        {"security_protocol": "SASL_SSL", "sasl_username": "ada"},
+        "millrace.toml",
+    )
+    assert (found.tenant, found.groups) == ("acme", ("staff",))
+    environ = {
+        "MILLRACE_BOOTSTRAP": "env:1",
+        "MILLRACE_OBJECTS": "/elsewhere",
+        "MILLRACE_KAFKA__SASL_USERNAME": "eve",
+        "MILLRACE_TENANT__ID": "other",
+        "MILLRACE_TENANT__GROUPS": '["a", "b"]',
+    }
+    found = find_connection(start=tmp_path, environ=environ)
+    assert (found.bootstrap, found.objects, found.security["sasl_username"]) == ("env:1", "/elsewhere", "eve")
+    assert (found.tenant, found.groups) == ("other", ("a", "b"))
+    assert find_connection("arg:1", start=tmp_path, environ=environ).bootstrap == "arg:1"
+
+
+def test_the_settings_file_names_the_home_of_a_stack(tmp_path: Path) -> None:
+    home = write(tmp_path / "elsewhere")
+    (tmp_path / "millrace.toml").write_text('home = "elsewhere/.millrace"\n[kafka]\nsecurity_protocol = "SASL_SSL"\n')
+    found = find_connection(start=tmp_path, environ={})
+    assert (found.home, found.security) == (str(home), {})  # the embedded broker of that stack takes no login
+
+
+@pytest.mark.parametrize("content", ["worker = [", "bootstrap = 3\n", '[tenant]\ngroups = "staff"\n'])
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "millrace.toml").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"millrace\.toml cannot be read"):
+        find_connection(start=tmp_path, environ={})
+
+
+def test_groups_in_the_environment_are_a_list(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="write a list as JSON"):
+        find_connection("arg:1", start=tmp_path, environ={"MILLRACE_TENANT__GROUPS": "staff"})
 
 
 def test_a_named_broker_that_is_the_files_own_keeps_what_the_file_says(tmp_path: Path) -> None:
