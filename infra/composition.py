@@ -38,6 +38,7 @@ from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
 from streams.visibility.cancellations import RecentCancellations
+from streams.visibility.letters import AccessLetters
 from streams.visibility.tail import Tail
 from streams.visibility.term_statistics import StatisticsView
 from streams.worker import Prepare, Watched, own_ports
@@ -71,6 +72,7 @@ class Composition:
         self.codec = codec
         self.prepare: dict[str, Prepare] = {}
         self.tail: Tail | None = None
+        self.letters: AccessLetters | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
         self.watched: list[Watched] = []
@@ -188,10 +190,15 @@ class _Builder:
         services.callback(embedder.close)
         vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
         services.push_async_callback(vectors.close)
+        producer = Producer(self._client)
+        await self._start(producer)
+        letters = composition.letters = AccessLetters(producer)
+        await self._start(letters)
         tail = composition.tail = Tail(
             table_path(self._settings.state, self._name),
             self._client,
             log_epoch=self._stack.log_epoch,
+            on_undecodable=letters.put,
             **self._log,
         )
         await self._start(tail)
@@ -203,7 +210,7 @@ class _Builder:
             services.callback(cache.close)
             emitted = EmittedVersions()
             composition.provide(CorpusPorts(embedder, cache, objects, vectors, tail, emitted, corpus_policy))
-            await self._maintain(tail, vectors)
+        await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if QueryPorts in classes:
@@ -227,10 +234,9 @@ class _Builder:
                 )
             )
 
-    async def _maintain(self, tail: Tail, vectors: LanceVectorStore) -> None:
+    async def _maintain(self, tail: Tail, producer: Producer | None, vectors: LanceVectorStore) -> None:
+        """Every table forgets; only who writes the index says what is due and tidies the store."""
         worker = self._settings.worker
-        producer = Producer(self._client)
-        await self._start(producer)
         await self._start(
             Maintenance(
                 tail,
@@ -238,7 +244,7 @@ class _Builder:
                 self._codec,
                 retention_us=round(worker.version_retention_s * SECOND_US),
                 interval_s=worker.maintenance_interval_s,
-                tidy=vectors.maintain,
+                tidy=vectors.maintain if producer is not None else None,
             )
         )
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 
 from millrace.codec import Codec
-from millrace.errors import MillraceError
 from millrace.event import Meta, attach
 from millrace.events.corpus import MaintenanceDue
 from millrace.ids import derived
 from millrace.topics import MAINTENANCE_DUE
 from streams.producer import Ack, Producer, acknowledged
+from streams.visibility.history import Expired
 from streams.visibility.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -32,8 +31,8 @@ class Maintenance:
     ----------
     tail : Tail
         The visibility table to look into.
-    producer : Producer
-        Started; publishes what is due.
+    producer : Producer, optional
+        Started; publishes what is due. Without it the table only forgets: other workers write the index.
     retention_us : int
         How long a superseded version is kept, in microseconds.
     interval_s : float
@@ -47,7 +46,7 @@ class Maintenance:
     def __init__(
         self,
         tail: Tail,
-        producer: Producer,
+        producer: Producer | None,
         codec: Codec,
         *,
         retention_us: int,
@@ -72,14 +71,32 @@ class Maintenance:
         """Stop looking."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def look(self) -> int:
-        """Publish what is due now; gives the number of documents."""
+        """Publish what is due now, then forget it; gives the number of documents.
+
+        Raises
+        ------
+        MillraceError
+            If the broker does not take what is due.
+        sqlite3.Error
+            If the table's file cannot be written.
+        """
         now_us = self._wall_us()
+        found = self._tail.table.expired(now_us, self._retention_us)
+        if self._producer is not None:
+            await self._publish(found, now_us, self._producer)
+        if found:
+            self._tail.table.prune(now_us - self._retention_us)
+        if self._tidy is not None:
+            for tenant in self._tail.table.statistics():
+                await self._tidy(tenant)
+        return len(found)
+
+    async def _publish(self, found: Sequence[Expired], now_us: int, producer: Producer) -> None:
         acks: list[Ack] = []
-        for expired in self._tail.table.expired(now_us, self._retention_us):
+        for expired in found:
             event = MaintenanceDue(
                 tenant=expired.tenant, document=expired.document, at_us=now_us, before_order=expired.before_order
             )
@@ -87,22 +104,16 @@ class Maintenance:
             meta = Meta(
                 id=name, type=event.type_name(), source="millrace/maintenance", time_us=now_us, tenant=event.tenant
             )
-            acks.append(await self._producer.send(self._codec.record(MAINTENANCE_DUE, attach(event, meta))))
+            acks.append(await producer.send(self._codec.record(MAINTENANCE_DUE, attach(event, meta))))
         await acknowledged(acks)
-        if acks:
-            self._tail.table.prune(now_us - self._retention_us)
-        if self._tidy is not None:
-            for tenant in self._tail.table.statistics():
-                await self._tidy(tenant)
-        return len(acks)
 
     async def _run(self) -> None:
-        await self._tail.wait_ready()
         while True:
             try:
+                await self._tail.wait_ready()
                 found = await self.look()
                 if found:
                     log.info("garbage is due in %d documents", found)
-            except MillraceError as error:
-                log.warning("maintenance waits for the next look: %s", error)
+            except Exception as error:  # noqa: BLE001 - a full disk, a store's own error: the next look may succeed
+                log.warning("maintenance waits for the next look: %s: %s", type(error).__name__, error)
             await asyncio.sleep(self._interval_s)

@@ -40,7 +40,11 @@ CREATE TABLE settled(doc INTEGER PRIMARY KEY, source_epoch INTEGER, version INTE
 CREATE TABLE ended(doc INTEGER, kind TEXT, event BLOB, row INTEGER, ended_us INTEGER, topic TEXT, partition INTEGER,
     offset INTEGER, checksum INTEGER, PRIMARY KEY(doc, kind, event)) WITHOUT ROWID;
 """
-_WIDTHS: Final = {"positions": 5, "documents": 4, "versions": 14, "accesses": 9, "settled": 7, "ended": 9}
+# Beside the format: files that were written before it was thought of get it when they are opened.
+_UNREAD: Final = """
+CREATE TABLE IF NOT EXISTS unread(key BLOB PRIMARY KEY, origin TEXT, record BLOB, checksum INTEGER) WITHOUT ROWID;
+"""
+_WIDTHS: Final = {"positions": 5, "documents": 4, "versions": 14, "accesses": 9, "settled": 7, "ended": 9, "unread": 4}
 _INSERTS: Final = {
     name: f"INSERT OR REPLACE INTO {name} VALUES({','.join('?' * width)})" for name, width in _WIDTHS.items()
 }
@@ -130,6 +134,7 @@ class TableFile:
                 f"visibility table {self.path} has format {meta['format']}, this release reads {FORMAT}; "
                 "use the release that wrote it, or move the file away to have it folded again from the log"
             )
+        writer.execute(_UNREAD)
         return str(meta["log_epoch"])
 
     def insert(self, table: str, rows: Iterable[Row]) -> None:
@@ -165,6 +170,10 @@ class TableFile:
         if numbers:
             text = " ".join(map(str, sorted(self.unknown_schemas().union(numbers))))
             self.writer.execute("INSERT OR REPLACE INTO meta VALUES('unknown_schemas', ?)", (text,))
+
+    def forget_unread(self, keys: Iterable[bytes]) -> None:
+        """Remove rows of ``unread``."""
+        self.writer.executemany("DELETE FROM unread WHERE key = ?", [(key,) for key in keys])
 
     def rows(self, table: str) -> Iterator[Row]:
         """All rows of a table, each checked.

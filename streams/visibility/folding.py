@@ -23,7 +23,7 @@ from streams.visibility.versions import chunk_digests
 FOLDED: Mapping[str, Topic] = {topic.name: topic for topic in (DOCUMENT_INDEXED, ACL_CHANGED, DOCUMENT_SETTLED)}
 """The topics that the table folds, by name."""
 
-_TABLES = ("documents", "versions", "accesses", "settled", "ended", "positions")
+_TABLES = ("documents", "versions", "accesses", "settled", "ended", "positions", "unread")
 
 
 class LogRecord(Protocol):
@@ -94,6 +94,8 @@ class Folding:
         self.documents: dict[Name, Document] = {}
         self.outcomes: dict[Name, Outcome] = {}
         self.rows: dict[Name, int] = {}
+        self.unread = dict(state.unread)
+        self._unread_records: dict[bytes, bytes] = {}
         self.chunk_ids: dict[int, bytes] = {}  # by row: at hand here, kept for the first readers
 
     def run(self, records: Iterable[LogRecord], positions: Mapping[tuple[str, int], int]) -> None:
@@ -112,7 +114,10 @@ class Folding:
             if self._state.positions.get((topic, partition)) != reached:
                 horizon = self._state.horizons.get((topic, partition), 0)
                 self._rows["positions"].append((topic, partition, reached, horizon))
+        for key, origin in self.unread.items() - self._state.unread.items():
+            self._rows["unread"].append((key, origin, self._unread_records[key]))
         with self._file.transaction():
+            self._file.forget_unread(self._state.unread.keys() - self.unread.keys())
             for table, rows in self._rows.items():
                 self._file.insert(table, rows)
             self._file.note_unknown(self.report.unknown_schemas)
@@ -134,11 +139,19 @@ class Folding:
             self.report.undecodable.append((origin, error))
             if isinstance(error, UnknownSchema):
                 self.report.unknown_schemas.add(int.from_bytes((record.value or b"")[1:5], "big"))
+                self._unreadable(record, origin)
             return
         if isinstance(event, AclChanged):
             self._access(event, record)
         elif isinstance(event, DocumentSettled):
             self._settled(event)
+
+    def _unreadable(self, record: LogRecord, origin: Origin) -> None:
+        """Note access that a newer release wrote: it may take a right away."""
+        if record.topic == ACL_CHANGED.name:
+            key, value, headers = _bytes_of(record)
+            self.unread[key] = str(origin)
+            self._unread_records[key] = msgspec.msgpack.encode((value, headers))
 
     def _version(self, read: Walked, record: LogRecord) -> None:
         event = read.event
@@ -166,6 +179,7 @@ class Folding:
         self._take(name, before, after, event, record)
 
     def _access(self, event: AclChanged, record: LogRecord) -> None:
+        self.unread.pop(record.key or b"", None)  # what was written later takes the place of what could not be read
         name, doc, known = self._document(event)
         digest = event_digest(event.meta.id)
         if known and self._seen("accesses", name, doc, digest):

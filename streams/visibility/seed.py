@@ -124,7 +124,7 @@ def _stored(path: Path, log_epoch: str) -> list[Stored]:
 
 
 def _counting(file: TableFile, state: State) -> Iterator[Stored]:
-    """Records that count: access, the effective version, and newer ones that wait for access."""
+    """Records that count: access, the effective version, newer ones that wait for it, and access that is unread."""
     accesses: list[tuple[int, Name]] = []
     versions: list[tuple[int, Name]] = []
     for tenant, documents in state.tenants.items():
@@ -135,6 +135,9 @@ def _counting(file: TableFile, state: State) -> Iterator[Stored]:
         for row, owner in sorted(rows):
             sql = f"SELECT record FROM {table} WHERE id = ?"  # noqa: S608 - names of ours
             yield topic.name, *unpack(owner, file.select(sql, (row,))[0][0])
+    for key, _, record, _ in file.rows("unread"):  # after the access that it is newer than
+        value, headers = msgspec.msgpack.decode(record, type=tuple[bytes, list[tuple[str, bytes]]])
+        yield ACL_CHANGED.name, key, value, headers
 
 
 def _unusable(path: Path, error: Exception) -> ConfigurationError:

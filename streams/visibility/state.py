@@ -18,6 +18,8 @@ class State:
         self.outcomes: dict[tuple[str, str], Outcome] = {}
         self.positions: dict[tuple[str, int], int] = {}
         self.horizons: dict[tuple[str, int], int] = {}
+        self.unread: dict[bytes, str] = {}
+        """Where access stands that is written in an unknown schema, by record key."""
         self._row = 0
         self._group_sets: dict[frozenset[str], frozenset[str]] = {}
 
@@ -50,6 +52,7 @@ class State:
             state._row = max(state._row, row[0])
         for doc, epoch, version, generation, outcome, reason, _ in file.rows("settled"):
             state.outcomes[names[doc]] = Outcome((epoch, version, generation), outcome, reason)
+        state.unread = {key: origin for key, origin, *_ in file.rows("unread")}
         for _ in file.rows("ended"):
             pass  # read for their checksums
         for doc, document in documents.items():

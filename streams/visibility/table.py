@@ -146,11 +146,20 @@ class VisibilityTable:
             for name, document in folding.documents.items():
                 state.put(name, document)
             state.positions = folding.positions
+            state.unread = folding.unread
             self._watermark = watermark.render(self._tag, state.positions)
         self._versions.keep(folding.chunk_ids)
         for origin, error in folding.report.undecodable:
             log.error("record %s is passed over and makes nothing visible: %s", origin, error)
         return folding.report
+
+    @property
+    def unread_access(self) -> Mapping[bytes, str]:
+        """Where access stands that only a newer release can read, by record key: it may take rights away.
+
+        A later access record of the same document that can be read takes its place.
+        """
+        return self._state.unread
 
     def watermark(self) -> str:
         """How far it has folded."""

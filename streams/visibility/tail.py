@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from millrace.codec import Codec
-from millrace.errors import LogTruncated, MillraceError, Unavailable
+from millrace.errors import ContractError, LogTruncated, MillraceError, Unavailable
 from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
-from millrace.topics import DOCUMENT_SETTLED
-from streams.visibility.file import Outcome, put_aside
-from streams.visibility.folding import FOLDED
+from millrace.topics import ACL_CHANGED, DOCUMENT_SETTLED
+from streams.visibility.file import Outcome
+from streams.visibility.folding import FOLDED, LogRecord
 from streams.visibility.log_reader import REMEDY, LogReader, Offsets
 from streams.visibility.table import Grouped, VisibilityTable
 from streams.visibility.visible_set import VisibleSet
@@ -40,7 +40,7 @@ class Tail:
     codec : Codec, optional
         Knows the schema ids of this installation.
     on_undecodable : callable, optional
-        Told of every record that was passed over because it is no event of ours.
+        Told of every record that was passed over because it is no event of ours, and why.
     fetch_max_wait_ms, confirm_every_s, clock
         See `LogReader`.
     """
@@ -52,13 +52,12 @@ class Tail:
         *,
         log_epoch: str = "",
         codec: Codec | None = None,
-        on_undecodable: Callable[[Origin, MillraceError], None] | None = None,
+        on_undecodable: Callable[[LogRecord, ContractError], None] | None = None,
         fetch_max_wait_ms: int = 100,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._codec = codec or Codec()
-        self._log_epoch = log_epoch
         self._on_undecodable = on_undecodable
         self.table = VisibilityTable.open(path, self._codec, log_epoch)
         self.n_undecodable = 0
@@ -81,6 +80,7 @@ class Tail:
         LogTruncated, ConfigurationError, Unavailable
             See `LogReader.start`.
         """
+        self._say_unread()
         await self._reader.start()
 
     async def stop(self) -> None:
@@ -89,17 +89,16 @@ class Tail:
         self.table.close()
 
     def _begin(self, beginnings: Offsets, ends: Offsets) -> Offsets:
-        """Where to read on; a table that is ahead of the log belongs to another one and is folded anew."""
+        """Where to read on. A log that ends before the table does has lost records: nothing is folded from it."""
         known = self.table.positions
-        ahead = [at for at, end in ends.items() if known.get(at, 0) > end]
-        if ahead:
-            path = self.table.path
-            self.table.close()
-            aside = put_aside(path, "earlier")
-            log.warning("%s is ahead of the log at %s; kept as %s and folded anew", path, ahead[0], aside)
-            self.table = VisibilityTable.open(path, self._codec, self._log_epoch)
-            known = self.table.positions
         start = {}
+        for (topic, partition), end in ends.items():
+            if known.get((topic, partition), 0) > end:
+                raise LogTruncated(
+                    f"{topic}/{partition} ends at offset {end}, but {self.table.path} has folded it to "
+                    f"{known[topic, partition]}: records were lost, or the topic was created again; {REMEDY}. To go on "
+                    "with what the log still holds, move the table's file away"
+                )
         for at, beginning in beginnings.items():
             topic, partition = at
             # Outcomes are kept for a time only: a new table begins with those that are left.
@@ -118,9 +117,21 @@ class Tail:
         except sqlite3.OperationalError as error:
             raise Unavailable(f"visibility table {self.table.path} cannot be written: {error}") from error
         self.n_undecodable += len(report.undecodable)
-        if self._on_undecodable is not None:
+        if report.undecodable and self._on_undecodable is not None:
+            by_origin = {Origin(record.topic, record.partition, record.offset): record for record in records}
             for origin, found in report.undecodable:
-                self._on_undecodable(origin, found)
+                self._on_undecodable(by_origin[origin], found)
+        if any(origin.topic == ACL_CHANGED.name for origin, _ in report.undecodable):
+            self._say_unread()
+
+    def _say_unread(self) -> None:
+        if unread := self.table.unread_access:
+            log.error(
+                "questions are refused: %d changes of access, the first at %s, are in a schema that this release "
+                "does not know, and may take rights away; run the release that wrote them, or write the access of the "
+                "document again (`millrace acl set`)",
+                len(unread), next(iter(unread.values())),
+            )  # fmt: skip
 
     @property
     def failure(self) -> MillraceError | None:
@@ -154,8 +165,11 @@ class Tail:
         return self.table.watermark()
 
     def confirmed(self) -> bool:
-        """Whether the end of the log was confirmed within the last five seconds; if not, questions are refused."""
-        return self.ready() and self._reader.confirmed(CONFIRMED_WITHIN_S)
+        """Whether the end of the log was confirmed within the last five seconds; if not, questions are refused.
+
+        A table that had to pass over a change of access confirms nothing: who lost a right is not known here.
+        """
+        return self.ready() and not self.table.unread_access and self._reader.confirmed(CONFIRMED_WITHIN_S)
 
     def visible(
         self, tenant: str, principal: Grouped, *, at: str | None = None, labels: Mapping[str, str] | None = None

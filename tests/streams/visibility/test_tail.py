@@ -6,11 +6,17 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from millrace.codec import Codec
+from millrace.connection import Connection
 from millrace.errors import LogTruncated
-from millrace.events.corpus import DocumentSettled
+from millrace.events.corpus import AclChanged, DocumentSettled
 from millrace.events.query import Receipt
+from millrace.reader import LogReader
+from millrace.schema import avro_schema
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED
 from streams.embedded_broker import EmbeddedBroker
+from streams.producer import Producer
+from streams.visibility.letters import AccessLetters
 from streams.visibility.seed import Seeded, seed
 from streams.visibility.table import earlier_files
 from streams.visibility.tail import Tail
@@ -44,7 +50,7 @@ class Life:
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Any = ()) -> None:
         await self.producer.send_and_wait(topic, value, key=key, headers=list(headers))
 
-    async def tail(self, epoch: str = "", *, wait: bool = True) -> Tail:
+    async def tail(self, epoch: str = "", *, wait: bool = True, **options: Any) -> Tail:
         tail = Tail(
             self.path,
             {"bootstrap_servers": self.broker.bootstrap},
@@ -52,12 +58,19 @@ class Life:
             fetch_max_wait_ms=5,
             confirm_every_s=0.02,
             clock=lambda: self.now,
+            **options,
         )
         self.tails.append(tail)
         await tail.start()
         if wait:
             await asyncio.wait_for(tail.wait_ready(), 20)
         return tail
+
+    async def newer(self, event: AclChanged, number: int) -> None:
+        """Produce access as a newer release would, in a schema with this id."""
+        known = self.log.append(event)
+        assert known.value is not None
+        await self.send(known.topic, known.key, b"\x00" + number.to_bytes(4, "big") + known.value[5:], known.headers)
 
     async def stop(self) -> None:
         for tail in self.tails:
@@ -165,15 +178,94 @@ async def test_a_log_that_lost_its_beginning_stops_a_new_table_instead_of_being_
         await life.tail()
 
 
-async def test_a_table_that_is_ahead_of_its_log_is_folded_anew(begin: Begin) -> None:
+async def confirms(tail: Tail) -> bool:
+    """Whether the tail confirms once its reader does."""
+    await asyncio.wait_for(tail._reader.until(lambda: tail._reader.confirmed(5.0)), 20)
+    return tail.confirmed()
+
+
+async def test_access_that_only_a_newer_release_can_read_refuses_questions_until_it_is_read(life: Life) -> None:
+    schemas: dict[int, dict[str, Any]] = {}
+    await life.produce(acl("a.md", 1, "hr"), indexed("a.md", 1))
+    await life.newer(acl("a.md", 2, "it"), 7)
+    for _ in range(2):  # it is known after a restart too, when the record is not read again
+        tail = await life.tail(codec=Codec(writers=schemas.get))
+        assert not await confirms(tail)
+        await tail.stop()
+    schemas[7] = avro_schema(AclChanged)
+    tail = await life.tail(codec=Codec(writers=schemas.get))
+    assert await confirms(tail)
+    assert (tail.visible("acme", asker("hr")).n_documents, tail.visible("acme", asker("it")).n_documents) == (0, 1)
+
+
+async def test_access_written_again_takes_the_place_of_what_could_not_be_read(life: Life) -> None:
+    await life.newer(acl("a.md", 2, "it"), 7)
+    await life.newer(acl("b.md", 2, "it"), 7)
+    tail = await life.tail()
+    await life.produce(acl("a.md", 3, "hr"))
+    await asyncio.wait_for(tail.caught_up(), 20)
+    assert not await confirms(tail)
+    await life.produce(acl("b.md", 3, "hr"))
+    await asyncio.wait_for(tail.caught_up(), 20)
+    assert await confirms(tail)
+    await tail.stop()
+    assert await confirms(await life.tail())
+
+
+async def test_junk_among_access_is_passed_over_and_questions_go_on(life: Life) -> None:
+    await life.send(ACL_CHANGED.name, b"t/acme/d/a.md", b"junk")
+    assert await confirms(await life.tail())
+
+
+async def test_access_that_cannot_be_read_gets_a_dead_letter_from_whoever_folds_it(life: Life) -> None:
+    life.broker.create_topic(ACL_CHANGED.dead_letters, PARTITIONS)
+    await life.newer(acl("a.md", 2, "it"), 7)
+    await life.send(ACL_CHANGED.name, b"t/acme/d/b.md", b"junk")
+    await life.send(DOCUMENT_INDEXED.name, b"t/acme/d/b.md", b"junk")
+    connection = Connection(bootstrap=life.broker.bootstrap, profile="embedded")
+    async with Producer(connection.aiokafka()) as producer:
+        letters = AccessLetters(producer)
+        await letters.start()
+        await (await life.tail(on_undecodable=letters.put)).stop()
+        await letters.stop()
+    assert (letters.n_written, letters.n_lost) == (2, 0)
+    with LogReader(connection, [ACL_CHANGED.dead_letters]) as reader:
+        found = {raw.key: (raw.value, dict(raw.headers)) for raw in reader}
+    value, headers = found[b"t/acme/d/a.md"]
+    assert (value or b"").startswith(b"\x00\x00\x00\x00\x07")
+    assert (headers["mr-error-type"], headers["mr-error-topic"]) == (b"unknown_schema", ACL_CHANGED.name.encode())
+    assert "ce_id" in headers
+    assert found[b"t/acme/d/b.md"][0] == b"junk"
+
+
+async def test_a_seed_keeps_access_that_could_not_be_read(begin: Begin) -> None:
+    first = await begin()
+    await first.produce(acl("a.md", 1, "hr"), indexed("a.md", 1))
+    await first.newer(acl("a.md", 2, "it"), 7)
+    await (await first.tail()).stop()
+    second = await begin()
+    await seed(second.path, {"bootstrap_servers": second.broker.bootstrap}, log_epoch=second.broker.log_epoch)
+    tail = await second.tail()
+    assert not await confirms(tail)
+    await tail.stop()
+    tail = await second.tail(codec=Codec(writers={7: avro_schema(AclChanged)}.get))
+    assert await confirms(tail)
+    assert tail.visible("acme", asker("it")).n_documents == 1
+
+
+async def test_a_log_that_ends_before_its_table_stops_the_reader_and_hides_nothing(begin: Begin) -> None:
     before = await begin()
     await before.produce(acl("a.md", 1, "*"), indexed("a.md", 1), indexed("a.md", 2))
     tail = await before.tail("same epoch")
     await tail.stop()
     after = await begin()
     await after.produce(acl("a.md", 1, "*"))
-    tail = await after.tail("same epoch")
-    assert tail.current("acme", "a.md") is None
+    with pytest.raises(LogTruncated, match=r"ends at offset .* created again"):
+        await after.tail("same epoch")
+    await after.tails[-1].stop()
+    assert not earlier_files(after.path)
+    anew = await after.tail("another epoch")
+    assert anew.current("acme", "a.md") is None
 
 
 async def test_a_seed_brings_the_same_visible_set_and_bytes_to_a_new_broker(begin: Begin) -> None:
