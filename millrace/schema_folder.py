@@ -5,7 +5,7 @@ newer writer. Files are written once and never changed.
 """
 
 import json
-import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def publish(folder: Path, codec: Codec) -> int:
     target.mkdir(parents=True, exist_ok=True)
     missing = {number: schema for number, schema in codec.schemas().items() if not (target / f"{number}.avsc").exists()}
     for number, schema in missing.items():
-        partial = target / f".{number}.{os.getpid()}"
+        partial = target / f".{number}.{secrets.token_hex(4)}"
         partial.write_text(json.dumps(schema))
         partial.replace(target / f"{number}.avsc")
     return len(missing)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, pairs
+from millrace.cli.conversations import Conversations
 from millrace.cli.output import UsageError, document, one_line, plain, say, show, table
 
 User = Annotated[str, typer.Option("--as", help="User who asks.")]
@@ -28,7 +29,12 @@ def ask(
     groups: Groups = None,
     after: After = None,
     label: Label = None,
-    conversation: Annotated[str, typer.Option(help="Conversation it belongs to.")] = "",
+    conversation: Annotated[
+        str, typer.Option(help="Conversation it belongs to; its answers never go back in time.")
+    ] = "",
+    watermark: Annotated[
+        str, typer.Option(help="Watermark of an earlier answer that this one must not go back behind.")
+    ] = "",
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it grows.")] = False,
     top_k: TopK = 10,
     exact: Exact = False,
@@ -38,11 +44,14 @@ def ask(
 ) -> None:
     """Ask a question; the answer quotes the passages it was read from."""
     options = _options(tenant, user, groups, after, label, top_k, exact, explain, timeout)
+    connection = connection_of(context)
+    kept, owner = Conversations(connection), tenant or connection.tenant
     options["conversation"] = conversation
-    if stream and not as_json:
-        answer = asyncio.run(_stream(context, question, options))
-    else:
-        answer = asyncio.run(_ask(context, question, options))
+    options["watermark"] = watermark or (kept.last(owner, conversation) if conversation else "")
+    ask_it = _stream if stream and not as_json else _ask
+    answer = asyncio.run(ask_it(context, question, options))
+    if conversation:
+        kept.note(owner, conversation, answer.watermark)
     if stream and not as_json:
         _render_rest(answer, explain=explain)
     else:

@@ -8,6 +8,7 @@ from typing import Final, Self, Unpack
 
 import msgspec
 
+from millrace import schema_folder
 from millrace.client.answers import Answer
 from millrace.client.asking import Asker
 from millrace.client.documents import Change, DocumentWriter, Sent, canonical
@@ -71,7 +72,7 @@ class Millrace:
     ) -> None:
         self.connection = connection or find_connection()
         self.tenant = tenant or self.connection.tenant
-        codec = codec or Codec()
+        codec = codec or _codec(self.connection)
         name = asker_id or secrets.token_hex(8)
         self._producer = EventProducer(self.connection, codec, source=f"millrace/{name}", timeout_s=timeout_s)
         self.waiter = Waiter(self.connection, codec, timeout_s)
@@ -279,6 +280,11 @@ class Millrace:
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()
         return await _acknowledged(await self.documents.send(change))
+
+
+def _codec(connection: Connection) -> Codec:
+    folder = connection.objects_folder
+    return Codec(writers=schema_folder.writers(folder)) if folder is not None else Codec()
 
 
 async def _acknowledged(sent: Sent) -> Receipt:

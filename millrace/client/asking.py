@@ -37,6 +37,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["answer", "search"] = "answer"
     after: tuple[Receipt, ...] = ()
     conversation: str = ""
+    watermark: str = ""
     labels: Mapping[str, str] = {}
     top_k: int = 10
     exact: bool = False
@@ -182,7 +183,7 @@ class Asker:
             explain=question.explain,
             labels=dict(question.labels),
             after=after,
-            watermark=self._watermarks.get((question.tenant, conversation), ""),
+            watermark=self._watermarks.get((question.tenant, conversation), "") or question.watermark,
             timeout_ms=max(1, int(question.timeout_s * 1000)),
         )
 

@@ -21,6 +21,9 @@ class AskOptions(TypedDict, total=False):
         Changes whose outcomes must be visible to this question.
     conversation : str
         Conversation it belongs to; its answers never go back in time. A new one by default.
+    watermark : str
+        The ``watermark`` of an earlier answer that this one must not go back behind, where another client asked for
+        it; within one client the conversation knows its own.
     labels : mapping of str to str
         Only documents with these labels.
     top_k : int, default 10
@@ -40,6 +43,7 @@ class AskOptions(TypedDict, total=False):
     groups: Collection[str]
     after: Receipt | Sequence[Receipt]
     conversation: str
+    watermark: str
     labels: Mapping[str, str]
     top_k: int
     exact: bool
@@ -98,6 +102,7 @@ def question_of(text: str, tenant: str, options: AskOptions) -> Question:
         mode=options.get("mode", "answer"),
         after=(after,) if isinstance(after, Receipt) else tuple(after),
         conversation=options.get("conversation", ""),
+        watermark=options.get("watermark", ""),
         labels=options.get("labels", {}),
         top_k=options.get("top_k", 10),
         exact=options.get("exact", False),

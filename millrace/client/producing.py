@@ -1,6 +1,7 @@
 """Write events: acknowledged by all replicas, idempotent, keyed by murmur2, each with metadata and a checked size."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 import uuid
@@ -10,7 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from millrace import ids
+from millrace import ids, schema_folder
 from millrace.client.closing import close_producer
 from millrace.codec import Codec, Record
 from millrace.connection import Connection
@@ -46,6 +47,7 @@ class EventProducer:
         self._source = source
         self._timeout_s = timeout_s
         self._producer: Any = None
+        self._published: set[type[Event]] = set()
 
     async def start(self) -> None:
         """Connect.
@@ -69,6 +71,7 @@ class EventProducer:
             await producer.stop()
             raise self._unavailable("cannot be reached", error) from error
         self._producer = producer
+        await asyncio.to_thread(self._publish_schemas)
 
     async def stop(self) -> None:
         """Send what is queued, within the time allowed, and disconnect."""
@@ -104,6 +107,8 @@ class EventProducer:
         """
         where = topic or topic_of(event)
         record = self._codec.record(where, event)
+        if type(event) not in self._published and self._publish_schemas():
+            self._published.add(type(event))
         size = record_size(record)
         if size > where.max_bytes:
             raise TooLarge(
@@ -163,6 +168,18 @@ class EventProducer:
         except KafkaError as error:
             raise self._unavailable(f"refused a record for {topic}", error) from error
         return Origin(found.topic, found.partition, found.offset)
+
+    def _publish_schemas(self) -> bool:
+        """Share the schemas that are written beside the objects, so that readers of another release can follow.
+
+        An app may have no access to the folder; then its readers need its schema lock.
+        """
+        folder = self._connection.objects_folder
+        if folder is None or not folder.is_dir():
+            return False
+        with contextlib.suppress(OSError):
+            schema_folder.publish(folder, self._codec)
+        return True
 
     def _unavailable(self, what: str, error: BaseException) -> Unavailable:
         detail = str(error) or type(error).__name__

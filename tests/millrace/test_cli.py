@@ -125,6 +125,31 @@ def test_a_streamed_answer_is_printed_once_as_it_grows(run: Run, embedded: Conne
     assert out.startswith("stale \n(started anew)\na wide river\ntrace ")
 
 
+def test_a_conversation_goes_on_from_its_last_answer_in_the_next_command(
+    run: Run, embedded: Connection, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / ".millrace"
+    (home / "run").mkdir(parents=True)
+    stack = {"format": 1, "bootstrap": embedded.bootstrap, "profile": "embedded", "home": str(home), "log_epoch": "e1"}
+    (home / "stack.json").write_text(json.dumps(stack))
+    monkeypatch.setenv("MILLRACE_HOME", str(home))
+
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        return [completed(question, watermark=f"after:{question.question}")]
+
+    ask = ("--tenant", tenant, "--conversation", "c")
+    with answering(embedded, tenant, behaviour) as worker:
+        run("ask", "one", *ask)
+        run("ask", "two", *ask, "--stream")
+        run("ask", "three", *ask, "--watermark", "given")
+        run("ask", "four", "--tenant", tenant, "--conversation", "other")
+        run("ask", "five", "--tenant", tenant)
+        (home / "stack.json").write_text(json.dumps(stack | {"log_epoch": "e2"}))
+        run("ask", "six", *ask)
+    assert [question.watermark for question in worker.seen] == ["", "after:one", "given", "", "", ""]
+    assert [path.stat().st_mode & 0o777 for path in (home / "run").iterdir()] == [0o600]
+
+
 def test_a_failed_question_is_exit_code_1_with_its_reason(run: Run, embedded: Connection, tenant: str) -> None:
     with answering(embedded, tenant, lambda question: []):
         code, out, err = run("ask", "what?", "--tenant", tenant, "--timeout", "0.3", "--json")
