@@ -7,6 +7,7 @@ The worker finds the broker in ``stack.json``, creates the topics of the agents 
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Collection, Sequence
@@ -36,8 +37,22 @@ from streams.worker import Worker, WorkerSettings
 log = logging.getLogger(__name__)
 
 OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _EMBEDDED_FETCH_MS: Final = 5
 _EMBEDDED_LEADER_MS: Final = 100
+
+
+def worker_name(name: str) -> str:
+    """Check the name of a worker, which becomes part of file names.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise typer.BadParameter(f"{name!r} is no name of a worker; use letters, digits, '.', '_' and '-' alone")
+    return name
 
 
 def worker(
@@ -45,7 +60,9 @@ def worker(
     agents: Annotated[
         list[str] | None, typer.Option("--agents", help="Module with agents; several allowed; default: Millrace's own")
     ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of this worker, of its report and log")] = "worker",
+    name: Annotated[
+        str, typer.Option("--name", help="Name of this worker, of its report and log", callback=worker_name)
+    ] = "worker",
     home: Annotated[Path | None, typer.Option("--home", help="Folder of the stack; .millrace")] = None,
 ) -> None:
     """Run agents until SIGTERM; then what is in flight ends, offsets are committed, and the exit code is 0."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import report_path
-from infra.worker import load_agents
+from infra.worker import load_agents, worker_name
 from millrace.codec import Codec
 from millrace.errors import ConfigurationError
 from millrace.event import Meta, attach
@@ -92,6 +93,19 @@ def test_a_worker_that_finds_no_agents_reports_it_and_exits_2(home: Path, start:
     report = said(home)
     assert report["state"] == "failed"
     assert "'no_such_desk' was not found" in report["detail"]
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "", "a b", "x\n"])
+def test_a_name_that_would_lead_out_of_its_folder_is_refused(name: str) -> None:
+    with pytest.raises(typer.BadParameter, match="letters, digits"):
+        worker_name(name)
+
+
+def test_a_worker_with_a_name_that_is_none_writes_nothing(home: Path) -> None:
+    command = [sys.executable, "-m", "infra", "worker", "--home", str(home), "--name", "../../x"]
+    ended = subprocess.run(command, capture_output=True, timeout=50, check=False)
+    assert (ended.returncode, home.exists()) == (2, False)
+    assert b"is no name of a worker" in b" ".join(ended.stderr.split())
 
 
 def test_a_worker_without_a_stack_reports_what_to_start(home: Path, start: Start) -> None:
