@@ -148,7 +148,7 @@ async def compose(
             await _Builder(composition, settings, stack, name, client, services).build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         for spec in specs:
-            for event in (event for topic in spec.sinks for event in topic.events):
+            for event in (event for topic in (*spec.sources, *spec.sinks) for event in topic.events):
                 codec.register(event)
         await asyncio.to_thread(schema_folder.publish, folder, codec)
         yield composition
