@@ -14,6 +14,14 @@ from millrace.keys import key
 from millrace.reader import LogReader, decode
 
 
+@pytest.fixture
+def folder(embedded: Connection) -> Path:
+    """The object folder of a stack that runs."""
+    found = Path(embedded.objects)
+    found.mkdir()
+    return found
+
+
 def noted(*, newer: bool) -> Any:
     """One release of an event of the app's own."""
     fields: list[Any] = [("text", Annotated[str, "The note."])]
@@ -28,10 +36,8 @@ def topic_of(event: Any, tenant: str) -> Topic:
 
 @pytest.mark.parametrize("newer", [True, False], ids=["newer writer", "older writer"])
 async def test_a_worker_reads_what_an_app_of_another_release_writes(
-    embedded: Connection, tenant: str, *, newer: bool
+    embedded: Connection, folder: Path, tenant: str, *, newer: bool
 ) -> None:
-    folder = Path(embedded.objects)
-    folder.mkdir()
     written, known = noted(newer=newer), noted(newer=not newer)
     async with Millrace(embedded) as client:
         await client.produce(written(tenant=tenant, text="hi"), topic_of(written, tenant))
@@ -41,16 +47,17 @@ async def test_a_worker_reads_what_an_app_of_another_release_writes(
     assert (found.text, getattr(found, "stars", 3)) == ("hi", 3)
 
 
-async def test_what_an_app_has_registered_is_shared_when_it_starts(embedded: Connection) -> None:
-    folder = Path(embedded.objects)
-    folder.mkdir()
+async def test_what_an_app_has_registered_is_shared_when_it_starts(embedded: Connection, folder: Path) -> None:
     codec = Codec([event := noted(newer=True)])
     async with Millrace(embedded, codec=codec):
         assert schema_folder.writers(folder)(codec.register(event)) is not None
 
 
-async def test_an_app_that_does_not_see_the_object_folder_makes_none(embedded: Connection, tenant: str) -> None:
+async def test_an_app_that_does_not_see_the_object_folder_makes_none(
+    embedded: Connection, tenant: str, tmp_path: Path
+) -> None:
     event = noted(newer=True)
     async with Millrace(embedded) as client:
         await client.produce(event(tenant=tenant, text="hi"), topic_of(event, tenant))
-    assert not Path(embedded.objects).exists()
+    assert Path(embedded.objects).parent == tmp_path
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - a look at a small folder
