@@ -64,6 +64,7 @@ class RecentTail(Generic[E]):
         self._topic = topic
         self._kind = kind
         self._codec = codec or Codec()
+        self.keep_s = keep_s
         self._keep_ms = round(keep_s * 1000)
         self._max_bytes = max_bytes
         self._known: OrderedDict[Question, tuple[int, int, E]] = OrderedDict()
