@@ -2,16 +2,39 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka import TopicPartition
 
 from agents.corpus import featurize
 from agents.query import answer_question
-from infra.composition import Composition
+from infra.composition import Composition, compose
+from infra.launch.stack import Stack
+from infra.settings import Settings
+from millrace import schema_folder
 from millrace.agent import AgentSpec, spec_of
 from millrace.codec import Codec
+from millrace.event import Event
+from millrace.keys import key
+from millrace.topics import Topic
+
+
+class Asked(Event, frozen=True, kw_only=True):
+    """What a package of a user's own reads."""
+
+    namespace: ClassVar[str] = "tests.composition"
+
+
+class Told(Event, frozen=True, kw_only=True):
+    """What it writes."""
+
+    namespace: ClassVar[str] = "tests.composition"
+
+
+def _tell(event: Asked) -> Told:
+    return Told(tenant=event.tenant)
 
 
 @dataclass
@@ -50,3 +73,16 @@ def test_every_part_of_a_run_that_is_cut_begins_when_its_views_have_read_the_par
     composition.tail = composition.answers = composition.cancellations = View()
     composition.prepare_for([answer_question], ("read", "answer"))
     assert set(composition.prepare) == {"answer_question", "read", "answer"}
+
+
+async def test_a_worker_shares_the_schemas_of_what_its_agents_read_and_write(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    stack = Stack("embedded", "127.0.0.1:1", "e", settings.objects, str(tmp_path), "2026-01-01T00:00:00Z")
+    source, sink = (
+        Topic(name=f"app.{event.__name__.lower()}.v1", events=(event,), key=lambda e: key(e.tenant), group="app")
+        for event in (Asked, Told)
+    )
+    spec = AgentSpec(name="tell", function=_tell, form="event", sources=(source,), sinks=(sink,))
+    async with compose(settings, stack, [spec], name="w", client={}) as composition:
+        find = schema_folder.writers(Path(settings.objects))
+        assert all(find(composition.codec.register(event)) for event in (Asked, Told))
