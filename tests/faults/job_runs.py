@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.faults.harness import FaultStack, Worker
+from tests.faults.harness import FaultStack
 from tests.faults.jobs import DONE, GROUPS, JOBS, JobFindings, JobOracle, JobSubmitted, submitted
 from tests.faults.log_access import Feeder, Raw, ends, scan, until
+from tests.faults.worker import Worker
 
 HANDLERS = "tests.faults.handlers"
 MENDED = "tests.faults.handlers_mended"

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import FaultStack, Worker
+from tests.faults.harness import FaultStack
 from tests.faults.job_runs import Jobs, start
 from tests.faults.jobs import DONE, JobDone, JobFindings, decoded
 from tests.faults.log_access import Feeder, ends, until
 from tests.faults.oracle import Oracle
 from tests.faults.report import FaultRow
+from tests.faults.worker import Worker
 from tests.faults.workload import Change, marker, paragraph, scaled
 
 SESSION_S = 2.0

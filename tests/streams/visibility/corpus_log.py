@@ -1,7 +1,7 @@
 """A small log of documents and access in memory, as the table's tests fold it."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from random import Random
 from typing import Any
@@ -12,8 +12,10 @@ from millrace.codec import Codec
 from millrace.event import Event, Meta
 from millrace.events.corpus import AclChanged, ChunkRef, DocumentIndexed, DocumentSettled
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, Topic
+from streams.visibility import VisibilityTable
 
 CODEC = Codec()
+Open = Callable[..., VisibilityTable]
 _TOPICS: dict[type[Event], Topic] = {
     DocumentIndexed: DOCUMENT_INDEXED,
     AclChanged: ACL_CHANGED,
@@ -124,3 +126,14 @@ class CorpusLog:
         consumed = Consumed(topic, partition, offset, key, value, list(headers))
         self.records.append(consumed)
         return consumed
+
+
+def fold(table: VisibilityTable, log: CorpusLog, *events: Event) -> None:
+    """Append events to the log and fold them."""
+    table.fold([log.append(event) for event in events])
+
+
+def shown(table: VisibilityTable, document: str, *groups: str) -> int | None:
+    """Version of a document of tenant acme that members of the groups see."""
+    version = table.visible("acme", asker(*groups)).get(document)
+    return version.version if version else None
