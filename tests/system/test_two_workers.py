@@ -17,7 +17,8 @@ from millrace.events.query import Receipt
 from millrace.lineage import question_trace
 from streams.visibility import watermark
 from tests.brokers import KafkaParts
-from tests.faults.harness import FaultStack, Worker, embedded_stack, kafka_stack
+from tests.faults.harness import FaultStack, embedded_stack, kafka_stack
+from tests.faults.worker import Worker
 
 N_DOCUMENTS, N_CONVERSATIONS = 300, 4
 COUNTER = "What is the reading of the brass counter?"
