@@ -93,10 +93,10 @@ class Bench:
     def pump(self) -> Pump:
         return next(pump for pump in self.inside.worker.pumps if pump.spec.name == "answer_question")
 
-    def ended(self, correlation: str) -> AnswerProduced | None:
+    def ended(self, correlation: str, tenant: str = "") -> AnswerProduced | None:
         """Terminal record of a question, as the worker knows it."""
         assert self.inside.composition.answers is not None
-        return self.inside.composition.answers.find(self.tenant, correlation)
+        return self.inside.composition.answers.find(tenant or self.tenant, correlation)
 
     async def known(self, cancelled: QueryCancelled) -> None:
         """Wait until the worker knows a cancellation."""
@@ -215,7 +215,7 @@ async def test_a_cancellation_that_comes_before_its_question_holds(system: Syste
         await millrace.produce(cancellation(tenant, correlation))
         await millrace.produce(question(tenant, correlation))
     async with bench(system) as at:
-        await until(lambda: at.ended(correlation) is not None)
+        await until(lambda: at.ended(correlation, tenant) is not None)
         await at.all_done()
     (record,) = of(system.events(ANSWER_PRODUCED), correlation)
     assert record.error_type == "cancelled"
