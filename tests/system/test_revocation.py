@@ -37,9 +37,10 @@ def question(animal: str) -> str:
     return f"What is the access code of the {animal} vault?"
 
 
-async def publish(millrace: Millrace, *animals: str) -> None:
+async def publish(millrace: Millrace, *animals: str) -> list[Receipt]:
     receipts = [await millrace.put_document(animal, page(animal), groups=CREW) for animal in animals]
     assert {outcome.outcome for outcome in await millrace.wait(receipts)} == {"indexed"}
+    return receipts
 
 
 def shows(found: Answer | AnswerProduced, animal: str) -> bool:
@@ -274,9 +275,10 @@ async def rounds(
 
     specs = [spec for spec in load_agents(AGENTS) if spec.name != "measure_statistics"]
     async with system.inside(specs, ports_of) as inside, system.client(tenant=tenant) as millrace:
-        await publish(millrace, *ANIMALS)
+        receipts = await publish(millrace, *ANIMALS)
         tail = inside.composition.tail
         assert tail is not None
+        await tail.wait_for(receipts)
         tables[0].at = tail.watermark() if stands_still else ""
         n_embedded = system.n_records(CHUNKS_EMBEDDED)
         counted.clear()
