@@ -157,8 +157,8 @@ class World:
     ) -> list[ConsumerRecord]:
         """Read a topic from its start until a condition holds."""
         consumer = AIOKafkaConsumer(**self.connection, fetch_max_wait_ms=self.broker.fetch_max_wait_ms)
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = [TopicPartition(topic, i) for i in range(self.n_partitions)]
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
