@@ -92,6 +92,8 @@ def catalogue(modules: Sequence[str] | None = None) -> dict[str, Topic]:
             raise UsageError(f"module {module!r} cannot be imported ({error}); give its dotted name") from error
     found = dict(CATALOGUE)
     for spec in AGENTS.values():
+        if not any(f"{spec.module}.".startswith(f"{module}.") for module in modules or ()):
+            continue
         found |= {topic.name: topic for topic in (*spec.sources, *spec.sinks)}
     return found
 
