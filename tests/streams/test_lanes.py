@@ -156,7 +156,7 @@ BROKEN = [
     (IgnoresBytes, "more bytes"),
     (DropKeepsSuccessors, "more or fewer are queued|out of its turn"),
     (RetriesDropped, "more or fewer are queued|out of its turn"),
-    (TrustsSuspects, "a suspect was taken beside others"),
+    (TrustsSuspects, "beside others|beside a suspect"),
     (FillsUpBesideSuspects, "beside a suspect"),
 ]
 
