@@ -7,12 +7,12 @@ order, so it is refused with what to do instead.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import DAY_MS, Topic
@@ -120,6 +120,9 @@ def create_topics(
         deadline = time.monotonic() + timeout_s
         while not set(wanted) <= set(found := _partitions(client, timeout_s)) and time.monotonic() < deadline:
             time.sleep(0.02)
+        _await_leaders(
+            client, [TopicPartition(plan.topic, i) for plan in new for i in range(plan.num_partitions)], deadline
+        )
     return _checked(wanted, found)
 
 
@@ -187,6 +190,30 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
     if error.retriable() or error.code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - the client's name for it
         raise Unavailable(f"topic {name!r} could not be created now: {error.str()}; try again")
     raise ConfigurationError(f"the broker refused to create topic {name!r}: {error.str()}")
+
+
+def _await_leaders(client: AdminClient, partitions: Sequence[TopicPartition], deadline: float) -> None:
+    """Return when every partition answers: a broker names the leader of a new one before it acts as one.
+
+    Raises
+    ------
+    Unavailable
+        If one does not answer by `deadline`, on the monotonic clock.
+    """
+    waiting, latest = list(partitions), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    while waiting:
+        answers = client.list_offsets({at: latest for at in waiting}, request_timeout=5.0)
+        waiting, why = [], ""
+        for at, future in answers.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                waiting.append(at)
+                why = str(error.args[0].str())
+        if waiting and time.monotonic() > deadline:
+            raise Unavailable(f"{waiting[0].topic}/{waiting[0].partition} has no leader yet ({why}); try again")
+        if waiting:
+            time.sleep(0.05)
 
 
 def _checked(wanted: Mapping[str, TopicPlan], found: Mapping[str, int]) -> dict[str, int]:

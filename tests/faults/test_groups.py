@@ -190,7 +190,10 @@ def _unheard(jobs: Jobs, without: str = "") -> tuple[JobFindings, float]:
     n_done, began = jobs.n_done(), time.monotonic()
     jobs.wait_done(n_done + 50)
     seconds = time.monotonic() - began
-    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=10) for i in range(2000)])
+    n_done = jobs.n_done()
+    # Slow enough to be in the middle of them however fast the machine is.
+    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=50) for i in range(2000)])
+    jobs.wait_done(n_done + 50)
     proxied.proxy.drop_responses()
     dropped = proxied.proxy.n_dropped_bytes
     try:
