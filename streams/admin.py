@@ -202,7 +202,7 @@ def _await_leaders(client: AdminClient, partitions: Sequence[TopicPartition], de
     """
     waiting, latest = list(partitions), OffsetSpec.latest()  # type: ignore[no-untyped-call]
     while waiting:
-        answers = client.list_offsets({at: latest for at in waiting}, request_timeout=5.0)
+        answers = client.list_offsets(dict.fromkeys(waiting, latest), request_timeout=5.0)
         waiting, why = [], ""
         for at, future in answers.items():
             try:
