@@ -13,7 +13,8 @@
     │   ├── InvalidEvent            a field breaks its declared type or bounds
     │   └── IncompatibleSchema      a change that old or new readers cannot follow
     ├── InputRejected               an input that can never be processed           permanent
-    │   └── TooLarge                over a documented limit
+    │   ├── TooLarge                over a documented limit
+    │   └── Unreadable              a document that no text can be made of
     ├── Unavailable                 a model, a store or a broker is down           transient
     ├── ObjectError                 content in the object store
     │   ├── ObjectMissing           erased or never written                        permanent
@@ -110,6 +111,16 @@ class TooLarge(InputRejected):
     """An input over a documented limit."""
 
     error_type = "too_large"
+
+
+class Unreadable(InputRejected):
+    """A document that no text can be made of; `reason` is a bounded name, such as ``encrypted``."""
+
+    error_type = "unreadable"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Unavailable(MillraceError):

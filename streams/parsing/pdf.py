@@ -1,0 +1,149 @@
+"""PDF: text by page in reading order of the file; size and distance of lines tell headings and paragraphs."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections import Counter
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+import pypdfium2
+from pypdfium2 import raw
+
+from streams.parsing.draft import Draft
+from streams.parsing.limits import ParserLimits, Refused
+
+_HYPHEN: Final = re.compile(r"(?<=[^\W\d_]{2})[-\u00ad\ufffe\x02]$")
+_BLOCK_START: Final = re.compile(r"(#{1,6}(?:\s|$)|```|~~~|={3,}$|-{3,}$)")
+_NOT_WORDS: Final = re.compile(r"[\d\s.,/-]+")
+_HEADING_RATIO: Final = 1.15
+_GAP_RATIO: Final = 1.5
+_MAX_HEADING_CHARS: Final = 120
+_MIN_POINTS: Final = 1.5
+
+
+class _Line(msgspec.Struct):
+    """A line of a page: its text, font size in points, and place of its base in points from the bottom."""
+
+    text: str
+    size: float
+    bottom: float
+
+
+def read(data: bytes, limits: ParserLimits) -> Draft:
+    """Convert a PDF file.
+
+    Raises
+    ------
+    Refused
+        ``encrypted`` or ``broken``.
+    """
+    draft = Draft(limits)
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == raw.FPDF_ERR_PASSWORD:
+            raise Refused("encrypted", "the document needs a password; save it without one") from error
+        raise Refused("broken", "the file is no intact PDF; write it anew") from error
+    pages: list[list[_Line]] = []
+    n_chars = 0
+    for number in range(len(document)):
+        pages.append(_lines(document, number, draft.removed))
+        n_chars += sum(len(line.text) for line in pages[-1])
+        if n_chars > limits.max_text_chars:
+            raise Refused("too_large", f"the text of the document is over {limits.max_text_chars} characters; split it")
+    _drop_repeated(pages, draft.removed)
+    draft.title = " ".join((document.get_metadata_value("Title") or "").split())[:300]
+    body = _body_size(pages)
+    for number, lines in enumerate(pages, start=1):
+        draft.paragraph()
+        draft.mark("page", str(number))
+        _write_page(draft, lines, body)
+    return draft
+
+
+def _lines(document: Any, number: int, removed: Counter[str]) -> list[_Line]:
+    try:
+        page = document[number]
+    except pypdfium2.PdfiumError as error:
+        raise Refused("broken", f"page {number + 1} cannot be read; write the file anew") from error
+    width, height = page.get_size()
+    text_page = page.get_textpage()
+    text = text_page.get_text_range()
+    n_chars = text_page.count_chars()
+    has_image = any(page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=2))
+    found: list[_Line] = []
+    at = 0
+    for line in text.split("\n"):
+        stripped = line.strip()
+        first = at + len(line) - len(line.lstrip())
+        at += len(line) + 1
+        if not stripped or first >= n_chars:
+            continue
+        size = float(raw.FPDFText_GetFontSize(text_page, first)) * _scale(text_page, first)
+        left, bottom, right, top = text_page.get_charbox(first)
+        outside = right < 0 or top < 0 or left > width or bottom > height
+        if outside or 0 < size < _MIN_POINTS or (not has_image and _is_invisible(text_page, first)):
+            removed["hidden"] += 1
+            continue
+        found.append(_Line(stripped.replace("\r", ""), round(size, 1), bottom))
+    text_page.close()
+    page.close()
+    return found
+
+
+def _scale(text_page: Any, index: int) -> float:
+    """By how much the text is drawn larger than its font size says."""
+    matrix = raw.FS_MATRIX()
+    if not raw.FPDFText_GetMatrix(text_page, index, ctypes.byref(matrix)):
+        return 1.0
+    return float((matrix.b**2 + matrix.d**2) ** 0.5) or 1.0
+
+
+def _is_invisible(text_page: Any, index: int) -> bool:
+    """Whether text is not painted. Where a page has an image, it is most likely the text of a scan, and stays."""
+    drawn = raw.FPDFText_GetTextObject(text_page, index)
+    return bool(drawn) and raw.FPDFTextObj_GetTextRenderMode(drawn) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
+
+
+def _drop_repeated(pages: list[list[_Line]], removed: Counter[str]) -> None:
+    """Leave out page numbers, and first and last lines that most pages share."""
+    if len(pages) < 3:
+        return
+    for end in (0, -1):
+        edges = Counter(_NOT_WORDS.sub("0", lines[end].text) for lines in pages if lines)
+        common = {text for text, n in edges.items() if n > len(pages) / 2 and n > 2}
+        for lines in pages:
+            if lines and _NOT_WORDS.sub("0", lines[end].text) in common:
+                del lines[end]
+                removed["boilerplate"] += 1
+
+
+def _body_size(pages: list[list[_Line]]) -> float:
+    sizes: Counter[float] = Counter()
+    for line in (line for lines in pages for line in lines):
+        sizes[line.size] += len(line.text)
+    return sizes.most_common(1)[0][0] if sizes else 0.0
+
+
+def _write_page(draft: Draft, lines: list[_Line], body: float) -> None:
+    distances = [above.bottom - line.bottom for above, line in zip(lines, lines[1:], strict=False)]
+    usual = median([one for one in distances if one > 0] or [body * 1.2])
+    for i, line in enumerate(lines):
+        heading = _is_heading(line, body)
+        if heading:
+            draft.paragraph()
+            level = 1 if line.size >= 1.6 * body else 2 if line.size >= 1.3 * body else 3
+            draft.write(f"{'#' * level} {line.text}\n\n")
+            continue
+        if i and not (0 <= distances[i - 1] <= _GAP_RATIO * usual):
+            draft.paragraph()
+        joins = _HYPHEN.search(line.text) and i + 1 < len(lines) and lines[i + 1].text[0].islower()
+        text = _BLOCK_START.sub(r"\\\1", line.text) if _BLOCK_START.match(line.text) else line.text
+        draft.write(_HYPHEN.sub("", text) if joins else f"{text}\n")
+
+
+def _is_heading(line: _Line, body: float) -> bool:
+    return line.size >= _HEADING_RATIO * body and len(line.text) <= _MAX_HEADING_CHARS and line.text[-1] not in ".,;"

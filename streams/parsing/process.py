@@ -1,0 +1,129 @@
+"""One child process, seen from the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from millrace.errors import Unavailable
+from streams.parsing.frames import READY, REPLY, REQUEST, Reply
+from streams.parsing.limits import ParserLimits
+
+COMMAND: Final = (sys.executable, "-m", "streams.parsing.child")
+_START_S: Final = 60.0
+_BYTES_PER_CHAR: Final = 48
+_MARGIN: Final = 2**20
+_CHECKOUT: Final = Path(__file__).parents[2]
+
+
+class Died(Exception):
+    """The process ended, or was ended, before it answered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ChildProcess:
+    """A child process that parses; make it with `start`.
+
+    Attributes
+    ----------
+    n_documents : int
+        Documents it was given.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, limits: ParserLimits) -> None:
+        self._process = process
+        self._limits = limits
+        self.n_documents = 0
+
+    @classmethod
+    async def start(cls, limits: ParserLimits, command: Sequence[str] = COMMAND) -> ChildProcess:
+        """Start one, with an environment of its own: none of this process's secrets.
+
+        Raises
+        ------
+        Unavailable
+            If it does not come up.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            msgspec.json.encode(limits).decode(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PYTHONPATH": str(_CHECKOUT), "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is for the worker, which ends its children in order
+        )
+        child = cls(process, limits)
+        try:
+            async with asyncio.timeout(_START_S):
+                await child._output.readexactly(len(READY))
+        except (TimeoutError, asyncio.IncompleteReadError) as error:
+            await child.kill()
+            message = f"the parser process {' '.join(command)} does not start; run `python -m infra doctor`"
+            raise Unavailable(message) from error
+        except BaseException:
+            await child.kill()
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def _output(self) -> asyncio.StreamReader:
+        if self._process.stdout is None:
+            raise ValueError("the process was started without a pipe")
+        return self._process.stdout
+
+    async def parse(self, data: bytes, media_type: str) -> Reply:
+        """Parse a document; whatever goes wrong in between, the process is not to be used again.
+
+        Raises
+        ------
+        Died
+            With a reason: ``too_slow``, ``too_large`` or ``crashed``.
+        """
+        self.n_documents += 1
+        try:
+            async with asyncio.timeout(self._limits.wall_s):
+                return await self._exchange(data, media_type.encode("utf-8", "replace")[:200])
+        except TimeoutError as error:
+            raise Died("too_slow") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            ended = await self._process.wait()
+            raise Died("too_slow" if ended in {-signal.SIGXCPU, -signal.SIGALRM} else "crashed") from error
+
+    async def _exchange(self, data: bytes, media_type: bytes) -> Reply:
+        pipe = self._process.stdin
+        if pipe is None:
+            raise ValueError("the process was started without a pipe")
+        pipe.write(REQUEST.pack(len(media_type), len(data)) + media_type)
+        pipe.write(data)
+        await pipe.drain()
+        (n_bytes,) = REPLY.unpack(await self._output.readexactly(REPLY.size))
+        if n_bytes > _BYTES_PER_CHAR * self._limits.max_text_chars + _MARGIN:
+            raise Died("too_large")
+        return msgspec.msgpack.decode(await self._output.readexactly(n_bytes), type=Reply)
+
+    async def kill(self) -> None:
+        """End it, and wait until it has ended."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+            with suppress(ConnectionError):
+                await self._process.stdin.wait_closed()
