@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
 if TYPE_CHECKING:  # the policies' packages import this module
@@ -65,6 +66,16 @@ class ObjectStore(Protocol):
 
     async def get(self, ref: str) -> bytes:
         """Content, verified against its digest."""
+
+
+class Parser(Protocol):
+    """Turns documents that are no plain text into Markdown, wherever that is safe to do."""
+
+    async def parse(self, content: Callable[[], Awaitable[bytes]], media_type: str) -> ParsedSource:
+        """Parse the document that `content` fetches when its turn has come; Unreadable if it cannot be read."""
+
+    def language(self, text: str) -> str:
+        """Main language of a text, BCP 47; empty where it is too short to say."""
 
 
 class VectorStore(Protocol):
@@ -256,6 +267,7 @@ class CorpusPorts(msgspec.Struct, frozen=True):
     embedder: Embedder
     cache: EmbeddingCache
     objects: ObjectStore
+    parser: Parser
     vectors: VectorStore
     visibility: Visibility
     emitted: Emitted

@@ -25,7 +25,7 @@ from inference.embedding_cache import EmbeddingCache
 from inference.hashing import HashingEmbedder
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
-from infra.settings import Settings
+from infra.settings import ParserSettings, Settings
 from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
@@ -33,6 +33,8 @@ from millrace.cutting import split
 from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
 from streams.maintenance import Maintenance
+from streams.parsing.limits import MIB, ParserLimits
+from streams.parsing.pool import ParserPool
 from streams.producer import Producer
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
@@ -208,8 +210,10 @@ class _Builder:
         if CorpusPorts in classes:
             cache = EmbeddingCache(settings.state / f"{self._name}.embeddings.db")
             services.callback(cache.close)
+            parser = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
+            await self._start(parser)
             emitted = EmittedVersions()
-            composition.provide(CorpusPorts(embedder, cache, objects, vectors, tail, emitted, corpus_policy))
+            composition.provide(CorpusPorts(embedder, cache, objects, parser, vectors, tail, emitted, corpus_policy))
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
@@ -269,6 +273,22 @@ def policy(kind: type[Any], overrides: dict[str, Any], group: str) -> Any:
         return msgspec.convert(overrides, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"setting group {group!r}: {error}; see docs/reference/settings.md") from error
+
+
+def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
+    """Limits of the parser processes, as the settings name them."""
+    return ParserLimits(
+        processes=settings.processes,
+        wall_s=settings.wall_s,
+        cpu_s=settings.cpu_s,
+        memory_bytes=settings.memory_mb * MIB,
+        max_bytes=max_bytes,
+        max_text_chars=settings.max_text_chars,
+        max_inflated_bytes=settings.max_inflated_mb * MIB,
+        max_inflation=settings.max_inflation,
+        max_depth=settings.max_depth,
+        documents_per_process=settings.documents_per_process,
+    )
 
 
 def _embedder(settings: Settings) -> OnnxEmbedder | HashingEmbedder:

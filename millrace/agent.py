@@ -26,11 +26,19 @@ Outputs = Event | Iterable[Event] | None
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """How inputs are grouped across keys: by count, bytes and how long the first may wait."""
+    """How inputs are grouped across keys: by count, bytes and how long the first may wait.
+
+    Attributes
+    ----------
+    apart : callable or None
+        ``apart(event)`` says whether an input may take long: it is then a batch of its own, and no other input waits
+        for it.
+    """
 
     max_items: int = 1
     max_bytes: int = 1_048_576
     linger_ms: int = 0
+    apart: Callable[[Any], bool] | None = None
 
 
 class Result(msgspec.Struct, frozen=True):

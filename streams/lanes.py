@@ -35,6 +35,8 @@ class Item(msgspec.Struct, eq=False):
         Where it was read, and in which assignment (see `streams.ledger.Ledger`).
     arrived
         When it was read, in seconds of the clock that `Lanes.take` is asked by; it lingers from then on.
+    apart
+        Whether it may take long: it is a batch of its own, due at once.
     """
 
     key: bytes | None
@@ -44,6 +46,7 @@ class Item(msgspec.Struct, eq=False):
     offset: int
     epoch: int
     arrived: float = 0.0
+    apart: bool = False
 
 
 class Lanes:
@@ -239,7 +242,7 @@ class Lanes:
         ready = self._ready
         if len(ready) >= self._full or self._ready_bytes >= self.batch.max_bytes:
             return _AT_ONCE
-        if self._suspects and ready[0] in self._suspects:
+        if ready[0].apart or (self._suspects and ready[0] in self._suspects):
             return _AT_ONCE
         return ready[0].arrived + self._linger_s
 
@@ -247,9 +250,9 @@ class Lanes:
         ready, suspects, max_bytes = self._ready, self._suspects, self.batch.max_bytes
         first = ready.popleft()
         batch, size = [first], first.size
-        while ready and len(batch) < room:
+        while ready and len(batch) < room and not first.apart:
             item = ready[0]
-            if size + item.size > max_bytes or (suspects and item in suspects):
+            if size + item.size > max_bytes or item.apart or (suspects and item in suspects):
                 break
             size += item.size
             batch.append(ready.popleft())

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,11 @@ from agents.corpus.policy import CorpusPolicy
 from agents.ports import CorpusPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
-from millrace.errors import ObjectMissing, ObjectTampered
+from millrace.errors import ObjectMissing, ObjectTampered, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
 
@@ -64,6 +65,22 @@ class MemoryObjects:
         if ref != f"sha256:{hashlib.sha256(data).hexdigest()}":
             raise ObjectTampered(f"object {ref} was changed")
         return data
+
+
+@dataclass
+class MemoryParser:
+    """Knows the documents it was told of, by their content."""
+
+    known: dict[bytes, ParsedSource] = field(default_factory=dict)
+
+    async def parse(self, content: Callable[[], Awaitable[bytes]], media_type: str) -> ParsedSource:
+        data = await content()
+        if data not in self.known:
+            raise Unreadable("media_type", f"media type {media_type!r} cannot be read")
+        return self.known[data]
+
+    def language(self, text: str) -> str:
+        return "en" if text else ""
 
 
 @dataclass
@@ -289,6 +306,7 @@ class Stack:
     embedder: CountingEmbedder = field(default_factory=CountingEmbedder)
     cache: MemoryCache = field(default_factory=MemoryCache)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    parser: MemoryParser = field(default_factory=MemoryParser)
     vectors: MemoryVectors = field(default_factory=MemoryVectors)
     visibility: MemoryVisibility = field(default_factory=MemoryVisibility)
     answers: MemoryAnswers = field(default_factory=MemoryAnswers)
@@ -304,6 +322,7 @@ class Stack:
             embedder=self.embedder,
             cache=self.cache,
             objects=self.objects,
+            parser=self.parser,
             vectors=self.vectors,
             visibility=self.visibility,
             emitted=self.emitted,

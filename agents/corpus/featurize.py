@@ -5,22 +5,23 @@ an input is repeated when the input comes again, so a redelivery overwrites itse
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from millrace.agent import Batch, Result, agent
-from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered
+from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.parsed import encode_map
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
 from agents.corpus.chunk import chunk
 from agents.corpus.embedding import Written, write_rows
-from agents.corpus.parse import Unreadable, parse
+from agents.corpus.parse import ParsedText, is_plain, parse, split
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_manifest
 from agents.corpus.version import Order, Plan, deletion, effective_order, manifest, plan, settled, sha256
-from agents.ports import CorpusPorts, EmittedVersion
+from agents.ports import CorpusPorts, EmittedVersion, Parser
 
 NAME = "featurize"
 
@@ -31,10 +32,15 @@ def fail_change(change: SourceChanged, error_type: str, message: str) -> Sequenc
     return [settled(change, order, "failed", error_type, message)]
 
 
+def needs_parser(change: SourceChanged) -> bool:
+    """Whether a change may take long, because a parser reads the document."""
+    return change.op == "upsert" and not is_plain(change.media_type)
+
+
 @agent(
     source=SOURCE_CHANGED,
     sinks=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED),
-    batch=Batch(max_items=64, max_bytes=8 * 2**20, linger_ms=20),
+    batch=Batch(max_items=64, max_bytes=8 * 2**20, linger_ms=20, apart=needs_parser),
     on_failure=fail_change,
     timeout_s=1_800.0,
 )
@@ -119,19 +125,44 @@ def _confirmed_later(change: SourceChanged, order: Order, ports: CorpusPorts) ->
 async def _read(
     change: SourceChanged, order: Order, before: DocumentIndexed | None, ports: CorpusPorts, *, certain: bool
 ) -> Plan | Result:
-    data = await _content(change, ports)
+    digest, n_bytes, parsed = await _parsed(change, ports)
     if before is not None and (before.deleted or not _same_pipeline(before, order, ports)):
         before = None
     text_before = await _text_of(before, ports)
-    if len(data) < ports.policy.background_bytes:
-        found = _build(change, order, data, before, text_before, ports)
+    arguments = (change, order, digest, parsed, before, text_before, ports)
+    if n_bytes < ports.policy.background_bytes:
+        found = _build(*arguments)
     else:
-        found = await asyncio.to_thread(_build, change, order, data, before, text_before, ports)
+        found = await asyncio.to_thread(_build, *arguments)
     if before is None or not certain or not _same_version(before, found):
         return found
     epoch, version, generation = order
     named = before.replace(source_epoch=epoch, version=version, pipeline_generation=generation)
     return _emit(change, named, (settled(change, order, "unchanged", "same_content"),), ports)
+
+
+async def _parsed(
+    change: SourceChanged, ports: CorpusPorts
+) -> tuple[str, int, Callable[[], ParsedText]]:
+    """Digest and size of the content, and how to get its text: plain text is parsed here, all else by the parser."""
+    if not needs_parser(change):
+        data = await _content(change, ports)
+        return sha256(data), len(data), lambda: _plain(data, change.media_type, ports.parser)
+    digest = ""
+
+    async def content() -> bytes:
+        nonlocal digest
+        data = await _content(change, ports)
+        digest = sha256(data)
+        return data
+
+    found = await ports.parser.parse(content, change.media_type)
+    return digest, len(found.text), lambda: split(found)
+
+
+def _plain(data: bytes, media_type: str, parser: Parser) -> ParsedText:
+    found = parse(data, media_type)
+    return msgspec.structs.replace(found, language=parser.language(found.text))
 
 
 async def _content(change: SourceChanged, ports: CorpusPorts) -> bytes:
@@ -155,14 +186,15 @@ async def _content(change: SourceChanged, ports: CorpusPorts) -> bytes:
 def _build(
     change: SourceChanged,
     order: Order,
-    data: bytes,
+    digest: str,
+    text_of: Callable[[], ParsedText],
     before: DocumentIndexed | None,
     text_before: str | None,
     ports: CorpusPorts,
 ) -> Plan:
     """Parse, cut and compare: all that costs processor time."""
     policy: CorpusPolicy = ports.policy
-    parsed = parse(data, change.media_type)
+    parsed = text_of()
     limit = min(policy.max_tokens, ports.embedder.max_tokens)
     chunks = chunk(parsed, msgspec.structs.replace(policy, max_tokens=limit), ports.embedder.count_tokens)
     if len(chunks) > policy.max_chunks:
@@ -172,8 +204,8 @@ def _build(
         change,
         order,
         title=change.title or parsed.title or change.document.rsplit("/", 1)[-1],
-        digest=sha256(data),
-        text=parsed.text,
+        digest=digest,
+        parsed=parsed,
         chunks=chunks,
         before=before,
         text_before=text_before,
@@ -209,10 +241,12 @@ async def _text_of(before: DocumentIndexed | None, ports: CorpusPorts) -> str | 
 async def _finish(planned: Plan, written: Written, ports: CorpusPorts) -> Result:
     """Store text and manifest, and hand the parts on."""
     change = planned.change
+    parsed = planned.parsed
     try:
         version = manifest(
             planned,
-            text_ref=await ports.objects.put(planned.text.encode()),
+            text_ref=await ports.objects.put(parsed.text.encode()),
+            map_ref=None if parsed.source is None else await ports.objects.put(encode_map(parsed.source)),
             objects=written.objects,
             model=ports.embedder.model,
             n_embedded=written.n_embedded,

@@ -3,29 +3,22 @@
 The parsed text is what is stored and what every span of a citation points into.
 """
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
-from millrace.errors import InputRejected
+from millrace.errors import Unreadable
+from millrace.parsed import ParsedSource, SourceMap
+from millrace.visible_text import VisibleText, visible
 
 MEDIA_TYPES = ("text/markdown", "text/plain")
 MAX_CONTROL_SHARE = 0.01
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
-_NEWLINE = re.compile(r"\r\n|[\r\x0c\x85\u2028\u2029]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FRONT_MATTER_LINES = 60
-
-
-class Unreadable(InputRejected):
-    """Content that is no text of a supported kind."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -51,15 +44,39 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class ParsedText(msgspec.Struct, frozen=True):
-    """A document as text: `title` is its first heading, or empty."""
+    """A document as text.
+
+    Attributes
+    ----------
+    title : str
+        Its own title, else its first heading, else empty.
+    language : str
+        Main language, where the parser says it.
+    removed : mapping of str to int
+        What was taken out, by kind.
+    source : SourceMap or None
+        The way back into the source; None if the text is the source, character by character.
+    """
 
     text: str
     title: str
     blocks: tuple[Block, ...]
+    language: str = ""
+    removed: Mapping[str, int] = {}
+    source: SourceMap | None = None
+
+
+def is_plain(media_type: str) -> bool:
+    """Whether a document needs no parser but this module."""
+    return _kind(media_type) in MEDIA_TYPES
+
+
+def _kind(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
 
 
 def parse(data: bytes, media_type: str) -> ParsedText:
-    """Decode and split a document.
+    """Decode and split a document of plain text.
 
     Parameters
     ----------
@@ -73,16 +90,33 @@ def parse(data: bytes, media_type: str) -> ParsedText:
     Unreadable
         If the media type is unknown, or the bytes are not UTF-8 text.
     """
-    kind = media_type.partition(";")[0].strip().lower()
+    kind = _kind(media_type)
     if kind not in MEDIA_TYPES:
         message = f"media type {media_type[:80]!r} cannot be read; supported are {', '.join(MEDIA_TYPES)}"
         raise Unreadable("media_type", message)
-    text = decode(data)
-    return _markdown(text) if kind == "text/markdown" else ParsedText(text, "", tuple(_paragraphs(text)))
+    found = decode(data)
+    text = found.text
+    blocks = _markdown(text) if kind == "text/markdown" else ParsedText(text, "", tuple(_paragraphs(text)))
+    same = all(run == (0, len(text), 0, len(text)) for run in found.runs) and not data.startswith(codecs.BOM_UTF8)
+    source = None if same else SourceMap(encoding="utf-8-sig", runs=found.runs)
+    return msgspec.structs.replace(blocks, removed=found.removed, source=source)
 
 
-def decode(data: bytes) -> str:
-    r"""Decode UTF-8 and normalise: newlines become ``\n``, other control characters spaces.
+def split(parsed: ParsedSource) -> ParsedText:
+    """Split what a parser made of a document."""
+    found = _markdown(parsed.text)
+    return ParsedText(
+        parsed.text,
+        parsed.title or found.title,
+        found.blocks,
+        language=parsed.language,
+        removed=parsed.removed,
+        source=parsed.source,
+    )
+
+
+def decode(data: bytes) -> VisibleText:
+    r"""Decode UTF-8 and normalise: newlines become ``\n``, other control characters spaces, invisible ones go.
 
     Raises
     ------
@@ -94,11 +128,12 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         message = f"content is not UTF-8: byte {data[error.start]:#04x} at {error.start}; convert it to UTF-8"
         raise Unreadable("encoding", message) from error
-    text, n_control = _CONTROL.subn(" ", _NEWLINE.sub("\n", text))
+    found = visible(text)
+    n_control = found.removed.get("control", 0)
     if n_control > max(1.0, MAX_CONTROL_SHARE * len(text)):
         message = f"content looks binary: {n_control} control characters in {len(text)}; send text"
         raise Unreadable("binary", message)
-    return text
+    return found
 
 
 def _lines(text: str) -> Iterator[tuple[int, int, str]]:

@@ -9,6 +9,7 @@ from millrace import ids
 from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, SourceChanged
 
 from agents.corpus.chunk import Chunk, embedded_text
+from agents.corpus.parse import ParsedText
 from agents.corpus.sentences import sentences
 
 Order = tuple[int, int, int]
@@ -29,8 +30,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    text : str
-        Parsed text that spans point into.
+    parsed : ParsedText
+        Its text, which spans point into.
     chunks : tuple of Chunk
         In reading order.
     ids : tuple of str
@@ -47,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     order: Order
     title: str
     digest: str
-    text: str
+    parsed: ParsedText
     chunks: tuple[Chunk, ...]
     ids: tuple[str, ...]
     kept: Mapping[str, str]
@@ -71,7 +72,7 @@ def plan(
     *,
     title: str,
     digest: str,
-    text: str,
+    parsed: ParsedText,
     chunks: Sequence[Chunk],
     before: DocumentIndexed | None,
     text_before: str | None,
@@ -103,17 +104,19 @@ def plan(
         chunk_ids.append(chunk_id)
     n_before = len(before.chunks) if before is not None else 0
     return Plan(
-        change, order, title, digest, text, tuple(chunks), tuple(chunk_ids), kept, tuple(new), n_before - len(kept)
+        change, order, title, digest, parsed, tuple(chunks), tuple(chunk_ids), kept, tuple(new), n_before - len(kept)
     )
 
 
 def manifest(
-    planned: Plan, *, text_ref: str, objects: Mapping[str, str], model: str, n_embedded: int
+    planned: Plan, *, text_ref: str, map_ref: str | None, objects: Mapping[str, str], model: str, n_embedded: int
 ) -> DocumentIndexed:
     """Write the version down as it is to be indexed.
 
     Parameters
     ----------
+    map_ref : str or None
+        Object with the way from the text back into the source; None where they are the same.
     objects : mapping of str to str
         Object that holds the row of each new chunk, by chunk id.
     """
@@ -146,6 +149,9 @@ def manifest(
         source=change.source,
         source_event=change.meta.id,
         source_position=str(change.meta.origin or ""),
+        language=planned.parsed.language,
+        removed=dict(planned.parsed.removed),
+        source_map=map_ref,
     )
 
 

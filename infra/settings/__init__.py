@@ -7,6 +7,7 @@ working folder, then the defaults in `fields`. `load` returns the values togethe
 from infra.settings.fields import (
     KafkaSettings,
     ModelSettings,
+    ParserSettings,
     PartitionSettings,
     Settings,
     StoreSettings,
@@ -20,6 +21,7 @@ __all__ = [
     "KafkaSettings",
     "Loaded",
     "ModelSettings",
+    "ParserSettings",
     "PartitionSettings",
     "Settings",
     "StoreSettings",

@@ -64,6 +64,29 @@ class ModelSettings(_Group):
     """Threads of one model call."""
 
 
+class ParserSettings(_Group):
+    """What a document that is no plain text may cost; each is parsed in a child process of the worker."""
+
+    processes: int = Field(default=2, ge=1, le=64)
+    """Documents parsed at a time, each in a process of its own."""
+    wall_s: float = Field(default=30.0, gt=0)
+    """Time for one document, in seconds."""
+    cpu_s: int = Field(default=20, ge=1)
+    """Processor time for one document, in seconds."""
+    memory_mb: int = Field(default=1024, ge=256)
+    """Address space of a process, in MiB."""
+    max_text_chars: int = Field(default=16 * 1024 * 1024, ge=1)
+    """Characters of the text made of a document."""
+    max_inflated_mb: int = Field(default=256, ge=1)
+    """What the parts of an Office file may hold together, in MiB."""
+    max_inflation: int = Field(default=200, ge=1)
+    """How many times its packed size a part of an Office file may hold, from 1 MiB on."""
+    max_depth: int = Field(default=200, ge=10, le=250)
+    """Nesting of elements, arrays and objects."""
+    documents_per_process: int = Field(default=200, ge=1)
+    """Documents after which a process is replaced."""
+
+
 class StoreSettings(_Group):
     """Where a worker keeps what it folds and searches."""
 
@@ -149,6 +172,8 @@ class Settings(BaseSettings):
     """Partitions."""
     models: ModelSettings = ModelSettings()
     """Models."""
+    parser: ParserSettings = ParserSettings()
+    """Parsers."""
     stores: StoreSettings = StoreSettings()
     """Stores."""
     worker: WorkerSettings = WorkerSettings()

@@ -90,6 +90,11 @@ class DocumentIndexed(_VersionEvent, frozen=True, kw_only=True):
     source: Annotated[str, "Name of the source."] = ""
     source_event: Annotated[str, "Id of the SourceChanged."] = ""
     source_position: Annotated[str, "topic/partition/offset of the SourceChanged."] = ""
+    language: Annotated[str, "Main language of the text, BCP 47; empty where it is too short to say."] = ""
+    removed: Annotated[dict[str, int], "What parsing took out, by kind, such as hidden or zero_width."] = {}
+    source_map: Annotated[
+        str | None, "Object with the way from the text back into the source; null where they are the same."
+    ] = None
 
 
 class DocumentSettled(_VersionEvent, frozen=True, kw_only=True):

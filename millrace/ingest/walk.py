@@ -10,7 +10,23 @@ import msgspec
 
 from millrace.errors import InputRejected
 
-MEDIA_TYPES: Final = {".md": "text/markdown", ".markdown": "text/markdown", ".txt": "text/plain"}
+_OFFICE: Final = "application/vnd.openxmlformats-officedocument"
+MEDIA_TYPES: Final = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".txt": "text/plain",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".xhtml": "application/xhtml+xml",
+    ".pdf": "application/pdf",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+}
 IGNORE_FILE: Final = ".millraceignore"
 MAX_BYTES: Final = 16 * 2**20
 # A wildcard, a set of characters, an escaped character, a character.
@@ -111,7 +127,7 @@ class Walk:
 
     def __init__(self, root: Path, rules: Rules, prefix: str = "") -> None:
         if not root.exists():
-            raise InputRejected(f"{root} does not exist; name a folder or a .md or .txt file")
+            raise InputRejected(f"{root} does not exist; name a folder or a file")
         self.root = root.resolve() if root.is_dir() else root.resolve().parent
         self._only = None if root.is_dir() else root.name
         self._rules = rules
@@ -167,7 +183,7 @@ class Walk:
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             if named:
-                self.skipped.append(Skipped(self._prefix + relative, "type", "only .md and .txt files are read so far"))
+                self.skipped.append(Skipped(self._prefix + relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read"))
             return
         if self._include and not _any(self._include, relative):
             return

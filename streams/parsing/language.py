@@ -8,6 +8,7 @@ from typing import Any, Final
 
 MAX_CHARS: Final = 4_000
 MIN_LETTERS: Final = 20
+MIN_PROBABILITY: Final = 0.9
 _NO_LETTER: Final = re.compile(r"[\W\d_]+")
 
 
@@ -17,7 +18,7 @@ def language(text: str) -> str:
     if len(letters) < MIN_LETTERS:
         return ""
     found = _identifier().FindLanguage(letters)
-    return str(found.language) if found.is_reliable else ""
+    return str(found.language) if found.is_reliable and found.probability >= MIN_PROBABILITY else ""
 
 
 @cache

@@ -116,6 +116,8 @@ class Flow:
         self._n_ordered[item.tp] += item.payload.event is not None
         if item.payload.suspect:
             self._lanes.alone(item)
+        apart, event = self._lanes.batch.apart, item.payload.event
+        item.apart = apart is not None and event is not None and apart(event)
         self._lanes.offer(item)
 
     def dispatch(self) -> None:
