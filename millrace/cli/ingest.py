@@ -17,7 +17,7 @@ _SHOWN = 20
 @app.command(epilog="Example: millrace ingest handbook --groups staff --label team=hr --wait")
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Folders, or single .md and .txt files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders, or single files.")],
     tenant: Tenant = "",
     groups: Annotated[
         list[str] | None,
@@ -38,8 +38,8 @@ def ingest(
 ) -> int:
     """Send new and changed files; unchanged ones are left alone.
 
-    A document's id is its path relative to the folder. Reads .md and .txt files in UTF-8; others of these types are
-    reported and not sent. Honours .millraceignore files, which work like .gitignore; leaves hidden files alone and
+    A document's id is its path relative to the folder. Reads .md and .txt files in UTF-8 (others of these types are
+    reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work like .gitignore; leaves hidden files alone and
     follows no link out of the folder.
     """
     from millrace.ingest.run import Plan, Report
@@ -47,7 +47,7 @@ def ingest(
     if yes and not sync:
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
     if missing := [path for path in paths if not path.exists()]:
-        raise UsageError(f"{missing[0]} does not exist; name a folder or a .md or .txt file")
+        raise UsageError(f"{missing[0]} does not exist; name a folder or a file")
     labels = pairs(label)
     plan = Plan(
         paths=tuple(paths),

@@ -24,7 +24,6 @@ MEDIA_TYPES: Final = {
     ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
     ".csv": "text/csv",
     ".tsv": "text/tab-separated-values",
-    ".json": "application/json",
     ".jsonl": "application/x-ndjson",
 }
 IGNORE_FILE: Final = ".millraceignore"

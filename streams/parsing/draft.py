@@ -30,6 +30,7 @@ class Draft:
         self.marks: list[SourceMark] = []
         self._parts: list[str] = []
         self._n_chars = 0
+        self._end = ""
         self._max_chars = limits.max_text_chars
 
     @property
@@ -55,12 +56,13 @@ class Draft:
             message = f"the text of the document is over {self._max_chars} characters long; split the document"
             raise Refused("too_large", message)
         self._parts.append(text)
+        self._end = (self._end + text)[-2:]
         self.runs += ((start + at, end + at, left, right) for start, end, left, right in runs if end > start)
 
     def paragraph(self) -> None:
         """Leave a blank line, unless nothing was written."""
-        if self._parts and not self._parts[-1].endswith("\n\n"):
-            self.write("\n" if self._parts[-1].endswith("\n") else "\n\n")
+        if self._n_chars and not self._end.endswith("\n\n"):
+            self.write("\n" if self._end.endswith("\n") else "\n\n")
 
     def mark(self, kind: str, label: str) -> None:
         """Say that a page, slide or sheet begins here."""

@@ -31,7 +31,7 @@ _NOT_CONTENT_NAMES: Final = frozenset(
 )
 _STYLE_HIDES: Final = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|content-visibility\s*:\s*hidden"
-    r"|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)|font-size\s*:\s*[01]?(?:\.\d+)?(?:px|pt|em|rem|%)?\s*(?:;|!|$)"
+    r"|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)|font-size\s*:\s*(?:0*\.?0+(?:px|pt|em|rem|%)?|1px)\s*(?:;|!|$)"
     r"|(?:text-indent|left|top)\s*:\s*-\d{3,}|clip\s*:\s*rect\(\s*0|transform\s*:\s*scale\(\s*0\s*\))",
     re.IGNORECASE,
 )

@@ -17,7 +17,8 @@ from streams.parsing.limits import ParserLimits, Refused
 
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_]{2})[-\u00ad\ufffe\x02]$")
 _BLOCK_START: Final = re.compile(r"(#{1,6}(?:\s|$)|```|~~~|={3,}$|-{3,}$)")
-_NOT_WORDS: Final = re.compile(r"[\d\s.,/-]+")
+_NUMBER: Final = re.compile(r"\d+")
+_EDGE: Final = 0.09
 _HEADING_RATIO: Final = 1.15
 _GAP_RATIO: Final = 1.5
 _MAX_HEADING_CHARS: Final = 120
@@ -25,11 +26,24 @@ _MIN_POINTS: Final = 1.5
 
 
 class _Line(msgspec.Struct):
-    """A line of a page: its text, font size in points, and place of its base in points from the bottom."""
+    """A line of a page.
+
+    Attributes
+    ----------
+    size, bottom : float
+        Font size, and place of the base from the bottom of the page, in points.
+    at_edge : bool
+        Whether it stands where running titles and page numbers do.
+    """
 
     text: str
     size: float
     bottom: float
+    at_edge: bool
+
+    def pattern(self, body: float) -> str:
+        """What running lines have in common: all but their numbers, or all if it is set like a heading."""
+        return self.text if self.size >= _HEADING_RATIO * body else _NUMBER.sub("0", self.text)
 
 
 def read(data: bytes, limits: ParserLimits) -> Draft:
@@ -54,9 +68,9 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
         n_chars += sum(len(line.text) for line in pages[-1])
         if n_chars > limits.max_text_chars:
             raise Refused("too_large", f"the text of the document is over {limits.max_text_chars} characters; split it")
-    _drop_repeated(pages, draft.removed)
-    draft.title = " ".join((document.get_metadata_value("Title") or "").split())[:300]
     body = _body_size(pages)
+    _drop_repeated(pages, body, draft.removed)
+    draft.title = " ".join((document.get_metadata_value("Title") or "").split())[:300]
     for number, lines in enumerate(pages, start=1):
         draft.paragraph()
         draft.mark("page", str(number))
@@ -88,7 +102,7 @@ def _lines(document: Any, number: int, removed: Counter[str]) -> list[_Line]:
         if outside or 0 < size < _MIN_POINTS or (not has_image and _is_invisible(text_page, first)):
             removed["hidden"] += 1
             continue
-        found.append(_Line(stripped.replace("\r", ""), round(size, 1), bottom))
+        found.append(_Line(stripped.replace("\r", ""), round(size, 1), bottom, not _EDGE <= bottom / height <= 1 - _EDGE))
     text_page.close()
     page.close()
     return found
@@ -108,15 +122,15 @@ def _is_invisible(text_page: Any, index: int) -> bool:
     return bool(drawn) and raw.FPDFTextObj_GetTextRenderMode(drawn) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
 
 
-def _drop_repeated(pages: list[list[_Line]], removed: Counter[str]) -> None:
-    """Leave out page numbers, and first and last lines that most pages share."""
+def _drop_repeated(pages: list[list[_Line]], body: float, removed: Counter[str]) -> None:
+    """Leave out first and last lines in the margin that most pages share, page numbers among them."""
     if len(pages) < 3:
         return
     for end in (0, -1):
-        edges = Counter(_NOT_WORDS.sub("0", lines[end].text) for lines in pages if lines)
+        edges = Counter(lines[end].pattern(body) for lines in pages if lines and lines[end].at_edge)
         common = {text for text, n in edges.items() if n > len(pages) / 2 and n > 2}
         for lines in pages:
-            if lines and _NOT_WORDS.sub("0", lines[end].text) in common:
+            if lines and lines[end].at_edge and lines[end].pattern(body) in common:
                 del lines[end]
                 removed["boilerplate"] += 1
 

@@ -14,8 +14,9 @@ from millrace.errors import Unreadable
 from millrace.parsed import ParsedSource
 from streams.parsing.frames import Reply
 from streams.parsing.language import language
-from streams.parsing.limits import ParserLimits
+from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.process import COMMAND, ChildProcess, Died
+from streams.parsing.reading import require_known
 
 _TRIES = 2
 
@@ -79,6 +80,10 @@ class ParserPool:
         Unavailable
             If no child process starts.
         """
+        try:
+            require_known(media_type)
+        except Refused as refused:
+            raise Unreadable(refused.reason, refused.message) from refused
         async with self._room:
             data = await content()
             if len(data) > self.limits.max_bytes:

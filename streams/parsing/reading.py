@@ -31,9 +31,19 @@ READERS: Final[dict[str, str]] = {
 """Module of this package that reads a media type; its libraries are loaded with the first document of the kind."""
 
 
-def plain_type(media_type: str) -> str:
-    """Media type without parameters, in lower case."""
-    return media_type.partition(";")[0].strip().lower()
+def require_known(media_type: str) -> str:
+    """Media type without parameters, in lower case.
+
+    Raises
+    ------
+    Refused
+        If nothing reads it.
+    """
+    kind = media_type.partition(";")[0].strip().lower()
+    if kind not in READERS:
+        message = f"media type {media_type[:80]!r} cannot be read; text/markdown and text/plain can, and {', '.join(READERS)}"
+        raise Refused("media_type", message)
+    return kind
 
 
 def read(data: bytes, media_type: str, limits: ParserLimits) -> ParsedSource:
@@ -44,11 +54,7 @@ def read(data: bytes, media_type: str, limits: ParserLimits) -> ParsedSource:
     Refused
         If it cannot be read.
     """
-    kind = plain_type(media_type)
-    if kind not in READERS:
-        message = f"media type {media_type[:80]!r} cannot be read; supported are {', '.join(READERS)}"
-        raise Refused("media_type", message)
-    module: Any = import_module(f"streams.parsing.{READERS[kind]}")
+    module: Any = import_module(f"streams.parsing.{READERS[require_known(media_type)]}")
     return finish(module.read(data, limits))
 
 

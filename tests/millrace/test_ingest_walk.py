@@ -22,15 +22,15 @@ def ids(root: Path, *, prefix: str = "", include: tuple[str, ...] = (), exclude:
 
 
 def test_text_files_come_in_order_of_their_paths_and_hidden_ones_do_not(tmp_path: Path) -> None:
-    make(tmp_path, "b.md", "a/z.TXT", "a/y.markdown", "c.pdf", ".hidden.md", ".git/x.md", "noext")
+    make(tmp_path, "b.md", "a/z.TXT", "a/y.markdown", "c.png", ".hidden.md", ".git/x.md", "noext")
     assert ids(tmp_path) == ["a/y.markdown", "a/z.TXT", "b.md"]
     assert ids(tmp_path, prefix="/kb/") == ["kb/a/y.markdown", "kb/a/z.TXT", "kb/b.md"]
 
 
 def test_a_single_file_is_named_by_its_file_name(tmp_path: Path) -> None:
-    make(tmp_path, "a/z.md", "a/other.md", "a/x.pdf")
+    make(tmp_path, "a/z.md", "a/other.md", "a/x.png")
     assert ids(tmp_path / "a" / "z.md") == ["z.md"]
-    walk = Walk(tmp_path / "a" / "x.pdf", Rules())
+    walk = Walk(tmp_path / "a" / "x.png", Rules())
     assert (list(walk), [skipped.reason for skipped in walk.skipped]) == ([], ["type"])
 
 

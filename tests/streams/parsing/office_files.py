@@ -1,0 +1,127 @@
+"""Documents in binary formats, made for a test."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+import docx
+import fpdf
+import openpyxl
+import pptx
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+DOCX = f"{_OFFICE}.wordprocessingml.document"
+PPTX = f"{_OFFICE}.presentationml.presentation"
+XLSX = f"{_OFFICE}.spreadsheetml.sheet"
+PDF = "application/pdf"
+SENTENCE = "The Heron room seats twelve people and has a projector that everybody may use."
+
+
+def word() -> bytes:
+    """Build a document with a heading, a bold run, a list, a table, and three kinds of hidden text."""
+    document = docx.Document()
+    document.add_heading("Handbook", 0)
+    document.add_heading("Rooms", 1)
+    paragraph = document.add_paragraph("The Heron room seats ")
+    paragraph.add_run("twelve people").bold = True
+    paragraph.add_run(" vanished").font.hidden = True
+    paragraph.add_run(" tiny").font.size = docx.shared.Pt(1)
+    style = document.styles.add_style("Secret", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH)
+    style.font.hidden = True
+    document.add_paragraph("styled away", style="Secret")
+    table = document.add_table(2, 2)
+    for cell, text in zip((cell for row in table.rows for cell in row.cells), ("Room", "Seats", "Heron", "12"), strict=True):
+        cell.text = text
+    document.add_paragraph("one", style="List Bullet")
+    document.add_paragraph("two", style="List Bullet")
+    return _saved(document)
+
+
+def slides() -> bytes:
+    """Build three slides, the second one hidden; the first has notes, the third a table and a hidden shape."""
+    deck = pptx.Presentation()
+    for title in ("Plan", "Hidden plan", "Rooms"):
+        slide = deck.slides.add_slide(deck.slide_layouts[1])
+        slide.shapes.title.text = title
+    first, second, third = deck.slides
+    first.placeholders[1].text = "First\nSecond"
+    first.notes_slide.notes_text_frame.text = "Speak slowly"
+    second._element.set("show", "0")
+    inch = pptx.util.Inches(1)
+    table = third.shapes.add_table(2, 2, inch, 3 * inch, 4 * inch, inch).table
+    for cell, text in zip(table.iter_cells(), ("Room", "Seats", "Heron", "12"), strict=True):
+        cell.text = text
+    box = third.shapes.add_textbox(inch, 5 * inch, inch, inch)
+    box.text_frame.text = "nobody sees this"
+    box._element.nvSpPr.cNvPr.set("hidden", "1")
+    return _saved(deck)
+
+
+def workbook() -> bytes:
+    """Build a sheet with a hidden row and a hidden column, and a hidden sheet."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "Rooms"
+    for row in (["Room", "Seats", "Salary", "Cost"], ["Heron", 12, 99, 3.5], ["Swan", 4, 98, None], ["Crane", 8, 97, 1]):
+        sheet.append(row)
+    sheet.row_dimensions[3].hidden = True
+    sheet.column_dimensions["C"].hidden = True
+    book.create_sheet("Secret").sheet_state = "hidden"
+    return _saved(book)
+
+
+def pdf(*, password: str = "", n_pages: int = 2) -> bytes:
+    """Build pages with a heading, two paragraphs and a running footer."""
+    made = fpdf.FPDF()
+    made.set_title("The rooms")
+    if password:
+        made.set_encryption(owner_password="owner", user_password=password)
+    for number in range(1, n_pages + 1):
+        made.add_page()
+        made.set_font("Helvetica", "B", 20)
+        made.cell(text=f"Chapter {number}", new_x="LMARGIN", new_y="NEXT")
+        made.set_font("Helvetica", "", 11)
+        made.multi_cell(0, text=f"{SENTENCE} " * 3, new_x="LMARGIN", new_y="NEXT")
+        made.ln(8)
+        made.multi_cell(0, text="# no heading", new_x="LMARGIN", new_y="NEXT")
+        made.set_auto_page_break(auto=False)
+        made.set_y(-15)
+        made.cell(text=f"ACME - page {number}")
+        made.set_auto_page_break(auto=True, margin=20)
+    return bytes(made.output())
+
+
+def pdf_with_invisible_text() -> bytes:
+    """Build a page with text that is not painted."""
+    made = fpdf.FPDF()
+    made.add_page()
+    made.set_font("Helvetica", "", 11)
+    made.multi_cell(0, text="Everybody sees this.", new_x="LMARGIN", new_y="NEXT")
+    with made.local_context(text_mode="INVISIBLE"):
+        made.multi_cell(0, text="Nobody sees this.", new_x="LMARGIN", new_y="NEXT")
+    return bytes(made.output())
+
+
+def container(parts: Mapping[str, bytes | str]) -> bytes:
+    """Pack parts as an Office file does."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def with_part(data: bytes, name: str, content: bytes | str) -> bytes:
+    """Replace a part of an Office file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts: dict[str, bytes | str] = {part: archive.read(part) for part in archive.namelist()}
+    return container(parts | {name: content})
+
+
+def _saved(document: object) -> bytes:
+    packed = io.BytesIO()
+    document.save(packed)  # type: ignore[attr-defined]
+    return packed.getvalue()
