@@ -1,0 +1,254 @@
+"""Laws of the pool: a document that misbehaves ends with a reason, and nothing else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from millrace.errors import Unavailable, Unreadable
+from millrace.parsed import ParsedSource
+from streams.parsing.limits import MIB, ParserLimits
+from streams.parsing.pool import ParserPool
+from streams.parsing.process import ChildProcess
+
+HERE = Path(__file__).parent
+COMMAND = (sys.executable, str(HERE / "misbehaving_child.py"))
+JSONL = "application/jsonl"
+
+
+@asynccontextmanager
+async def pool(**limits: Any) -> AsyncIterator[ParserPool]:
+    made = ParserPool(ParserLimits(**({"processes": 2, "wall_s": 20.0} | limits)), COMMAND)
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def parse(parsers: ParserPool, data: bytes | str, media_type: str = JSONL) -> ParsedSource:
+    async def content() -> bytes:
+        return data.encode() if isinstance(data, str) else data
+
+    return await parsers.parse(content, media_type)
+
+
+async def reason(parsers: ParserPool, data: bytes | str, media_type: str = JSONL) -> str:
+    with pytest.raises(Unreadable) as caught:
+        await parse(parsers, data, media_type)
+    return caught.value.reason
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+
+
+async def test_a_process_is_started_for_the_first_document_and_kept_for_the_next() -> None:
+    async with pool() as parsers:
+        assert (parsers.n_started, parsers.pids) == (0, [])
+        for text in ("one", "two", "three"):
+            assert (await parse(parsers, f"fine {text}")).text == text
+        assert parsers.n_started == 1
+        (pid,) = parsers.pids
+        assert pid in children()
+    assert pid not in children()
+
+
+async def test_a_document_that_takes_too_long_is_refused_and_its_neighbours_are_not_delayed() -> None:
+    async with pool(wall_s=3.0) as parsers:
+        await asyncio.gather(parse(parsers, "fine a"), parse(parsers, "fine b"))
+        started = time.monotonic()
+        slow = asyncio.create_task(reason(parsers, "sleep"))
+        delays = []
+        for _ in range(5):
+            before = time.monotonic()
+            await parse(parsers, "<h1>Fine</h1>", "text/html")
+            delays.append(time.monotonic() - before)
+        assert not slow.done()
+        assert max(delays) <= 1.0
+        assert await slow == "too_slow"
+        assert time.monotonic() - started < 10.0
+        assert (await parse(parsers, "fine again")).text == "again"
+
+
+async def test_a_document_that_computes_too_long_is_ended_by_the_kernel() -> None:
+    async with pool(cpu_s=1, wall_s=50.0) as parsers:
+        assert await reason(parsers, "spin") == "too_slow"
+        assert parsers.n_started == 1
+
+
+async def test_processor_time_is_counted_for_each_document_on_its_own() -> None:
+    async with pool(cpu_s=1, wall_s=50.0, processes=1) as parsers:
+        for _ in range(3):
+            await parse(parsers, "<p>text</p>" * 8_000, "text/html")
+        assert parsers.n_started == 1
+
+
+async def test_a_document_that_takes_too_much_memory_is_refused_and_its_process_replaced() -> None:
+    async with pool(memory_bytes=512 * MIB) as parsers:
+        assert await reason(parsers, f"take {600 * MIB}") == "too_much_memory"
+        assert parsers.pids == []
+        assert (await parse(parsers, "fine again")).text == "again"
+        assert parsers.n_started == 2
+
+
+async def test_a_document_that_kills_its_process_twice_is_refused() -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, "die") == "crashed"
+        assert parsers.n_started == 2
+        assert (await parse(parsers, "fine again")).text == "again"
+
+
+async def test_a_process_killed_in_the_middle_of_a_document_costs_nothing_but_time(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    async with pool(processes=1) as parsers:
+        await parse(parsers, "fine warm")
+        (pid,) = parsers.pids
+        waiting = asyncio.create_task(parse(parsers, f"wait_for {fifo}"))
+        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)  # returns once the reader is there
+        os.kill(pid, signal.SIGKILL)
+        os.close(writer)
+        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
+        os.write(writer, b"answer of the second process")
+        os.close(writer)
+        assert (await waiting).text == "answer of the second process"
+        assert parsers.n_started == 2
+
+
+async def test_a_text_over_the_limit_is_refused() -> None:
+    async with pool(max_text_chars=1_000) as parsers:
+        assert await reason(parsers, "write_much 1001") == "too_large"
+        assert len((await parse(parsers, "write_much 1000")).text) == 1_000
+
+
+async def test_content_over_the_limit_never_reaches_a_process() -> None:
+    async with pool(max_bytes=1_000) as parsers:
+        assert await reason(parsers, bytes(1_001)) == "too_large"
+        assert parsers.n_started == 0
+
+
+async def test_an_unknown_media_type_costs_no_process() -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, b"GIF89a", "image/gif") == "media_type"
+        assert parsers.n_started == 0
+
+
+async def test_a_parser_reaches_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.0)
+        async with pool() as parsers:
+            assert await reason(parsers, f"connect {server.getsockname()[1]}") == "broken"
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+async def test_a_parser_writes_no_file_and_starts_no_program(tmp_path: Path) -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, f"write {tmp_path / 'made'}") == "broken"
+        assert await reason(parsers, "start /bin/true") == "broken"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_endless_recursion_is_refused_as_too_deep() -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, "recurse") == "too_deep"
+
+
+async def test_what_a_library_prints_does_not_get_between_the_answers() -> None:
+    async with pool() as parsers:
+        assert (await parse(parsers, "print " + "noise " * 100)).text == "done"
+        assert (await parse(parsers, "fine")).text == "done"
+        assert parsers.n_started == 1
+
+
+async def test_a_process_gets_none_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA__SASL_PASSWORD", "secret")
+    async with pool() as parsers:
+        names = (await parse(parsers, "environment")).text.split()
+        assert set(names) <= {"LC_ALL", "LC_CTYPE", "OPENBLAS_NUM_THREADS", "PYTHONPATH"}
+
+
+async def test_a_process_is_replaced_after_its_number_of_documents() -> None:
+    async with pool(documents_per_process=2, processes=1) as parsers:
+        for _ in range(5):
+            await parse(parsers, "fine")
+        assert parsers.n_started == 3
+
+
+async def test_content_is_fetched_only_when_its_turn_has_come() -> None:
+    fetched = asyncio.Event()
+
+    async def content() -> bytes:
+        fetched.set()
+        return b"fine second"
+
+    async with pool(processes=1, wall_s=2.0) as parsers:
+        first = asyncio.create_task(reason(parsers, "sleep"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(parsers.parse(content, JSONL))
+        while parsers.n_started == 0:
+            await asyncio.sleep(0)
+        assert not fetched.is_set()
+        assert await first == "too_slow"
+        assert (await second).text == "second"
+
+
+async def test_a_cancelled_document_leaves_no_process_behind() -> None:
+    async with pool() as parsers:
+        before = children()
+        task = asyncio.create_task(parse(parsers, "sleep"))
+        async with asyncio.timeout(20):
+            while not children() - before:
+                await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert children() == before
+        assert (await parse(parsers, "fine again")).text == "again"
+
+
+async def test_a_process_that_does_not_start_is_an_outage_and_no_verdict_on_the_document() -> None:
+    parsers = ParserPool(command=(sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(Unavailable, match="does not start"):
+        await parse(parsers, "fine")
+
+
+async def test_memory_of_the_worker_stays_flat_whatever_its_children_do() -> None:
+    async with pool(memory_bytes=512 * MIB, processes=1) as parsers:
+        for _ in range(2):
+            await reason(parsers, f"take {600 * MIB}")
+            await parse(parsers, f"write_much {MIB}")
+        before = psutil.Process().memory_info().rss
+        for _ in range(5):
+            await reason(parsers, f"take {600 * MIB}")
+            await parse(parsers, f"write_much {MIB}")
+        assert psutil.Process().memory_info().rss - before < 16 * MIB
+
+
+async def test_a_process_whose_worker_died_ends_by_itself() -> None:
+    limits = ParserLimits(wall_s=0.1, cpu_s=100)
+    child = await ChildProcess.start(limits, COMMAND)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await child.parse(b"sleep", JSONL)
+    ended = psutil.Process(child.pid)
+    assert await asyncio.to_thread(ended.wait, 20) is not None or not ended.is_running()
+
+
+async def test_a_process_gives_way_to_the_worker_in_time_and_in_memory() -> None:
+    async with pool() as parsers:
+        await parse(parsers, "fine")
+        (pid,) = parsers.pids
+        assert psutil.Process(pid).nice() > psutil.Process().nice()
+        assert int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii")) == 500
