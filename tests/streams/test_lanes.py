@@ -328,3 +328,25 @@ def test_an_item_is_finished_once() -> None:
 def test_limits_that_would_stop_everything_are_refused(max_in_flight: int, batch: Batch) -> None:
     with pytest.raises(ValueError, match="allowed are"):
         Lanes(max_in_flight, batch)
+
+
+def test_an_item_apart_is_a_batch_of_its_own_that_lingers_for_nobody() -> None:
+    first, slow, last = record(0, b"a"), record(1, b"b"), record(2, b"c")
+    slow.apart = True
+    lanes = lanes_with(first, slow, last, batch=Batch(max_items=10, linger_ms=50))
+    assert lanes.take(0.0) is None
+    assert lanes.take(0.05) == [first]
+    assert lanes.take(0.05) == [slow]
+    assert lanes.take(0.05) == [last]
+
+
+def test_neighbours_of_an_item_apart_run_while_it_does_and_its_key_waits() -> None:
+    slow, behind, other = record(0, b"a"), record(1, b"a"), record(2, b"b")
+    slow.apart = True
+    lanes = lanes_with(slow, behind, other)
+    assert lanes.take(0.0) == [slow]
+    assert lanes.take(0.0) == [other]
+    lanes.finish(other)
+    assert lanes.take(0.0) is None
+    lanes.finish(slow)
+    assert lanes.take(0.0) == [behind]

@@ -77,7 +77,7 @@ def test_what_is_no_text_is_refused_with_a_reason(data: bytes, media_type: str, 
 
 
 def test_newlines_marks_and_single_control_characters_are_normalised() -> None:
-    assert decode("\ufeffa\r\nb\rc\x0cd\x00e\tf\u2028g".encode()) == "a\nb\nc\nd e\tf\ng"
+    assert decode("\ufeffa\r\nb\rc\x0cd\x00e\tf\u2028g".encode()).text == "a\nb\nc\nd e\tf\ng"
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]) | st.sampled_from("\n#`~-=>|")))

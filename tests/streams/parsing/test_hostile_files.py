@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import zlib
 from collections.abc import AsyncIterator
@@ -51,6 +52,17 @@ async def test_a_zip_bomb_is_refused_by_its_claims(parsers: ParserPool, media_ty
 
 async def test_a_part_that_inflates_too_much_is_refused_even_below_the_total(parsers: ParserPool) -> None:
     assert await refusal(parsers, files.container({"word/media/a.png": bytes(20 * MIB)}), files.DOCX) == "zip_bomb"
+
+
+async def test_parts_that_are_modest_one_by_one_are_refused_together() -> None:
+    pool = ParserPool(ParserLimits(processes=1, max_inflated_bytes=3 * MIB))
+    noise = random.Random(1).randbytes(MIB)
+    try:
+        for n_parts, reason in ((4, "zip_bomb"), (2, "broken")):  # without a document.xml
+            data = files.container({f"word/media/{i}.png": noise for i in range(n_parts)})
+            assert await refusal(pool, data, files.DOCX) == reason
+    finally:
+        await pool.stop()
 
 
 async def test_a_zip_that_lies_about_its_sizes_is_refused(parsers: ParserPool) -> None:
@@ -115,14 +127,15 @@ async def test_nothing_is_fetched_for_a_document(parsers: ParserPool) -> None:
     ("data", "media_type"),
     [
         (b"[" * 10_000, "application/json"),
+        (b"[" * 300 + b"]" * 300, "application/json"),
         (b'{"a":' * 10_000, "application/x-ndjson"),
         (b"<div>" * 10_000, "text/html"),
         (b"<b>" * 10_000 + b"x" + b"</b>" * 10_000, "text/html"),
         (document(WORD_XML.format("<w:p>" * 10_000 + "</w:p>" * 10_000)), files.DOCX),
     ],
-    ids=["json", "jsonl", "html", "html-inline", "docx"],
+    ids=["json", "json-closed", "jsonl", "html", "html-inline", "docx"],
 )
-async def test_ten_thousand_levels_are_too_deep(parsers: ParserPool, data: bytes, media_type: str) -> None:
+async def test_what_is_nested_without_end_is_too_deep(parsers: ParserPool, data: bytes, media_type: str) -> None:
     assert await refusal(parsers, data, media_type) == "too_deep"
 
 
