@@ -16,7 +16,8 @@ _NEWLINE: Final = re.compile("\r(?!\n)|[\x0c\x85\u2028\u2029]")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
 # Letters of scripts that are written with joiners (Arabic to Telugu, Myanmar, Khmer, Mongolian) and emoji.
 _JOINING: Final = (
-    "\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\ufb50-\ufdff\ufe0f\ufe70-\ufefc\u2190-\u2bff\U0001f000-\U0001faff"
+    "\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\ufb50-\ufdff\ufe0f\ufe70-\ufefc"
+    "\u2190-\u2bff\U0001f000-\U0001faff"
 )
 _GONE: Final = re.compile(
     "(?P<newline>\r(?=\n))"

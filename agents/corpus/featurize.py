@@ -141,9 +141,7 @@ async def _read(
     return _emit(change, named, (settled(change, order, "unchanged", "same_content"),), ports)
 
 
-async def _parsed(
-    change: SourceChanged, ports: CorpusPorts
-) -> tuple[str, int, Callable[[], ParsedText]]:
+async def _parsed(change: SourceChanged, ports: CorpusPorts) -> tuple[str, int, Callable[[], ParsedText]]:
     """Digest and size of the content, and how to get its text: plain text is parsed here, all else by the parser."""
     if not needs_parser(change):
         data = await _content(change, ports)

@@ -39,8 +39,8 @@ def ingest(
     """Send new and changed files; unchanged ones are left alone.
 
     A document's id is its path relative to the folder. Reads .md and .txt files in UTF-8 (others of these types are
-    reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work like .gitignore; leaves hidden files alone and
-    follows no link out of the folder.
+    reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work
+    like .gitignore; leaves hidden files alone and follows no link out of the folder.
     """
     from millrace.ingest.run import Plan, Report
 

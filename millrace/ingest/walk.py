@@ -182,7 +182,9 @@ class Walk:
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             if named:
-                self.skipped.append(Skipped(self._prefix + relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read"))
+                self.skipped.append(
+                    Skipped(self._prefix + relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read")
+                )
             return
         if self._include and not _any(self._include, relative):
             return

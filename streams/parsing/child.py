@@ -23,11 +23,12 @@ from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.reading import read
 
 _GRACE_S: Final = 5
-_FORBIDDEN: Final = frozenset(
-    "socket.connect socket.bind socket.getaddrinfo socket.gethostbyname socket.sendto subprocess.Popen os.system os.fork "
-    "os.forkpty os.posix_spawn os.exec os.remove os.rename os.rmdir os.mkdir os.chmod os.symlink os.link os.truncate "
-    "shutil.rmtree ctypes.dlopen.remote webbrowser.open ftplib.connect http.client.connect urllib.Request".split()
-)
+_FORBIDDEN: Final = frozenset({
+    "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
+    "subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.remove",
+    "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.symlink", "os.link", "os.truncate", "shutil.rmtree",
+    "ctypes.dlopen.remote", "webbrowser.open", "ftplib.connect", "http.client.connect", "urllib.Request",
+})  # fmt: skip
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _RECURSION: Final = 4_000
 

@@ -30,7 +30,9 @@ def opened(data: bytes, limits: ParserLimits) -> zipfile.ZipFile:
     if data.startswith(_OLE):
         if _ENCRYPTED in data:
             raise Refused("encrypted", "the document is encrypted; save it without a password")
-        raise Refused("media_type", "the document has the format of Office 97 to 2003; save it as .docx, .pptx or .xlsx")
+        raise Refused(
+            "media_type", "the document has the format of Office 97 to 2003; save it as .docx, .pptx or .xlsx"
+        )
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         _require_modest(archive, limits)
@@ -47,7 +49,9 @@ def _require_modest(archive: zipfile.ZipFile, limits: ParserLimits) -> None:
         raise Refused("zip_bomb", f"the document has {len(parts)} parts, at most {limits.max_parts} are read")
     n_bytes = sum(part.file_size for part in parts)
     if n_bytes > limits.max_inflated_bytes:
-        raise Refused("zip_bomb", f"the document inflates to {n_bytes} bytes, at most {limits.max_inflated_bytes} are read")
+        raise Refused(
+            "zip_bomb", f"the document inflates to {n_bytes} bytes, at most {limits.max_inflated_bytes} are read"
+        )
     for part in parts:
         if part.flag_bits & _ENCRYPTED_FLAG:
             raise Refused("encrypted", "a part of the document is encrypted; save it without a password")

@@ -18,17 +18,31 @@ from streams.parsing.limits import ParserLimits, Refused
 
 _DECLARED: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_-]{2,40})", re.IGNORECASE)
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')*+>")
-_CLOSED_BY_OTHERS: Final = frozenset(
-    "area base br col embed hr img input link meta param source track wbr p li dt dd tr td th thead tbody tfoot option "
-    "optgroup colgroup rt rp body html head".split()
+_CLOSED_BY_OTHERS: Final = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track",
+    "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "colgroup",
+    "rt", "rp", "body", "html", "head",
+})  # fmt: skip
+_INERT: Final = (
+    "script",
+    "style",
+    "template",
+    "noscript",
+    "iframe",
+    "object",
+    "embed",
+    "svg",
+    "canvas",
+    "audio",
+    "video",
 )
-_INERT: Final = ("script", "style", "template", "noscript", "iframe", "object", "embed", "svg", "canvas", "audio", "video")
 _CONTROLS: Final = ("select", "textarea", "button", "input", "datalist")
 _NOT_CONTENT: Final = frozenset({"navigation", "banner", "contentinfo", "search"})
-_NOT_CONTENT_NAMES: Final = frozenset(
-    "navbar nav menu sidebar breadcrumb breadcrumbs pagination cookie-banner cookie-consent cookie-notice site-footer "
-    "site-header footer skip-link share-buttons social-links".split()
-)
+_NOT_CONTENT_NAMES: Final = frozenset({
+    "navbar", "nav", "menu", "sidebar", "breadcrumb", "breadcrumbs", "pagination", "cookie-banner",
+    "cookie-consent", "cookie-notice", "site-footer", "site-header", "footer", "skip-link", "share-buttons",
+    "social-links",
+})  # fmt: skip
 _STYLE_HIDES: Final = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|content-visibility\s*:\s*hidden"
     r"|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)|font-size\s*:\s*(?:0*\.?0+(?:px|pt|em|rem|%)?|1px)\s*(?:;|!|$)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
+from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
@@ -102,7 +103,9 @@ def _lines(document: Any, number: int, removed: Counter[str]) -> list[_Line]:
         if outside or 0 < size < _MIN_POINTS or (not has_image and _is_invisible(text_page, first)):
             removed["hidden"] += 1
             continue
-        found.append(_Line(stripped.replace("\r", ""), round(size, 1), bottom, not _EDGE <= bottom / height <= 1 - _EDGE))
+        found.append(
+            _Line(stripped.replace("\r", ""), round(size, 1), bottom, not _EDGE <= bottom / height <= 1 - _EDGE)
+        )
     text_page.close()
     page.close()
     return found
@@ -143,7 +146,7 @@ def _body_size(pages: list[list[_Line]]) -> float:
 
 
 def _write_page(draft: Draft, lines: list[_Line], body: float) -> None:
-    distances = [above.bottom - line.bottom for above, line in zip(lines, lines[1:], strict=False)]
+    distances = [above.bottom - line.bottom for above, line in pairwise(lines)]
     usual = median([one for one in distances if one > 0] or [body * 1.2])
     for i, line in enumerate(lines):
         heading = _is_heading(line, body)

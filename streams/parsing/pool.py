@@ -87,7 +87,9 @@ class ParserPool:
         async with self._room:
             data = await content()
             if len(data) > self.limits.max_bytes:
-                message = f"content has {len(data)} bytes, at most {self.limits.max_bytes} are parsed; split the document"
+                message = (
+                    f"content has {len(data)} bytes, at most {self.limits.max_bytes} are parsed; split the document"
+                )
                 raise Unreadable("too_large", message)
             reply = await self._parse(data, media_type)
         if reply.parsed is None:
@@ -126,6 +128,7 @@ class ParserPool:
     def _why(self, reason: str) -> str:
         limits = self.limits
         return {
-            "too_slow": f"parsing took more than {limits.wall_s:g} s ({limits.cpu_s} s of computing); split the document",
+            "too_slow": f"parsing took over {limits.wall_s:g} s, or {limits.cpu_s} s of computing; split the document",
+            "too_much_memory": f"parsing took more than {limits.memory_bytes} bytes of memory; split the document",
             "too_large": f"the text of the document is over {limits.max_text_chars} characters; split the document",
         }.get(reason, "the parser ended without an answer, twice; the document may be damaged: write it anew")

@@ -114,7 +114,9 @@ def _compared(output: str, source: str) -> Iterator[Run]:
         for offset, character in enumerate(characters):
             found = output.find(character, at, at + 3)
             if found >= 0 and (found == at or not character.isspace()):
-                yield (found, found + 1, start + offset, start + offset + 1) if whole else (found, found + 1, start, end)
+                yield (
+                    (found, found + 1, start + offset, start + offset + 1) if whole else (found, found + 1, start, end)
+                )
                 at = found + 1
 
 

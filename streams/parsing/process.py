@@ -20,6 +20,12 @@ COMMAND: Final = (sys.executable, "-m", "streams.parsing.child")
 _START_S: Final = 60.0
 _BYTES_PER_CHAR: Final = 48
 _MARGIN: Final = 2**20
+# Libraries in C and C++ abort when an allocation fails.
+_REASONS: Final = {
+    signal.SIGXCPU: "too_slow",
+    signal.SIGALRM: "too_slow",
+    signal.SIGABRT: "too_much_memory",
+}
 _CHECKOUT: Final = Path(__file__).parents[2]
 
 
@@ -94,7 +100,7 @@ class ChildProcess:
         Raises
         ------
         Died
-            With a reason: ``too_slow``, ``too_large`` or ``crashed``.
+            With a reason: ``too_slow``, ``too_much_memory``, ``too_large`` or ``crashed``.
         """
         self.n_documents += 1
         try:
@@ -103,8 +109,7 @@ class ChildProcess:
         except TimeoutError as error:
             raise Died("too_slow") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            ended = await self._process.wait()
-            raise Died("too_slow" if ended in {-signal.SIGXCPU, -signal.SIGALRM} else "crashed") from error
+            raise Died(_REASONS.get(-await self._process.wait(), "crashed")) from error
 
     async def _exchange(self, data: bytes, media_type: bytes) -> Reply:
         pipe = self._process.stdin

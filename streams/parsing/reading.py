@@ -41,7 +41,9 @@ def require_known(media_type: str) -> str:
     """
     kind = media_type.partition(";")[0].strip().lower()
     if kind not in READERS:
-        message = f"media type {media_type[:80]!r} cannot be read; text/markdown and text/plain can, and {', '.join(READERS)}"
+        message = (
+            f"media type {media_type[:80]!r} cannot be read; text/markdown and text/plain can, and {', '.join(READERS)}"
+        )
         raise Refused("media_type", message)
     return kind
 

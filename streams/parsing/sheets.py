@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 import zipfile
 from collections.abc import Iterator
@@ -44,7 +44,15 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
             draft.mark("sheet", sheet.title)
             draft.write(f"## {' '.join(sheet.title.split())}\n")
             _write_rows(draft, sheet)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
+    except (
+        InvalidFileException,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        IndexError,
+    ) as error:
         raise Refused("broken", f"the workbook cannot be understood: {type(error).__name__}") from error
     return draft
 
@@ -56,7 +64,9 @@ def _write_rows(draft: Draft, sheet: Any) -> None:
             names = row
             continue
         names = names or {}
-        cells = [f"{names.get(column) or f'Column {get_column_letter(column)}'}: {text}" for column, text in row.items()]
+        cells = [
+            f"{names.get(column) or f'Column {get_column_letter(column)}'}: {text}" for column, text in row.items()
+        ]
         draft.paragraph()
         draft.write("; ".join(cells if names else row.values()))
 
@@ -68,7 +78,9 @@ def _rows(sheet: Any, draft: Draft) -> Iterator[Row]:
     draft.removed["hidden_column"] += len(hidden_columns)
     cells = sorted(sheet._cells.items())  # noqa: SLF001 - the public iterators walk through all that is claimed
     for number, group in groupby(cells, key=lambda cell: cell[0][0]):
-        row = {column: text for (_, column), cell in group if column not in hidden_columns and (text := _text(cell.value))}
+        row = {
+            column: text for (_, column), cell in group if column not in hidden_columns and (text := _text(cell.value))
+        }
         if row and number in hidden_rows:
             draft.removed["hidden_row"] += 1
         elif row:
@@ -89,6 +101,6 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.10g}"
-    if isinstance(value, datetime.datetime):
-        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "minutes")
+    if isinstance(value, dt.datetime):
+        return value.date().isoformat() if value.time() == dt.time() else value.isoformat(" ", "minutes")
     return "" if value is None else " ".join(str(value).split())

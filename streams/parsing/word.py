@@ -37,7 +37,11 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
         shown = _without_hidden(archive, draft.removed)
     try:
         converted: Any = mammoth.convert_to_html(
-            shown, style_map=_STYLE_MAP, include_embedded_style_map=False, convert_image=_no_image, external_file_access=False
+            shown,
+            style_map=_STYLE_MAP,
+            include_embedded_style_map=False,
+            convert_image=_no_image,
+            external_file_access=False,
         )
     except (KeyError, AttributeError, ValueError, TypeError, IndexError) as error:
         raise Refused("broken", f"the document cannot be understood: {type(error).__name__}") from error
@@ -71,7 +75,7 @@ def _shown(xml: bytes, styles: set[str], removed: Counter[str]) -> bytes:
             run.getparent().remove(run)
     removed["deleted"] += len(root.xpath("//w:del[.//w:delText]", namespaces=_NS))
     removed["comment"] += len(root.xpath("//w:commentReference", namespaces=_NS))
-    return etree.tostring(root)
+    return bytes(etree.tostring(root))
 
 
 def _is_hidden(run: Any, styles: set[str]) -> bool:
@@ -80,7 +84,11 @@ def _is_hidden(run: Any, styles: set[str]) -> bool:
         if _on(own.find("w:vanish", _NS)) or _on(own.find("w:webHidden", _NS)):
             return True
         size = own.find("w:sz", _NS)
-        if size is not None and (size.get(f"{_W}val") or "").isdigit() and int(size.get(f"{_W}val")) <= _TINY_HALF_POINTS:
+        if (
+            size is not None
+            and (size.get(f"{_W}val") or "").isdigit()
+            and int(size.get(f"{_W}val")) <= _TINY_HALF_POINTS
+        ):
             return True
         if own.find("w:vanish", _NS) is not None:  # switched off for this run, whatever its style says
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,15 +42,23 @@ def cut(text: str, keep: list[bool]) -> tuple[str, list[Run]]:
     return "".join(text[at] for at in kept), [(i, i + 1, at, at + 1) for i, at in enumerate(kept)]
 
 
-@given(st.text("abcdef", min_size=1, max_size=20), st.lists(st.booleans(), min_size=20), st.lists(st.booleans(), min_size=20))
+@given(
+    st.text("abcdef", min_size=1, max_size=20),
+    st.lists(st.booleans(), min_size=20),
+    st.lists(st.booleans(), min_size=20),
+)
 def test_two_ways_back_make_one(source: str, first: list[bool], second: list[bool]) -> None:
     middle, inner = cut(source, first)
     text, outer = cut(middle, second)
     runs = compose(outer, inner)
     assert sum(run[1] - run[0] for run in runs) == len(text)
     assert all(text[a:b] == source[c:d] for a, b, c, d in runs)
-    assert all(before[1] < run[0] or before[3] < run[2] for before, run in zip(runs, runs[1:], strict=False))
+    assert all(before[1] < run[0] or before[3] < run[2] for before, run in pairwise(runs))
 
 
 def test_a_reference_stays_whole_on_the_way_through() -> None:
-    assert compose(((0, 3, 0, 3),), ((0, 1, 0, 1), (1, 2, 1, 6), (2, 3, 6, 7))) == ((0, 1, 0, 1), (1, 2, 1, 6), (2, 3, 6, 7))
+    assert compose(((0, 3, 0, 3),), ((0, 1, 0, 1), (1, 2, 1, 6), (2, 3, 6, 7))) == (
+        (0, 1, 0, 1),
+        (1, 2, 1, 6),
+        (2, 3, 6, 7),
+    )

@@ -27,7 +27,10 @@ def test_what_nobody_sees_goes_and_is_counted(text: str, seen: str, removed: dic
     assert (found.text, found.removed) == (seen, removed)
 
 
-@pytest.mark.parametrize("text", ["می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "naïve – “quoted” …", "tab\tand\nnewline"])
+@pytest.mark.parametrize(
+    "text",
+    ["می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "naïve – “quoted” …", "tab\tand\nnewline"],
+)
 def test_joiners_that_a_script_or_an_emoji_needs_stay(text: str) -> None:
     assert visible(text).text == text
     assert visible(text).removed == {}

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.corpus.parse import Unreadable, decode, parse
+from agents.corpus.parse import decode, parse
+from millrace.errors import Unreadable
 
 TITLE_CASES = {
     "# One\n\ntext": "One",

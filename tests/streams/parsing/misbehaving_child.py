@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from streams.parsing import child, reading
@@ -25,7 +24,7 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
 
 
 def _sleep(_: str) -> None:
-    threading.Event().wait()
+    signal.pause()
 
 
 def _spin(_: str) -> None:

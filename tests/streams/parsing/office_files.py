@@ -7,9 +7,12 @@ import zipfile
 from collections.abc import Mapping
 
 import docx
+import docx.enum.style
+import docx.shared
 import fpdf
 import openpyxl
 import pptx
+import pptx.util
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 DOCX = f"{_OFFICE}.wordprocessingml.document"
@@ -32,7 +35,9 @@ def word() -> bytes:
     style.font.hidden = True
     document.add_paragraph("styled away", style="Secret")
     table = document.add_table(2, 2)
-    for cell, text in zip((cell for row in table.rows for cell in row.cells), ("Room", "Seats", "Heron", "12"), strict=True):
+    for cell, text in zip(
+        (cell for row in table.rows for cell in row.cells), ("Room", "Seats", "Heron", "12"), strict=True
+    ):
         cell.text = text
     document.add_paragraph("one", style="List Bullet")
     document.add_paragraph("two", style="List Bullet")
@@ -65,7 +70,12 @@ def workbook() -> bytes:
     sheet = book.active
     assert sheet is not None
     sheet.title = "Rooms"
-    for row in (["Room", "Seats", "Salary", "Cost"], ["Heron", 12, 99, 3.5], ["Swan", 4, 98, None], ["Crane", 8, 97, 1]):
+    for row in (
+        ["Room", "Seats", "Salary", "Cost"],
+        ["Heron", 12, 99, 3.5],
+        ["Swan", 4, 98, None],
+        ["Crane", 8, 97, 1],
+    ):
         sheet.append(row)
     sheet.row_dimensions[3].hidden = True
     sheet.column_dimensions["C"].hidden = True

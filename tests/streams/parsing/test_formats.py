@@ -58,13 +58,21 @@ def test_html_keeps_headings_lists_tables_and_code_and_loses_what_is_not_content
     parsed = parse(HTML, "text/html; charset=utf-8")
     assert parsed.text == (
         "# Meeting & rooms\n\nThe **Heron** room seats\ntwelve people — ask Rooms.\n\n- one\n- two\n  - deep\n\n"
-        "| Room | Seats |\n| --- | --- |\n| Heron | 12 |\n\n```\ndef f():\n    return 1 < 2\n```\n\n## Zero\n\nThe end.\n"
+        "| Room | Seats |\n| --- | --- |\n| Heron | 12 |\n\n```\ndef f():\n    return 1 < 2\n```\n\n"
+        "## Zero\n\nThe end.\n"
     )
     assert parsed.title == "Meeting & rooms"
     assert parsed.removed == {"boilerplate": 4, "script": 1}
     require_spans(parsed, HTML)
     assert quoted(parsed, HTML, "Meeting & rooms") == "Meeting &amp; rooms"
-    assert quoted(parsed, HTML, "room seats\ntwelve people — ask").split() == "room seats twelve people &mdash; ask".split()
+    assert quoted(parsed, HTML, "room seats\ntwelve people — ask").split() == [
+        "room",
+        "seats",
+        "twelve",
+        "people",
+        "&mdash;",
+        "ask",
+    ]
     assert quoted(parsed, HTML, "return 1 < 2") == "return 1 &lt; 2"
 
 
@@ -175,7 +183,9 @@ def test_a_csv_in_another_encoding_is_read_and_its_spans_fit_the_encoding_it_nam
 
 
 def test_a_json_record_is_a_document_with_its_title() -> None:
-    source = r'{"id":"7","title":"Caf\u00e9 hours","text":"Open \"daily\"\nat 9.","tags":["a","b"],"n":{"x":1,"y":null}}'
+    source = (
+        r'{"id":"7","title":"Caf\u00e9 hours","text":"Open \"daily\"\nat 9.","tags":["a","b"],"n":{"x":1,"y":null}}'
+    )
     parsed = parse(source, "application/json")
     assert parsed.text == '# Café hours\n\nOpen "daily"\nat 9.\n\ntags: a, b\nn.x: 1\n'
     assert parsed.title == "Café hours"
@@ -202,7 +212,8 @@ def test_a_word_document_keeps_its_structure_and_loses_hidden_text() -> None:
 def test_slides_are_sections_with_marks_and_hidden_ones_are_left_out() -> None:
     parsed = parse(files.slides(), files.PPTX)
     assert parsed.text == (
-        "## Plan\n\n- First\n- Second\n\nNotes: Speak slowly\n\n## Rooms\n\n| Room | Seats |\n| --- | --- |\n| Heron | 12 |\n"
+        "## Plan\n\n- First\n- Second\n\nNotes: Speak slowly\n\n"
+        "## Rooms\n\n| Room | Seats |\n| --- | --- |\n| Heron | 12 |\n"
     )
     assert parsed.removed == {"hidden": 1, "hidden_slide": 1}
     assert parsed.title == "Plan"
@@ -269,13 +280,25 @@ def test_what_cannot_be_read_is_refused_with_a_reason(data: bytes, media_type: s
     assert caught.value.reason == reason
 
 
-_WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Co", "Cn"), exclude_characters="\u2028\u2029"), min_size=1)
+_WORDS = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Cf", "Co", "Cn"), exclude_characters="\u2028\u2029"), min_size=1
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_WORDS, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_every_run_of_any_html_slices_back_to_its_source(words: list[str], chance: random.Random) -> None:
-    around = ["{}", "<p>{}</p>", "<li> {}\n ", "<b>{}</b>", "<td>{}", "<h2>\n{}</h2>", "<nav>{}</nav>", "<i><u>{}", "a < {}"]
+    around = [
+        "{}",
+        "<p>{}</p>",
+        "<li> {}\n ",
+        "<b>{}</b>",
+        "<td>{}",
+        "<h2>\n{}</h2>",
+        "<nav>{}</nav>",
+        "<i><u>{}",
+        "a < {}",
+    ]
     source = " ".join(chance.choice(around).format(escape(word)) for word in words)
     parsed = parse(source, "text/html")
     require_spans(parsed, source)
@@ -291,12 +314,7 @@ def test_every_cell_of_any_csv_slices_back_to_its_source(rows: list[list[str]]) 
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(_WORDS, st.one_of(st.text(max_size=30), st.integers(), st.lists(_WORDS))), st.booleans())
+@given(st.dictionaries(_WORDS, st.one_of(_WORDS, st.integers(), st.lists(_WORDS))), st.booleans())
 def test_every_string_of_any_json_slices_back_to_its_source(record: dict[str, object], ascii_only: bool) -> None:
     source = json.dumps(record, ensure_ascii=ascii_only)
-    try:
-        parsed = parse(source, "application/json")
-    except Refused as refused:
-        assert refused.reason == "binary"
-        return
-    require_spans(parsed, source)
+    require_spans(parse(source, "application/json"), source)
