@@ -21,7 +21,7 @@ _START_S: Final = 60.0
 _BYTES_PER_CHAR: Final = 48
 _MARGIN: Final = 2**20
 # Libraries in C and C++ abort when an allocation fails.
-_REASONS: Final = {
+_REASONS: Final[dict[int, str]] = {
     signal.SIGXCPU: "too_slow",
     signal.SIGALRM: "too_slow",
     signal.SIGABRT: "too_much_memory",

@@ -1,0 +1,43 @@
+"""Inputs that may take long, and their neighbours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from millrace.agent import Batch, Result
+from tests.brokers import Broker
+from tests.streams.pump_world import Ordered, World, handled, ordered, until, world_on
+
+
+@pytest.fixture
+async def world(broker: Broker) -> AsyncIterator[World]:
+    async with world_on(broker) as found:
+        yield found
+
+
+async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: World) -> None:
+    release = asyncio.Event()
+    batches: list[list[str]] = []
+
+    async def relay(events: Sequence[Ordered]) -> Sequence[Result]:
+        batches.append([event.lane for event in events])
+        if any(event.lane.startswith("slow") for event in events):
+            await release.wait()
+        return [Result.ok(handled(event)) for event in events]
+
+    batch = Batch(max_items=32, linger_ms=50, apart=lambda event: event.lane.startswith("slow"))
+    await world.produce(ordered(lane, 0) for lane in ("a", "slow", "b", "slow-too", "c"))
+    async with world.running(world.spec(relay, batch=batch)) as pump:
+        try:
+            records = await world.read_n(world.sink, 3)
+            assert {event.lane for event in world.decode(records)} == {"a", "b", "c"}
+            assert pump.in_flight == 2
+        finally:
+            release.set()
+        await world.read_n(world.sink, 5)
+        await until(lambda: pump.lag == 0)
+    assert [lanes for lanes in batches if any(lane.startswith("slow") for lane in lanes)] in (
+        [["slow"], ["slow-too"]],
+        [["slow-too"], ["slow"]],
+    )
