@@ -65,6 +65,10 @@ class _Markdown(MarkdownConverter):
         """Nothing of an image: its description is no text that a reader sees."""
         return ""
 
+    def convert_br(self, _el: Tag, _text: str, parent_tags: set[str]) -> str:  # noqa: ARG002
+        """Line break without the mark that Markdown has for it: quotations are shown as they stand."""
+        return "\n"
+
 
 _OPTIONS: Final[dict[str, Any]] = {
     "heading_style": "ATX",
@@ -73,7 +77,6 @@ _OPTIONS: Final[dict[str, Any]] = {
     "escape_underscores": False,
     "escape_misc": False,
     "table_infer_header": True,
-    "newline_style": "backslash",
 }
 
 

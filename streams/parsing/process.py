@@ -76,7 +76,7 @@ class ChildProcess:
                 await child._output.readexactly(len(READY))
         except (TimeoutError, asyncio.IncompleteReadError) as error:
             await child.kill()
-            message = f"the parser process {' '.join(command)} does not start; run `python -m infra doctor`"
+            message = f"the parser process {' '.join(command)} does not start; run `make install`"
             raise Unavailable(message) from error
         except BaseException:
             await child.kill()

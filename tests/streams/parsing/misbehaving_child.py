@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from streams.parsing import child, reading
@@ -69,7 +70,7 @@ def _environment(_: str) -> str:
     return " ".join(sorted(os.environ))
 
 
-_ACTIONS = {
+_ACTIONS: dict[str, Callable[[str], str | None]] = {
     "sleep": _sleep,
     "spin": _spin,
     "take": _take,

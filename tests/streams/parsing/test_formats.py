@@ -76,6 +76,18 @@ def test_html_keeps_headings_lists_tables_and_code_and_loses_what_is_not_content
     assert quoted(parsed, HTML, "return 1 < 2") == "return 1 &lt; 2"
 
 
+def test_xhtml_with_its_declarations_is_read_as_html() -> None:
+    source = (
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" '
+        '"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd"><html xmlns="http://www.w3.org/1999/xhtml">'
+        "<body><p>One<br/>two.</p><![CDATA[SECRET]]></body></html>"
+    )
+    parsed = parse(source, "application/xhtml+xml")
+    assert "SECRET" not in parsed.text
+    assert parsed.text == "One\ntwo.\n"
+    require_spans(parsed, source)
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
