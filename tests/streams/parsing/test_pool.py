@@ -256,12 +256,19 @@ async def test_memory_of_the_worker_stays_flat_whatever_its_children_do() -> Non
 
 
 async def test_a_process_whose_worker_died_ends_by_itself() -> None:
-    limits = ParserLimits(wall_s=0.1, cpu_s=100)
-    child = await ChildProcess.start(limits, COMMAND)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await child.parse(b"sleep", JSONL)
-    assert await ended(child.pid)
+    idle = await ChildProcess.start(ParserLimits(), COMMAND)
+    busy = await ChildProcess.start(ParserLimits(wall_s=0.1, cpu_s=100), COMMAND)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await busy.parse(b"sleep", JSONL)
+        assert idle._process.stdin is not None
+        idle._process.stdin.close()
+        assert await ended(idle.pid)
+        assert await ended(busy.pid)
+    finally:
+        await idle.kill()
+        await busy.kill()
 
 
 async def test_a_process_gives_way_to_the_worker_in_time_and_in_memory() -> None:
