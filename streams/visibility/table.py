@@ -17,14 +17,14 @@ from typing import Protocol, Self
 
 import msgspec
 
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility import history, watermark
 from streams.visibility.file import Damaged, Outcome, TableFile, put_aside, remove
 from streams.visibility.fold import parse_order
-from streams.visibility.folding import Folding, FoldReport, LogRecord
+from streams.visibility.folding import Folding, FoldReport
 from streams.visibility.reading import VersionReader
 from streams.visibility.state import State
 from streams.visibility.tenants import Groups, Labels, TenantState
@@ -122,12 +122,14 @@ class VisibilityTable:
         """Next offset to fold by (topic, partition)."""
         return self._state.positions
 
-    def fold(self, records: Iterable[LogRecord], positions: Mapping[tuple[str, int], int] | None = None) -> FoldReport:
+    def fold(
+        self, records: Iterable[ConsumedRecord], positions: Mapping[tuple[str, int], int] | None = None
+    ) -> FoldReport:
         """Fold a batch: rows, positions and memory change together or not at all.
 
         Parameters
         ----------
-        records : iterable of LogRecord
+        records : iterable of ConsumedRecord
             In the order of the log within each partition. Those below the table's position are passed over.
         positions : mapping, optional
             Positions reached beyond the last record (gaps from compaction or transaction markers).

@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, MillraceError, Unavailable
 from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from millrace.topics import ACL_CHANGED, DOCUMENT_SETTLED
 from streams.visibility.file import Outcome
-from streams.visibility.folding import FOLDED, LogRecord
+from streams.visibility.folding import FOLDED
 from streams.visibility.log_reader import REMEDY, LogReader, Offsets
 from streams.visibility.table import Grouped, VisibilityTable
 from streams.visibility.visible_set import VisibleSet
@@ -52,7 +52,7 @@ class Tail:
         *,
         log_epoch: str = "",
         codec: Codec | None = None,
-        on_undecodable: Callable[[LogRecord, ContractError], None] | None = None,
+        on_undecodable: Callable[[ConsumedRecord, ContractError], None] | None = None,
         fetch_max_wait_ms: int = 100,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
