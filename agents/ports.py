@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from millrace.event import Event
-from millrace.events.corpus import DocumentIndexed
+from millrace.events.corpus import DocumentIndexed, Order
 from millrace.events.query import AnswerProduced, Receipt
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
@@ -134,7 +134,7 @@ class FoldedOutcome(Protocol):
     """How a change ended that made no version."""
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         """Order of the change."""
 
     @property
@@ -164,7 +164,7 @@ class Visibility(Protocol):
     def current(self, tenant: str, document: str) -> DocumentIndexed | None:
         """Newest folded version of a document, whoever may read it; deleted ones included."""
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are still retained, newest first."""
 
     def outcome(self, tenant: str, document: str) -> FoldedOutcome | None:
@@ -235,7 +235,7 @@ class EmittedVersion(msgspec.Struct, frozen=True):
     outputs: tuple[Event, ...]
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         """Order of the version."""
         return self.version.order
 

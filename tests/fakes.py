@@ -232,7 +232,7 @@ class MemoryVisibility:
         history = self.history.get((tenant, document))
         return history[-1] if history else None
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         return self.history.get((tenant, document), [])[::-1]
 
     def outcome(self, tenant: str, document: str) -> DocumentSettled | None:

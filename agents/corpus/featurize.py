@@ -11,7 +11,7 @@ import msgspec
 from millrace.agent import Batch, Result, agent
 from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered
 from millrace.event import Event
-from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, Order, SourceChanged
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
 from agents.corpus.chunk import chunk
@@ -19,7 +19,7 @@ from agents.corpus.embedding import Written, write_rows
 from agents.corpus.parse import Unreadable, parse
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_manifest
-from agents.corpus.version import Order, Plan, deletion, effective_order, manifest, plan, settled, sha256
+from agents.corpus.version import Plan, deletion, effective_order, manifest, plan, settled, sha256
 from agents.ports import CorpusPorts, EmittedVersion
 
 NAME = "featurize"

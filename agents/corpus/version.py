@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from millrace import ids
-from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, Order, SourceChanged
 
 from agents.corpus.chunk import Chunk, embedded_text
 from agents.corpus.sentences import sentences
-
-Order = tuple[int, int, int]
 
 
 class NewChunk(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from millrace.errors import ConfigurationError
-from streams.visibility.fold import Access, Order, Version
+from millrace.events.corpus import Order
+from streams.visibility.fold import Access, Version
 
 log = logging.getLogger(__name__)
 

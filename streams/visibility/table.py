@@ -23,7 +23,6 @@ from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility import history, watermark
 from streams.visibility.file import Damaged, Outcome, TableFile, put_aside, remove
-from streams.visibility.fold import parse_order
 from streams.visibility.folding import Folding, FoldReport
 from streams.visibility.reading import VersionReader
 from streams.visibility.state import State
@@ -237,27 +236,15 @@ class VisibilityTable:
         newest = self._state.document(tenant, document).newest
         return None if newest is None else self._versions.get(newest.row)
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
-        """All folded versions that are kept, newest first.
-
-        Parameters
-        ----------
-        since_order : str
-            Only versions of this order (``<source_epoch>.<version>.<pipeline_generation>``) and higher ones.
-
-        Raises
-        ------
-        ValueError
-            If `since_order` is no order.
-        """
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
+        """All folded versions that are kept, newest first."""
         doc = self._state.rows.get((tenant, document))
         if doc is None:
             return []
         rows = self._file.select(
-            "SELECT record, partition, offset FROM versions WHERE doc = ? AND record IS NOT NULL AND "
-            "(source_epoch, version, generation) >= (?, ?, ?) "
+            "SELECT record, partition, offset FROM versions WHERE doc = ? AND record IS NOT NULL "
             "ORDER BY source_epoch DESC, version DESC, generation DESC, id DESC",
-            (doc, *parse_order(since_order)),
+            (doc,),
         )
         return [decode_version(self._codec, (tenant, document), *row) for row in rows]
 

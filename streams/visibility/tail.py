@@ -181,9 +181,9 @@ class Tail:
         """Newest folded version of a document, deleted ones included."""
         return self.table.current(tenant, document)
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are kept, newest first."""
-        return self.table.retained(tenant, document, since_order)
+        return self.table.retained(tenant, document)
 
     def outcome(self, tenant: str, document: str) -> Outcome | None:
         """Newest outcome of a change that altered nothing visible."""
