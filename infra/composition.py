@@ -34,6 +34,7 @@ from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
 from streams.maintenance import Maintenance
 from streams.producer import Producer
+from streams.pump.delivery import Note
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
@@ -64,6 +65,8 @@ class Composition:
         Knows the schemas of this checkout, and those that other writers share beside the objects.
     prepare : dict of str to Prepare
         By agent name, what must be folded after an assignment before its records are handled.
+    note : dict of str to Note
+        By agent name, what is told of its events once they are acknowledged.
     watched : list of Watched
         Views whose failure ends the worker.
     """
@@ -71,6 +74,7 @@ class Composition:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.prepare: dict[str, Prepare] = {}
+        self.note: dict[str, Note] = {}
         self.tail: Tail | None = None
         self.letters: AccessLetters | None = None
         self.answers: RecentAnswers | None = None
@@ -88,6 +92,8 @@ class Composition:
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
+                if self.answers is not None:
+                    self.note[spec.name] = self.answers.note
             elif wanted is CorpusPorts and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail)
 

@@ -154,6 +154,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
                 plain,
                 ports_for=composition.ports_for,
                 prepare=composition.prepare,
+                note=composition.note,
                 codec=composition.codec,
                 watched=composition.watched,
             ) as started:

@@ -44,6 +44,8 @@ class LogReader:
         ``beginnings`` are those of the records from this time on (unix milliseconds), not those of the log.
     fetch_max_wait_ms : int
         How long a fetch waits at the broker; a few milliseconds on the embedded broker, which does not wake it.
+    fetch_min_bytes : int
+        How much a fetch waits for, as long as it may: with more than 1 a busy topic costs few fetches.
     max_records : int
         Most records a batch holds: it is folded in one go on the event loop.
     confirm_every_s : float
@@ -61,6 +63,7 @@ class LogReader:
         *,
         since_ms: int | None = None,
         fetch_max_wait_ms: int = 100,
+        fetch_min_bytes: int = 1,
         max_records: int = 500,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +77,7 @@ class LogReader:
         self._confirm_every_s = confirm_every_s
         self._clock = clock
         self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._fetch_min_bytes = fetch_min_bytes
         self._connected: AIOKafkaConsumer[bytes, bytes] | None = None
         self._partitions: list[TopicPartition] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,6 +106,7 @@ class LogReader:
             auto_offset_reset="none",
             enable_auto_commit=False,
             fetch_max_wait_ms=self._fetch_max_wait_ms,
+            fetch_min_bytes=self._fetch_min_bytes,
             fetch_max_bytes=_FETCH_MAX_BYTES,
         )
         try:

@@ -45,7 +45,7 @@ class RecentTail(Generic[E]):
         Knows the schema ids of this installation.
     now : callable
         Seconds since the epoch: where the recent tail begins.
-    fetch_max_wait_ms : int
+    fetch_max_wait_ms, fetch_min_bytes : int
         See `LogReader`.
     """
 
@@ -60,6 +60,7 @@ class RecentTail(Generic[E]):
         codec: Codec | None,
         now: Callable[[], float] = time.time,
         fetch_max_wait_ms: int = 100,
+        fetch_min_bytes: int = 1,
     ) -> None:
         self._topic = topic
         self._kind = kind
@@ -77,6 +78,7 @@ class RecentTail(Generic[E]):
             self._begin,
             self._take,
             fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_min_bytes=fetch_min_bytes,
             since_ms=max(0, round(now() * 1000) - self._keep_ms),
         )
 

@@ -132,11 +132,12 @@ class World:
         prepare: Any = None,
         producer: Any = None,
         clock: Callable[[], float] = time.monotonic,
+        note: Callable[[Event], None] = lambda _: None,
         **changes: Any,
     ) -> Pump:
         return Pump(
             spec, codec=self.codec, producer=producer or self.producer, connection=self.connection,
-            settings=self.settings(**changes), ports=ports, prepare=prepare, clock=clock,
+            settings=self.settings(**changes), ports=ports, prepare=prepare, clock=clock, note=note,
         )  # fmt: skip
 
     @asynccontextmanager

@@ -190,6 +190,32 @@ async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledg
     assert [event.n for event in world.decode(frames)] == [0, 1]
 
 
+async def test_an_event_is_noted_once_it_is_acknowledged_and_before_the_terminal_frame_is_sent(world: World) -> None:
+    order: list[str] = []
+
+    class Slow:
+        async def send(self, record: Record) -> Any:
+            order.append(f"send {record.topic}")
+            ack = await world.producer.send(record)
+            ack.add_done_callback(lambda _: order.append(f"ack {record.topic}"))
+            return ack
+
+    async def answer(event: Ordered) -> list[Event]:
+        return [handled(event), Frame(tenant="acme", lane=event.lane, n=0)]
+
+    def note(event: Event) -> None:
+        order.append(f"note {type(event).__name__}")
+
+    await world.produce([ordered("a", 0, reply_to=world.reply.name, reply_partition=1)])
+    spec = world.spec(answer, sinks=(world.sink, world.reply))
+    async with world.running(spec, producer=Slow(), note=note) as pump:
+        await until(lambda: pump.lag == 0)
+    sink, reply = world.sink.name, world.reply.name
+    assert order == [
+        f"send {sink}", f"ack {sink}", "note Handled", f"send {reply}", f"ack {reply}", "note Frame",
+    ]  # fmt: skip
+
+
 async def test_two_workers_share_the_partitions_and_lose_nothing_when_one_joins_and_leaves(world: World) -> None:
     async def relay(event: Ordered) -> Handled:
         await asyncio.sleep(0)
