@@ -261,10 +261,9 @@ class Pump(Service):
         """How many more records of a partition may be begun."""
         if self._flow.held or self._flow.stopped or self._flow.n_bytes >= self._settings.max_buffered_bytes:
             return 0
-        outstanding = self._ledger.outstanding(tp)
-        if outstanding * 2 >= self._settings.max_uncommitted:
+        room = self._ledger.room(tp)
+        if room * 2 <= self._settings.max_uncommitted:
             self._commit_due.set()
-        room = max(0, self._settings.max_uncommitted - outstanding)
         if tp in self._cautious:
             return min(room, 1) if self._ledger.oldest(tp) is None else 0
         return room

@@ -212,7 +212,8 @@ def test_a_hot_key_does_not_hold_back_the_others() -> None:
     taken = []
     while (batch := lanes.take(0.0)) is not None:
         taken += batch
-        lanes.finish_many(batch)
+        for item in batch:
+            lanes.finish(item)
     assert taken == [hot[0], *cold, *hot[1:]]
 
 
