@@ -22,7 +22,7 @@ class NewChunk(msgspec.Struct, frozen=True):
     sentences: tuple[tuple[int, int], ...]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class PlannedVersion(msgspec.Struct, frozen=True):
     """A version before its new chunks are embedded.
 
     Attributes
@@ -73,7 +73,7 @@ def plan(
     chunks: Sequence[Chunk],
     before: DocumentIndexed | None,
     text_before: str | None,
-) -> Plan:
+) -> PlannedVersion:
     """Give every chunk its id: the one it had in the version before, or a new one born with this order.
 
     Parameters
@@ -100,13 +100,13 @@ def plan(
             new.append(NewChunk(chunk_id, digest_of_piece, piece.embedded, piece.text, sentences(piece.text)))
         chunk_ids.append(chunk_id)
     n_before = len(before.chunks) if before is not None else 0
-    return Plan(
+    return PlannedVersion(
         change, order, title, digest, text, tuple(chunks), tuple(chunk_ids), kept, tuple(new), n_before - len(kept)
     )
 
 
 def manifest(
-    planned: Plan, *, text_ref: str, objects: Mapping[str, str], model: str, n_embedded: int
+    planned: PlannedVersion, *, text_ref: str, objects: Mapping[str, str], model: str, n_embedded: int
 ) -> DocumentIndexed:
     """Write the version down as it is to be indexed.
 

@@ -59,7 +59,7 @@ class Damaged(Exception):
     """The file cannot be trusted."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """Newest DocumentSettled of a document: a change that altered nothing visible."""
 
     order: Order

@@ -12,7 +12,7 @@ from millrace.errors import ContractError, UnknownSchema
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, Topic
-from streams.visibility.file import Outcome, Row, TableFile, to_json
+from streams.visibility.file import Row, Settled, TableFile, to_json
 from streams.visibility.fold import UNKNOWN, Access, Document, Version, fold_access, fold_version
 from streams.visibility.packing import Name, RecordBytes, pack
 from streams.visibility.reading import VersionReader, Walked
@@ -63,7 +63,7 @@ class Folding:
         self.report = FoldReport()
         self.positions = dict(state.positions)
         self.documents: dict[Name, Document] = {}
-        self.outcomes: dict[Name, Outcome] = {}
+        self.outcomes: dict[Name, Settled] = {}
         self.rows: dict[Name, int] = {}
         self.unread = dict(state.unread)
         self._unread_records: dict[bytes, bytes] = {}
@@ -176,7 +176,7 @@ class Folding:
         if known is not None and event.order < known.order:
             self.report.n_stale += 1
             return
-        self.outcomes[name] = Outcome(event.order, event.outcome, event.reason)
+        self.outcomes[name] = Settled(event.order, event.outcome, event.reason)
         self._rows["settled"].append((doc, *event.order, event.outcome, event.reason))
         self.report.n_folded += 1
 

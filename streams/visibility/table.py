@@ -22,7 +22,7 @@ from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility import history, watermark
-from streams.visibility.file import Damaged, Outcome, TableFile, put_aside, remove
+from streams.visibility.file import Damaged, Settled, TableFile, put_aside, remove
 from streams.visibility.folding import Folding, FoldReport
 from streams.visibility.reading import VersionReader
 from streams.visibility.state import State
@@ -253,7 +253,7 @@ class VisibilityTable:
         access = self._state.document(tenant, document).access
         return None if access is None else access.groups
 
-    def outcome(self, tenant: str, document: str) -> Outcome | None:
+    def outcome(self, tenant: str, document: str) -> Settled | None:
         """Newest outcome of a change that altered nothing visible."""
         return self._state.outcomes.get((tenant, document))
 

@@ -15,7 +15,7 @@ from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from millrace.topics import ACL_CHANGED, DOCUMENT_SETTLED
-from streams.visibility.file import Outcome
+from streams.visibility.file import Settled
 from streams.visibility.folding import FOLDED
 from streams.visibility.log_reader import REMEDY, LogReader, Offsets
 from streams.visibility.table import Grouped, VisibilityTable
@@ -185,7 +185,7 @@ class Tail:
         """All folded versions that are kept, newest first."""
         return self.table.retained(tenant, document)
 
-    def outcome(self, tenant: str, document: str) -> Outcome | None:
+    def outcome(self, tenant: str, document: str) -> Settled | None:
         """Newest outcome of a change that altered nothing visible."""
         return self.table.outcome(tenant, document)
 
