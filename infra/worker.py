@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 
 OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_EMBEDDED_FETCH_MS: Final = 5
 _EMBEDDED_LEADER_MS: Final = 100
 
 
@@ -192,9 +191,8 @@ def pump_settings(settings: Settings) -> PumpSettings:
     chosen = settings.worker
     names = set(PumpSettings.__struct_fields__) & set(type(chosen).model_fields)
     values = {each: getattr(chosen, each) for each in names}
+    values["fetch_max_wait_ms"] = settings.fetch_max_wait_ms
     if settings.profile == "embedded":
-        # A waiting fetch of the embedded broker is not woken by a produce.
-        values["fetch_max_wait_ms"] = min(values["fetch_max_wait_ms"], _EMBEDDED_FETCH_MS)
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
 
