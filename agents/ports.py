@@ -90,10 +90,8 @@ class VectorStore(Protocol):
         text: str,
         k: int,
         documents: Collection[str] | None = None,
-        exact: bool = False,
-        archived: bool = False,
     ) -> list[Candidate]:
-        """Union of the k nearest by vector and the k best by words; `documents` restricts, `exact` avoids the index."""
+        """Union of the k nearest live rows by vector and the k best by words; `documents` restricts."""
 
     async def archive(self, tenant: str, chunk_ids: Collection[str]) -> None:
         """Move superseded rows out of the live table."""
@@ -143,22 +141,12 @@ class FoldedOutcome(Protocol):
 
 
 class Visibility(Protocol):
-    """The visibility table: folded versions and access, now and as of earlier."""
-
-    def watermark(self) -> str:
-        """How far it has folded."""
+    """The visibility table: folded versions and access."""
 
     def confirmed(self) -> bool:
         """Whether the end of the log was confirmed within the last seconds; if not, questions are refused."""
 
-    def visible(
-        self,
-        tenant: str,
-        principal: Principal,
-        *,
-        at: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> VisibleSet:
+    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> VisibleSet:
         """The one function that decides what a question may see."""
 
     def current(self, tenant: str, document: str) -> DocumentIndexed | None:
@@ -275,7 +263,6 @@ class QueryPorts(msgspec.Struct, frozen=True):
     """What the question path works with; `n_reply_partitions` is the number of partitions of the reply topic."""
 
     embedder: Embedder
-    objects: ObjectStore
     vectors: VectorStore
     visibility: Visibility
     answers: Answers

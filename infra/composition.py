@@ -212,7 +212,6 @@ class _Builder:
             composition.provide(
                 QueryPorts(
                     embedder=embedder,
-                    objects=objects,
                     vectors=vectors,
                     visibility=tail,
                     answers=answers,

@@ -99,11 +99,9 @@ class MemoryVectors:
         text: str,
         k: int,
         documents: Collection[str] | None = None,
-        exact: bool = False,
-        archived: bool = False,
     ) -> list[Candidate]:
         self.searches.append((k, documents))
-        rows = list((self.archived if archived else self.live)[tenant].values())
+        rows = list(self.live[tenant].values())
         if documents is not None:
             allowed = set(documents)
             rows = [row for row in rows if row.document in allowed]
@@ -203,14 +201,7 @@ class MemoryVisibility:
     def confirmed(self) -> bool:
         return self.is_confirmed
 
-    def visible(
-        self,
-        tenant: str,
-        principal: Principal,
-        *,
-        at: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> MemoryView:
+    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> MemoryView:
         versions: dict[str, DocumentIndexed] = {}
         reasons: dict[str, str] = {}
         for (owner, document), history in self.history.items():
@@ -314,7 +305,6 @@ class Stack:
     def query(self) -> QueryPorts:
         return QueryPorts(
             embedder=self.embedder,
-            objects=self.objects,
             vectors=self.vectors,
             visibility=self.visibility,
             answers=self.answers,
