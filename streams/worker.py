@@ -55,13 +55,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cut
         Stages of fused runs that run on their own.
     data
-        Folder for Faust.
+        Folder in which Faust makes folders of its own; the tables are in memory and in their changelogs.
     """
 
     connection: Mapping[str, Any]
+    data: str
     pump: PumpSettings = PumpSettings()
     cut: frozenset[str] = frozenset()
-    data: str = "."
 
 
 def codec_for(specs: Collection[AgentSpec], codec: Codec | None = None) -> Codec:
