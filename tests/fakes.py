@@ -1,7 +1,6 @@
 """Ports in memory: small, exact and deterministic."""
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ from agents.corpus.policy import CorpusPolicy
 from agents.ports import CorpusPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
-from millrace.errors import ObjectMissing, ObjectTampered
+from millrace.errors import ObjectMissing
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.objects import check_content, reference
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
 
@@ -53,17 +53,13 @@ class MemoryObjects:
     objects: dict[str, bytes] = field(default_factory=dict)
 
     async def put(self, data: bytes) -> str:
-        ref = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        self.objects[ref] = data
-        return ref
+        self.objects[reference(data)] = data
+        return reference(data)
 
     async def get(self, ref: str) -> bytes:
         if ref not in self.objects:
             raise ObjectMissing(f"object {ref} is not there")
-        data = self.objects[ref]
-        if ref != f"sha256:{hashlib.sha256(data).hexdigest()}":
-            raise ObjectTampered(f"object {ref} was changed")
-        return data
+        return check_content(ref, self.objects[ref])
 
 
 @dataclass
