@@ -4,8 +4,6 @@ from typing import Annotated
 
 import msgspec
 
-DAY_US = 86_400_000_000
-
 
 class CorpusPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of `featurize`, `index` and `measure_statistics`; the same for every worker of a stack."""

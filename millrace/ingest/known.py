@@ -136,7 +136,6 @@ class KnownDocuments:
         self._tenant = tenant
         self._positions: dict[Place, int] | None = None
         self._documents: dict[tuple[str, str], KnownDocument] = {}
-        self.n_unreadable = 0
 
     def refresh(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fold everything up to the end of the log as it is now.
@@ -186,7 +185,6 @@ class KnownDocuments:
         try:
             return decode(self._codec, record)
         except ContractError:
-            self.n_unreadable += 1
             return None
 
 

@@ -32,8 +32,6 @@ class FoldReport(msgspec.Struct):
     ----------
     n_folded : int
         Records that changed the state.
-    n_stale : int
-        Records that lost by their order.
     n_repeated : int
         Records whose id or offset had been folded before.
     undecodable : list of (Origin, ContractError)
@@ -43,7 +41,6 @@ class FoldReport(msgspec.Struct):
     """
 
     n_folded: int = 0
-    n_stale: int = 0
     n_repeated: int = 0
     undecodable: list[tuple[Origin, ContractError]] = msgspec.field(default_factory=list)
     unknown_schemas: set[int] = msgspec.field(default_factory=set)
@@ -174,7 +171,6 @@ class Folding:
         name, doc, _ = self._document(event)
         known = self.outcomes.get(name) or self._state.outcomes.get(name)
         if known is not None and event.order < known.order:
-            self.report.n_stale += 1
             return
         self.outcomes[name] = Settled(event.order, event.outcome, event.reason)
         self._rows["settled"].append((doc, *event.order, event.outcome, event.reason))
@@ -217,7 +213,6 @@ class Folding:
 
     def _take(self, name: Name, before: Document, after: Document | None, event: Event, record: ConsumedRecord) -> None:
         if after is None:
-            self.report.n_stale += 1
             return
         self.report.n_folded += 1
         self.documents[name] = after
