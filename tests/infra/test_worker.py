@@ -20,6 +20,7 @@ from millrace.codec import Codec
 from millrace.errors import ConfigurationError
 from millrace.event import Meta, attach
 from streams.producer import Producer, acknowledged
+from tests.conditions import wait_until
 from tests.faults.log_access import scan
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_agent"
@@ -69,13 +70,6 @@ def said(home: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"state": "starting"}
     return found
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 90) -> None:
-    ends = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends, "the condition does not hold"
-        time.sleep(0.02)
 
 
 def test_a_module_that_is_not_there_is_named_with_the_remedy() -> None:
@@ -130,7 +124,7 @@ async def test_an_agent_of_ones_own_runs_is_ended_under_load_and_loses_nothing(
     monkeypatch.syspath_prepend(str(EXAMPLE))
     events: Any = import_module("own_agent.events")
     first = start("own_agent.agents")
-    until(lambda: said(home)["state"] == "ready" or first.poll() is not None)
+    wait_until(lambda: said(home)["state"] == "ready" or first.poll() is not None, _STARTED_S)
     codec = Codec([events.TicketOpened])
     tickets = [events.TicketOpened(tenant="acme", ticket=str(n), text="all is down") for n in range(4000)]
     for ticket in tickets:
@@ -146,6 +140,6 @@ async def test_an_agent_of_ones_own_runs_is_ended_under_load_and_loses_nothing(
     assert first.wait(20) == 0
     assert time.monotonic() - began < 10
     second = start("own_agent.agents")
-    until(lambda: len(escalated()) == len(tickets) or second.poll() is not None)
+    wait_until(lambda: len(escalated()) == len(tickets) or second.poll() is not None, _STARTED_S)
     second.terminate()
     assert second.wait(20) == 0

@@ -178,7 +178,9 @@ async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embed
     async with Millrace(embedded, tenant=tenant) as millrace:
         await millrace.waiter.prepare()
         beginning = asyncio.create_task(millrace.waiter.follow())
-        await asyncio.sleep(0)  # it connects now
+        while millrace.waiter._reader is None:  # noqa: ASYNC110 - until it connects, and no longer
+            await asyncio.sleep(0)
+        assert not beginning.done()
         receipt = Receipt(tenant, "a.md", 1)
         millrace.waiter.note(receipt)
         await beginning

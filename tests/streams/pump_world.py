@@ -190,17 +190,7 @@ class World:
         return found
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Wait for a condition that no future announces."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def world_on(broker: Broker, n_partitions: int = 2) -> AsyncIterator[World]:
     async with Producer({"bootstrap_servers": broker.bootstrap}) as producer:
         yield World(broker, producer, n_partitions)
-
-
-__all__ = ["Frame", "Handled", "Ordered", "World", "handled", "key_of", "ordered", "until", "world_on"]

@@ -13,9 +13,10 @@ from millrace.codec import Record
 from millrace.dead_letters import Letter, replayed
 from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
-from streams.producer import acknowledged
+from streams.producer import Producer, acknowledged
 from tests.brokers import Broker
-from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture
@@ -163,15 +164,23 @@ async def test_a_dead_letter_that_cannot_be_written_holds_the_offset(world: Worl
         await until(lambda: pump.lag == 0)
 
 
-async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledged(world: World) -> None:
-    order: list[str] = []
+class Noting:
+    """A producer that notes what is sent and acknowledged, in order."""
 
-    class Slow:
-        async def send(self, record: Record) -> Any:
-            order.append(f"send {record.topic}")
-            ack = await world.producer.send(record)
-            ack.add_done_callback(lambda _: order.append(f"ack {record.topic}"))
-            return ack
+    def __init__(self, inner: Producer) -> None:
+        self._inner = inner
+        self.order: list[str] = []
+
+    async def send(self, record: Record) -> Any:
+        self.order.append(f"send {record.topic}")
+        ack = await self._inner.send(record)
+        ack.add_done_callback(lambda _: self.order.append(f"ack {record.topic}"))
+        return ack
+
+
+async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledged(world: World) -> None:
+    noting = Noting(world.producer)
+    order = noting.order
 
     async def answer(event: Ordered) -> list[Event]:
         return [
@@ -182,7 +191,7 @@ async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledg
 
     await world.produce([ordered("a", 0, reply_to=world.reply.name, reply_partition=1)])
     spec = world.spec(answer, sinks=(world.sink, world.reply))
-    async with world.running(spec, producer=Slow()):
+    async with world.running(spec, producer=noting):
         frames = await world.read_n(world.reply, 2)
     sink, reply = world.sink.name, world.reply.name
     assert order.index(f"ack {sink}") < len(order) - 1 - order[::-1].index(f"send {reply}")
@@ -191,14 +200,8 @@ async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledg
 
 
 async def test_an_event_is_noted_once_it_is_acknowledged_and_before_the_terminal_frame_is_sent(world: World) -> None:
-    order: list[str] = []
-
-    class Slow:
-        async def send(self, record: Record) -> Any:
-            order.append(f"send {record.topic}")
-            ack = await world.producer.send(record)
-            ack.add_done_callback(lambda _: order.append(f"ack {record.topic}"))
-            return ack
+    noting = Noting(world.producer)
+    order = noting.order
 
     async def answer(event: Ordered) -> list[Event]:
         return [handled(event), Frame(tenant="acme", lane=event.lane, n=0)]
@@ -208,7 +211,7 @@ async def test_an_event_is_noted_once_it_is_acknowledged_and_before_the_terminal
 
     await world.produce([ordered("a", 0, reply_to=world.reply.name, reply_partition=1)])
     spec = world.spec(answer, sinks=(world.sink, world.reply))
-    async with world.running(spec, producer=Slow(), note=note) as pump:
+    async with world.running(spec, producer=noting, note=note) as pump:
         await until(lambda: pump.lag == 0)
     sink, reply = world.sink.name, world.reply.name
     assert order == [

@@ -10,7 +10,8 @@ from aiokafka.protocol.group import HeartbeatRequest
 
 from streams.pump import Pump
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture

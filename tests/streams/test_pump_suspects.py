@@ -20,7 +20,8 @@ from streams.pump.delivery import Lost, Work
 from streams.pump.flow import Flow
 from streams.pump.handling import Verdict
 from streams.pump.tenure import SUSPECT, Tenure
-from tests.streams.pump_world import ordered, until
+from tests.conditions import until
+from tests.streams.pump_world import ordered
 
 TP = TopicPartition("t", 0)
 QUICK = PumpSettings(retry_initial_ms=1, retry_max_ms=2, session_timeout_ms=1000)

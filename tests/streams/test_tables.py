@@ -19,7 +19,8 @@ from streams.table_app import credentials, table_app
 from streams.tables import TableAgent, changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, ordered, world_on
 
 
 class Count(msgspec.Struct, frozen=True):

@@ -18,7 +18,8 @@ from millrace.errors import LogTruncated
 from streams.tables import changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, world_on
 
 
 class Sum(msgspec.Struct, frozen=True):
