@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from millrace.client.closing import close_consumer
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _MAX_CHECKS: Final = 16
 _FETCH_MAX_BYTES: Final = 16_777_216
 
 
-class LogReader:
+class TopicFolder:
     """Feeds the records of some topics, in batches, to a function.
 
     Parameters
@@ -113,10 +114,10 @@ class LogReader:
             await self._consumer.start()
             await self._assign()
         except KafkaError as error:
-            await self._disconnect()
+            await close_consumer(self._consumer)
             raise Unavailable(f"cannot read {', '.join(self._topics)}: {error}; is the broker running?") from error
         except BaseException:
-            await self._disconnect()
+            await close_consumer(self._consumer)
             raise
         self._tasks = [
             asyncio.create_task(self._guard(self._read()), name="log-reader"),
@@ -175,18 +176,8 @@ class LogReader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._connected is not None:
-            await self._disconnect()
+            await close_consumer(self._consumer)
         self._wake()
-
-    async def _disconnect(self) -> None:
-        try:
-            await self._consumer.stop()
-        except asyncio.CancelledError:
-            # aiokafka 0.14 lets its own fetch task's cancellation out when the broker is gone, and stops half-way.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._consumer._client.close()  # noqa: SLF001 - what it did not get to
 
     @property
     def failure(self) -> MillraceError | None:
