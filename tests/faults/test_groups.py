@@ -211,7 +211,7 @@ def _unheard(jobs: Jobs, without: str = "") -> tuple[JobFindings, float]:
     seconds = time.monotonic() - began
     n_done = jobs.n_done()
     # Slow enough to be in the middle of them however fast the machine is.
-    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=50) for i in range(2000)])
+    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=50) for i in range(scaled(2000, 800))])
     jobs.wait_done(n_done + 50)
     proxied.proxy.drop_responses()
     dropped = proxied.proxy.n_dropped_bytes

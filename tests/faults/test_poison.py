@@ -119,7 +119,7 @@ def test_a_worker_that_has_seen_much_poison_holds_no_more_memory(
     stack: FaultStack, jobs: Jobs, fault_row: Note
 ) -> None:
     """C1: poison of many times the allowed growth passes."""
-    grown, passed = _grown_by_poison(jobs)
+    grown, passed = _grown_by_poison(jobs, scaled(150, 40))
     assert grown <= GROWTH < passed / 2
     note = f"{passed // MB} MB of poison, worker grew by {grown / MB:.0f} MB"
     fault_row(FaultRow("C1 memory", stack.kind, note=note))
@@ -127,11 +127,11 @@ def test_a_worker_that_has_seen_much_poison_holds_no_more_memory(
 
 def test_a_worker_that_keeps_what_it_has_given_up_grows_with_it(stack: FaultStack, jobs: Jobs) -> None:
     """Control of C1's memory."""
-    grown, passed = _grown_by_poison(jobs, without="forgetting")
+    grown, passed = _grown_by_poison(jobs, 40, without="forgetting")
     assert GROWTH < grown < 2 * passed
 
 
-def _grown_by_poison(jobs: Jobs, without: str = "") -> tuple[int, int]:
+def _grown_by_poison(jobs: Jobs, n_rounds: int, without: str = "") -> tuple[int, int]:
     """By how many bytes a worker grew at most, once warm, and the bytes of poison that passed meanwhile.
 
     Never more at a time than the embedded broker keeps.
@@ -145,8 +145,7 @@ def _grown_by_poison(jobs: Jobs, without: str = "") -> tuple[int, int]:
         return [_memory_after(jobs, process, list(islice(kinds, 8)), names, payload) for _ in range(n)]
 
     warm = rounds(4)[-1]
-    n = scaled(400, 40)
-    return max(rounds(n)) - warm, n * 4 * 4 * (60_000 + 120_000)
+    return max(rounds(n_rounds)) - warm, n_rounds * 4 * 4 * (60_000 + 120_000)
 
 
 def _memory_after(jobs: Jobs, process: psutil.Process, kinds: Sequence[str], names: Sequence[str], payload: str) -> int:
