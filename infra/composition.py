@@ -35,6 +35,7 @@ from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
 from streams.maintenance import Maintenance
 from streams.producer import Producer
+from streams.pump import Prepare
 from streams.pump.delivery import Note
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
@@ -43,7 +44,7 @@ from streams.visibility.cancellations import RecentCancellations
 from streams.visibility.letters import AccessLetters
 from streams.visibility.tail import Tail
 from streams.visibility.term_statistics import StatisticsView
-from streams.worker import Prepare, Watched, codec_for, own_ports
+from streams.worker import Watched, codec_for, own_ports
 
 SECOND_US: Final = 1_000_000
 REDELIVERY_S: Final = 600.0

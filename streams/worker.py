@@ -6,7 +6,7 @@ of all services. Stopping drains: what is in flight ends within a bound, the com
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, Self
 
@@ -20,7 +20,7 @@ from millrace.cutting import split
 from millrace.errors import ConfigurationError
 from streams import health
 from streams.producer import Producer
-from streams.pump import Pump, PumpSettings, positions
+from streams.pump import Prepare, Pump, PumpSettings, positions
 from streams.pump.company import Company
 from streams.pump.delivery import Note
 from streams.table_app import table_app, table_group
@@ -29,7 +29,6 @@ from streams.tables import TableAgent
 log = logging.getLogger(__name__)
 
 PortsFor = Callable[[AgentSpec], AbstractAsyncContextManager[Any]]
-Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
 
 
 class Watched(Protocol):
