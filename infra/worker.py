@@ -139,6 +139,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
         stack = _stack(settings)
+        settings = settings_of(settings, stack)
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
@@ -184,6 +185,11 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     else:
         create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+
+
+def settings_of(settings: Settings, stack: Stack) -> Settings:
+    """Settings with the profile of what runs, which counts however this worker was started."""
+    return settings.model_copy(update={"profile": stack.profile})
 
 
 def pump_settings(settings: Settings) -> PumpSettings:
