@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from millrace.client import Answer, Millrace
 from millrace.connection import find_connection
@@ -58,8 +57,7 @@ def _across_a_kill(stack: FaultStack, tag: str, without: str = "") -> Asked:
 
     async def put(client: Millrace, version: int) -> None:
         texts = {f"{n}.md": f"The mill of village {n} has {version} stones. " * 3 for n in range(4)}
-        access: Any = {"groups": ["*"]} if version == 1 else {}
-        receipts = [await client.put_document(name, text, **access) for name, text in texts.items()]
+        receipts = [await client.put_document(name, text, groups=["*"]) for name, text in texts.items()]
         assert {each.outcome for each in await client.wait(receipts, 60)} == {"indexed"}
 
     async def run() -> tuple[list[Answer], list[Answer], list[Answer], float]:
