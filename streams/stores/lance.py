@@ -230,7 +230,7 @@ class LanceVectorStore:
         pair = await self._tenant(tenant)
         columns = ["chunk_id", "document", *(["text"] if texts else [])]
         for table in (pair.live, pair.archive) if archived else (pair.live,):
-            async for batch in table.scan(columns, rows_per_batch=2_048):
+            async for batch in table.scan(columns, rows_per_batch=512):
                 for row in batch.to_pylist():
                     yield ScannedChunk(**row, archived=table is pair.archive)
 

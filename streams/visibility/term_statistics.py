@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -59,7 +60,9 @@ class StatisticsView(TopicView, Generic[T]):
             return None
         built = self._built.get(tenant)
         if built is None or built[0] is not newest:
-            built = self._built[tenant] = (newest, self._build(newest, await self._get(newest.frequencies)))
+            data = await self._get(newest.frequencies)
+            built = newest, await asyncio.to_thread(self._build, newest, data)  # megabytes, for a large corpus
+            self._built[tenant] = built
         return built[1]
 
     def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - the newest counts
