@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _EMBEDDED_LEADER_MS: Final = 100
+_SWITCH_S: Final = 0.001  # the loop gets the interpreter back after a millisecond from a thread that computes, not five
 
 
 def worker_name(name: str) -> str:
@@ -67,6 +68,7 @@ def worker(
     """Run agents until SIGTERM; then what is in flight ends, offsets are committed, and the exit code is 0."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    sys.setswitchinterval(_SWITCH_S)
     settings = load({"home": home}).settings
     report = Report(settings.home, name)
     try:

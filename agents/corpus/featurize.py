@@ -14,6 +14,7 @@ from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, Order, SourceChanged
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
+from agents.corpus.background import beside_the_loop
 from agents.corpus.chunk import chunk
 from agents.corpus.embedding import Written, write_rows
 from agents.corpus.parse import Unreadable, parse
@@ -129,7 +130,7 @@ async def _read(
     if len(data) < ports.policy.background_bytes:
         found = _build(change, order, data, before, text_before, ports)
     else:
-        found = await asyncio.to_thread(_build, change, order, data, before, text_before, ports)
+        found = await beside_the_loop(_build, change, order, data, before, text_before, ports)
     if before is None or not certain or not _same_version(before, found):
         return found
     epoch, version, generation = order

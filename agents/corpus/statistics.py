@@ -4,7 +4,6 @@ Delivery: at least once; a record is replaced by the next one, and two workers t
 same epoch.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -13,6 +12,7 @@ from millrace.agent import Batch, Result, agent
 from millrace.events.corpus import DocumentIndexed, StatisticsComputed
 from millrace.topics import DOCUMENT_INDEXED, STATISTICS_COMPUTED
 
+from agents.corpus.background import beside_the_loop
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_frequencies
 from agents.lexical import terms
@@ -58,9 +58,9 @@ async def _measure(tenant: str, recorded: TermStatistics | None, ports: Statisti
     async for scanned in ports.texts.scan(tenant, texts=True):
         texts.append(scanned.text or "")
         if len(texts) == _SLICE:
-            await asyncio.to_thread(counted.add, texts)
+            await beside_the_loop(counted.add, texts)
             texts = []
-    encoded = await asyncio.to_thread(counted.encode, texts, ports.policy.statistics_min_chunks)
+    encoded = await beside_the_loop(counted.encode, texts, ports.policy.statistics_min_chunks)
     return StatisticsComputed(
         tenant=tenant,
         epoch=recorded.epoch + 1 if recorded is not None else 1,
