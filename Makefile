@@ -43,7 +43,7 @@ bench: $(VENV)/.dev  ## measure the budgets side by side with their peers (ARGS=
 check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project text; runs all, then fails if one did
 	@$(PY) -m tools.check $(PACKAGES)
 
-docs: $(VENV)/.dev  ## write the reference pages of events and settings from the code
+docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and commands from the code
 	@$(PY) -m tools.reference
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.

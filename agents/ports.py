@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from millrace.event import Event
-from millrace.events.corpus import DocumentIndexed
+from millrace.events.corpus import DocumentIndexed, Order
 from millrace.events.query import AnswerProduced, Receipt
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
@@ -101,10 +101,8 @@ class VectorStore(Protocol):
         text: str,
         k: int,
         documents: Collection[str] | None = None,
-        exact: bool = False,
-        archived: bool = False,
     ) -> list[Candidate]:
-        """Union of the k nearest by vector and the k best by words; `documents` restricts, `exact` avoids the index."""
+        """Union of the k nearest live rows by vector and the k best by words; `documents` restricts."""
 
     async def archive(self, tenant: str, chunk_ids: Collection[str]) -> None:
         """Move superseded rows out of the live table."""
@@ -145,7 +143,7 @@ class FoldedOutcome(Protocol):
     """How a change ended that made no version."""
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         """Order of the change."""
 
     @property
@@ -154,28 +152,18 @@ class FoldedOutcome(Protocol):
 
 
 class Visibility(Protocol):
-    """The visibility table: folded versions and access, now and as of earlier."""
-
-    def watermark(self) -> str:
-        """How far it has folded."""
+    """The visibility table: folded versions and access."""
 
     def confirmed(self) -> bool:
         """Whether the end of the log was confirmed within the last seconds; if not, questions are refused."""
 
-    def visible(
-        self,
-        tenant: str,
-        principal: Principal,
-        *,
-        at: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> VisibleSet:
+    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> VisibleSet:
         """The one function that decides what a question may see."""
 
     def current(self, tenant: str, document: str) -> DocumentIndexed | None:
         """Newest folded version of a document, whoever may read it; deleted ones included."""
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are still retained, newest first."""
 
     def outcome(self, tenant: str, document: str) -> FoldedOutcome | None:
@@ -246,7 +234,7 @@ class EmittedVersion(msgspec.Struct, frozen=True):
     outputs: tuple[Event, ...]
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         """Order of the version."""
         return self.version.order
 
@@ -287,7 +275,6 @@ class QueryPorts(msgspec.Struct, frozen=True):
     """What the question path works with; `n_reply_partitions` is the number of partitions of the reply topic."""
 
     embedder: Embedder
-    objects: ObjectStore
     vectors: VectorStore
     visibility: Visibility
     answers: Answers

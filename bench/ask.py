@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from bench.apart import NULL_STACK, client_apart, echo_apart
 from bench.lab import Lab
 from bench.measure import Check, Outcome, percentile
-from bench.null_adapters import null_question_path
+from bench.ping import End, echoing, open_end, timed, topics
 from bench.stack import running_client
 from millrace.client import Millrace
 from millrace.codec import meta_of
@@ -26,41 +27,68 @@ from millrace.topics import (
 HOPS = (QUERY_RECEIVED, QUERY_ADMITTED, CONTEXT_RETRIEVED, COMPLETION_GENERATED, ANSWER_PRODUCED, REPLY)
 
 
-async def measure(lab: Lab) -> Outcome:
-    """Ask one question after the other, in turns with the ping-pong."""
-    n = lab.size(150, 5)
-    ours: list[list[float]] = []
-    theirs: list[list[float]] = []
-    hops: list[dict[str, float]] = []
-    stack = running_client(lab, embedder="hashing", adapt=null_question_path, agents=("agents.query",))
-    async with stack as client, _ping_pong(lab) as ping:
+class _Rounds:
+    """Milliseconds of questions and of the ping-pong, taken in turns."""
+
+    def __init__(self) -> None:
+        self.ours: list[list[float]] = []
+        self.theirs: list[list[float]] = []
+        self.cpu_ms = {"question": 0.0, "ping-pong": 0.0}
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """p50 of a question over p50 of the ping-pong, by turn."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return tuple(statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs)
+
+    async def take(self, lab: Lab, client: Millrace, end: End, n: int) -> None:
+        """Ask one question after the other, in turns with the ping-pong."""
         await _asked(client, lab.size(20, 2))
-        await _timed(ping, lab.size(20, 2))
-        cpu_ms = {"question": 0.0, "ping-pong": 0.0}
+        await timed(end, lab.size(20, 2))
         for _ in range(lab.repetitions):
             began = time.process_time()
-            ours.append(await _asked(client, n))
+            self.ours.append(await _asked(client, n))
             between = time.process_time()
-            theirs.append(await _timed(ping, n))
-            cpu_ms["question"] += (between - began) * 1000
-            cpu_ms["ping-pong"] += (time.process_time() - between) * 1000
-        async with _hop_times(lab) as seen:  # apart, because following the log costs time of its own
-            await _asked(client, n, hops, seen)
-    ratios = tuple(statistics.median(a) / statistics.median(b) for a, b in zip(ours, theirs, strict=True))
+            self.theirs.append(await timed(end, n))
+            self.cpu_ms["question"] += (between - began) * 1000
+            self.cpu_ms["ping-pong"] += (time.process_time() - between) * 1000
+
+
+async def measure(lab: Lab) -> Outcome:
+    """Measure as it is deployed, the asker and the other side in processes of their own; then both in one process."""
+    n = lab.size(150, 5)
+    ping, pong = topics(lab)
+    together, apart = _Rounds(), _Rounds()
+    hops: list[dict[str, float]] = []
+    async with open_end(lab.bootstrap, reads=pong, writes=ping) as end:
+        async with running_client(lab, **NULL_STACK) as client, echoing(lab.bootstrap, ping, pong):
+            await together.take(lab, client, end, n)
+        async with client_apart(lab) as client, echo_apart(lab, ping, pong):
+            await apart.take(lab, client, end, n)
+            async with _hop_times(lab) as seen:  # apart, because following the log costs time of its own
+                await _asked(client, n, hops, seen)
+    what = "p50 against a raw ping-pong"
     return Outcome(
-        checks=(Check(id="P4", what="p50 against a raw ping-pong", relation="<=", limit=2.5, unit="x", values=ratios),),
+        checks=(Check(id="P4", what=what, relation="<=", limit=2.5, unit="x", values=apart.ratios),),
         numbers={
-            **_latencies("question", ours),
-            **_latencies("ping-pong", theirs),
-            **{f"CPU of a {name}, ms": round(spent / n / lab.repetitions, 2) for name, spent in cpu_ms.items()},
+            **_latencies("question", apart.ours),
+            **_latencies("ping-pong", apart.theirs),
+            "both sides in one process: ratio": round(statistics.median(together.ratios), 2),
+            **_latencies("both sides in one process: question", together.ours),
+            **_latencies("both sides in one process: ping-pong", together.theirs),
+            **{
+                f"CPU of a {name} on both sides, ms": round(spent / n / lab.repetitions, 2)
+                for name, spent in together.cpu_ms.items()
+            },
             **{f"{name}, ms (median)": round(statistics.median(hop[name] for hop in hops), 2) for name in hops[0]},
         },
         notes=(
             f"{n} questions a repetition, one at a time, by the real client over the real fused run of four "
             "agents with an embedder and a store that do nothing; every intermediate event is published and "
-            "acknowledged before the reply is sent. Client and worker share one process and event loop, as do "
-            "the two ends of the ping-pong. Waits per hop are differences of record timestamps: when each was "
-            "handed to its producer, in whole milliseconds."
+            "acknowledged before the reply is sent. The ping-pong carries the body and the headers of a question. "
+            "Worker and echo have a process each beside the asker's, as where they are deployed; the lines that say so "
+            "have both sides in one process and event loop. Waits per hop are differences of record timestamps: when "
+            "each was handed to its producer, in whole milliseconds."
         ),
     )
 
@@ -127,66 +155,6 @@ async def _hop_times(lab: Lab) -> AsyncIterator[_Hops]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await consumer.stop()
-
-
-class _PingPong:
-    """Two clients that hand one record to and fro, with the body and headers of a real question."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.topics = lab.create_topic("bench.ping", 1), lab.create_topic("bench.pong", 1)
-        self._bootstrap = lab.bootstrap
-        self._consumers: list[AIOKafkaConsumer] = []
-        self.producers: list[AIOKafkaProducer] = []
-        self.echo: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        for topic in self.topics:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
-            await consumer.start()
-            await producer.start()
-            consumer.assign([TopicPartition(topic, 0)])
-            await consumer.seek_to_end()
-            await consumer.position(TopicPartition(topic, 0))
-            self._consumers.append(consumer)
-            self.producers.append(producer)
-        self.echo = asyncio.create_task(self._answer())
-
-    async def stop(self) -> None:
-        if self.echo is not None:
-            self.echo.cancel()
-            await asyncio.gather(self.echo, return_exceptions=True)
-        for client in (*self._consumers, *self.producers):
-            await client.stop()
-
-    async def _answer(self) -> None:
-        while True:
-            record = await self._consumers[0].getone()
-            await self.producers[1].send(self.topics[1], record.value, key=record.key)
-
-    async def once(self, value: bytes) -> None:
-        """Send a record and wait until it is back."""
-        await self.producers[0].send(self.topics[0], value, key=b"k")
-        await self._consumers[1].getone()
-
-
-@asynccontextmanager
-async def _ping_pong(lab: Lab) -> AsyncIterator[_PingPong]:
-    pair = _PingPong(lab)
-    await pair.start()
-    try:
-        yield pair
-    finally:
-        await pair.stop()
-
-
-async def _timed(pair: _PingPong, n: int) -> list[float]:
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        await pair.once(bytes(200))
-        times.append((time.perf_counter() - began) * 1000)
-    return times
 
 
 def _latencies(name: str, runs: Sequence[Sequence[float]]) -> dict[str, float]:

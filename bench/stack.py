@@ -73,6 +73,7 @@ async def running_stack(
             WorkerSettings(connection=client, pump=pump_settings(settings), data=str(home)),
             ports_for=ports_for,
             prepare=composition.prepare,
+            note=composition.note,
             codec=composition.codec,
         )
         await services.enter_async_context(worker)

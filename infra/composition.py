@@ -9,6 +9,7 @@ import asyncio
 import typing
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -36,6 +37,8 @@ from streams.maintenance import Maintenance
 from streams.parsing.limits import MIB, ParserLimits
 from streams.parsing.pool import ParserPool
 from streams.producer import Producer
+from streams.pump import Prepare
+from streams.pump.delivery import Note
 from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
@@ -43,10 +46,9 @@ from streams.visibility.cancellations import RecentCancellations
 from streams.visibility.letters import AccessLetters
 from streams.visibility.tail import Tail
 from streams.visibility.term_statistics import StatisticsView
-from streams.worker import Prepare, Watched, own_ports
+from streams.worker import Watched, codec_for, own_ports
 
 SECOND_US: Final = 1_000_000
-EMBEDDED_FETCH_MS: Final = 5
 REDELIVERY_S: Final = 600.0
 """How much longer than the longest deadline the ends of questions are known, in seconds."""
 
@@ -66,6 +68,8 @@ class Composition:
         Knows the schemas of this checkout, and those that other writers share beside the objects.
     prepare : dict of str to Prepare
         By agent name, what must be folded after an assignment before its records are handled.
+    note : dict of str to Note
+        By agent name, what is told of its events once they are acknowledged.
     watched : list of Watched
         Views whose failure ends the worker.
     """
@@ -73,8 +77,8 @@ class Composition:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.prepare: dict[str, Prepare] = {}
+        self.note: dict[str, Note] = {}
         self.tail: Tail | None = None
-        self.letters: AccessLetters | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
         self.watched: list[Watched] = []
@@ -90,6 +94,8 @@ class Composition:
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
+                if self.answers is not None:
+                    self.note[spec.name] = self.answers.note
             elif wanted is CorpusPorts and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail)
 
@@ -142,73 +148,57 @@ async def compose(
         If the broker does not answer.
     """
     folder = Path(stack.objects)
-    codec = Codec(writers=schema_folder.writers(folder))
+    codec = codec_for(specs, Codec(writers=schema_folder.writers(folder)))
     async with AsyncExitStack() as services:
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
             await _Builder(composition, settings, stack, name, client, services).build(classes)
             composition.prepare_for(specs, settings.worker.cut)
-        for spec in specs:
-            for event in (event for topic in (*spec.sources, *spec.sinks) for event in topic.events):
-                codec.register(event)
         await asyncio.to_thread(schema_folder.publish, folder, codec)
         yield composition
 
 
+@dataclass
 class _Builder:
     """Opens the adapters of a worker, each with its own end."""
 
-    def __init__(
-        self,
-        composition: Composition,
-        settings: Settings,
-        stack: Stack,
-        name: str,
-        client: Mapping[str, Any],
-        services: AsyncExitStack,
-    ) -> None:
-        self._composition = composition
-        self._settings = settings
-        self._stack = stack
-        self._client = client
-        self._services = services
-        self._codec = composition.codec
-        self._name = name
-        wait_ms = settings.worker.fetch_max_wait_ms
-        self._log: dict[str, Any] = {
-            "codec": self._codec,
-            "fetch_max_wait_ms": min(wait_ms, EMBEDDED_FETCH_MS) if stack.profile == "embedded" else wait_ms,
-        }
+    composition: Composition
+    settings: Settings
+    stack: Stack
+    name: str
+    client: Mapping[str, Any]
+    services: AsyncExitStack
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
-        settings, services, composition = self._settings, self._services, self._composition
+        settings, services, composition = self.settings, self.services, self.composition
+        log: dict[str, Any] = {"codec": composition.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
         corpus_policy = policy(CorpusPolicy, settings.corpus, "corpus")
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
-        objects = ContentStore(self._stack.objects)
+        objects = ContentStore(self.stack.objects)
         embedder = await asyncio.to_thread(_embedder, settings)
         services.callback(embedder.close)
         vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
         services.push_async_callback(vectors.close)
-        producer = Producer(self._client)
+        producer = Producer(self.client)
         await self._start(producer)
-        letters = composition.letters = AccessLetters(producer)
+        letters = AccessLetters(producer)
         await self._start(letters)
         tail = composition.tail = Tail(
-            table_path(self._settings.state, self._name),
-            self._client,
-            log_epoch=self._stack.log_epoch,
+            table_path(self.settings.state, self.name),
+            self.client,
+            log_epoch=self.stack.log_epoch,
             on_undecodable=letters.put,
-            **self._log,
+            **log,
         )
         await self._start(tail)
-        statistics = StatisticsView(self._client, objects.get, _term_statistics, **self._log)
+        statistics = StatisticsView(self.client, objects.get, _term_statistics, **log)
         await self._start(statistics)
         composition.watched += [tail, statistics]
         if CorpusPorts in classes:
-            cache = EmbeddingCache(settings.state / f"{self._name}.embeddings.db")
+            cache = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
             services.callback(cache.close)
             parser = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
             await self._start(parser)
@@ -219,15 +209,14 @@ class _Builder:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if QueryPorts in classes:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
-            answers = composition.answers = RecentAnswers(self._client, keep_s=keep_s, **self._log)
+            answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
             await self._start(answers)
-            cancellations = composition.cancellations = RecentCancellations(self._client, keep_s=keep_s, **self._log)
+            cancellations = composition.cancellations = RecentCancellations(self.client, keep_s=keep_s, **log)
             await self._start(cancellations)
             composition.watched += [answers, cancellations]
             composition.provide(
                 QueryPorts(
                     embedder=embedder,
-                    objects=objects,
                     vectors=vectors,
                     visibility=tail,
                     answers=answers,
@@ -240,12 +229,12 @@ class _Builder:
 
     async def _maintain(self, tail: Tail, producer: Producer | None, vectors: LanceVectorStore) -> None:
         """Every table forgets; only who writes the index says what is due and tidies the store."""
-        worker = self._settings.worker
+        worker = self.settings.worker
         await self._start(
             Maintenance(
                 tail,
                 producer,
-                self._codec,
+                self.composition.codec,
                 retention_us=round(worker.version_retention_s * SECOND_US),
                 interval_s=worker.maintenance_interval_s,
                 tidy=vectors.maintain if producer is not None else None,
@@ -253,7 +242,7 @@ class _Builder:
         )
 
     async def _start(self, service: _Service) -> None:
-        self._services.push_async_callback(service.stop)
+        self.services.push_async_callback(service.stop)
         await service.start()
 
 

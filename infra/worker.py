@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_EMBEDDED_FETCH_MS: Final = 5
 _EMBEDDED_LEADER_MS: Final = 100
+_SWITCH_S: Final = 0.001  # the loop gets the interpreter back after a millisecond from a thread that computes, not five
 
 
 def worker_name(name: str) -> str:
@@ -68,6 +68,7 @@ def worker(
     """Run agents until SIGTERM; then what is in flight ends, offsets are committed, and the exit code is 0."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    sys.setswitchinterval(_SWITCH_S)
     settings = load({"home": home}).settings
     report = Report(settings.home, name)
     try:
@@ -140,6 +141,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
         stack = _stack(settings)
+        settings = settings_of(settings, stack)
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
@@ -154,6 +156,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
                 plain,
                 ports_for=composition.ports_for,
                 prepare=composition.prepare,
+                note=composition.note,
                 codec=composition.codec,
                 watched=composition.watched,
             ) as started:
@@ -186,14 +189,18 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
 
 
+def settings_of(settings: Settings, stack: Stack) -> Settings:
+    """Settings with the profile of what runs, which counts however this worker was started."""
+    return settings.model_copy(update={"profile": stack.profile})
+
+
 def pump_settings(settings: Settings) -> PumpSettings:
     """Settings of the pumps, in their own plain form."""
     chosen = settings.worker
     names = set(PumpSettings.__struct_fields__) & set(type(chosen).model_fields)
     values = {each: getattr(chosen, each) for each in names}
+    values["fetch_max_wait_ms"] = settings.fetch_max_wait_ms
     if settings.profile == "embedded":
-        # A waiting fetch of the embedded broker is not woken by a produce.
-        values["fetch_max_wait_ms"] = min(values["fetch_max_wait_ms"], _EMBEDDED_FETCH_MS)
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
 

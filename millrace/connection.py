@@ -15,6 +15,8 @@ from millrace.config_file import NAME, ConfigFile
 from millrace.errors import ConfigurationError, StackNotFound, Unavailable
 
 STACK_FORMAT: Final = 1
+EMBEDDED_FETCH_MS: Final = 5
+"""How long the embedded broker may hold a fetch that finds nothing: a produce does not wake it."""
 _REMEDY: Final = "start one with `python -m infra up`, or set MILLRACE_BOOTSTRAP=host:port"
 _SECURITY: Final = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")
 
@@ -87,7 +89,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fetch_max_wait_ms(self) -> int:
         """How long a broker may hold a fetch that finds nothing."""
-        return 5 if self.embedded else 100
+        return EMBEDDED_FETCH_MS if self.embedded else 100
 
     @property
     def objects_folder(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Content by digest in a local folder: the SDK's own side of the object store.
+"""Content by digest: what a reference is, and the SDK's own side of the object store, a local folder.
 
 The layout, ``objects/ab/cd/<sha256>``, is the one the workers use, so that an app and the stack share a folder.
 """
@@ -20,6 +20,49 @@ _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 def reference(data: bytes) -> str:
     """Reference of bytes, ``sha256:`` and 64 hexadecimal digits."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def object_path(ref: str) -> str:
+    """Where an object lies below the root of its store.
+
+    Raises
+    ------
+    InputRejected
+        If `ref` is no reference.
+    """
+    match = _REFERENCE.fullmatch(ref)
+    if match is None:
+        raise InputRejected(f"{ref[:100]!r} is no object reference: expected 'sha256:' and 64 hexadecimal digits")
+    digest = match[1]
+    return f"objects/{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def check_content(ref: str, data: bytes) -> bytes:
+    """Give content back if it is what its reference says.
+
+    Raises
+    ------
+    ObjectTampered
+        If it is not.
+    """
+    if (found := reference(data)) != ref:
+        raise ObjectTampered(
+            f"object {ref} holds {found}: it was changed or damaged after it was written; restore it from a backup or "
+            "ingest its document again"
+        )
+    return data
+
+
+def check_size(ref: str, n_bytes: int, max_bytes: int) -> None:
+    """Refuse an object before it is read.
+
+    Raises
+    ------
+    TooLarge
+        If it has more than `max_bytes`.
+    """
+    if n_bytes > max_bytes:
+        raise TooLarge(f"object {ref} has {n_bytes} bytes, at most {max_bytes} are allowed here")
 
 
 class ObjectFolder:
@@ -99,24 +142,16 @@ class ObjectFolder:
         """
         path = self._path(ref)
         try:
-            size = path.stat().st_size
-            if size > max_bytes:
-                raise TooLarge(f"object {ref} has {size} bytes, at most {max_bytes} are allowed here")
+            check_size(ref, path.stat().st_size, max_bytes)
             data = path.read_bytes()
         except FileNotFoundError as error:
             raise ObjectMissing(f"object {ref} is not in {self._folder}: it was erased or never written") from error
         except OSError as error:
             raise Unavailable(f"object folder {self._folder} cannot give {ref}: {error}") from error
-        if reference(data) != ref:
-            raise ObjectTampered(f"object {ref} was changed or damaged after it was written; ingest its document again")
-        return data
+        return check_content(ref, data)
 
     def _path(self, ref: str) -> Path:
-        match = _REFERENCE.fullmatch(ref)
-        if match is None:
-            raise InputRejected(f"{ref[:100]!r} is no object reference: expected 'sha256:' and 64 hexadecimal digits")
-        digest = match[1]
-        return self._folder / "objects" / digest[:2] / digest[2:4] / digest
+        return self._folder / object_path(ref)
 
 
 def _flush_folder(folder: Path) -> None:

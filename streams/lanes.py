@@ -7,7 +7,6 @@ record costs a few deque, dict and set operations however many are waiting.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
@@ -173,11 +172,6 @@ class Lanes:
             self._dropped.discard(item)
         if item.key is not None:
             self._promote(item.key)
-
-    def finish_many(self, items: Iterable[Item]) -> None:
-        """Finish several items, in their order."""
-        for item in items:
-            self.finish(item)
 
     def retry(self, item: Item, at: float) -> None:
         """Put an item in flight back to the front of its lane, to be taken at the time `at` or later.

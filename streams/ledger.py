@@ -100,7 +100,7 @@ class Ledger:
     Parameters
     ----------
     max_uncommitted
-        Records beyond the committed offset at which a partition is `full`.
+        Records beyond the committed offset at which a partition has no more `room`.
 
     Attributes
     ----------
@@ -211,28 +211,6 @@ class Ledger:
         part = self._assigned(tp)
         part.next = max(part.next, position)
 
-    def rewind(self, tp: TopicPartition, offset: int) -> None:
-        """Forget all records from `offset` on: the reader reads them again.
-
-        The epoch stays, because a `done` that is under way tells the truth: that record's outputs are acknowledged.
-
-        Raises
-        ------
-        ValueError
-            If the partition is not assigned, or `offset` is committed already or not yet reached.
-        """
-        part = self._assigned(tp)
-        if not part.committed <= offset <= part.next:
-            msg = (
-                f"cannot rewind {tp[0]}[{tp[1]}] to offset {offset}, allowed are {part.committed} (committed) to "
-                f"{part.next} (next to read); assign the partition anew to read elsewhere"
-            )
-            raise ValueError(msg)
-        for offsets in (part.order, part.completed):
-            while offsets and offsets[-1] >= offset:
-                part.pending.discard(offsets.pop())
-        part.next = offset
-
     def prefix(self, tp: TopicPartition) -> int | None:
         """Next offset to commit: every record below it is done. None if the partition is not assigned."""
         part = self._partitions.get(tp)
@@ -252,7 +230,7 @@ class Ledger:
         part = self._partitions.get(tp)
         if part is None or offset <= part.committed:
             return
-        part.committed = offset  # above the prefix only if the records were rewound while the commit was under way
+        part.committed = offset  # above the prefix if it was a commit of an earlier assignment that was under way
         completed = part.completed
         while completed and completed[0] < offset:
             completed.popleft()
@@ -262,9 +240,9 @@ class Ledger:
         part = self._partitions.get(tp)
         return 0 if part is None else part.outstanding()
 
-    def full(self, tp: TopicPartition) -> bool:
-        """Whether the partition should be paused: `max_uncommitted` or more records are outstanding."""
-        return self.outstanding(tp) >= self.max_uncommitted
+    def room(self, tp: TopicPartition) -> int:
+        """How many more records may be begun, so that at most `max_uncommitted` are outstanding."""
+        return max(0, self.max_uncommitted - self.outstanding(tp))
 
     def oldest(self, tp: TopicPartition) -> int | None:
         """First begun record that is not done; None if there is none."""
@@ -310,5 +288,5 @@ class Ledger:
 def _disorder(tp: TopicPartition, offset: int, expected: int) -> str:
     return (
         f"offset {offset} of {tp[0]}[{tp[1]}] was read after offset {expected - 1}, but a partition is read in rising "
-        "order; call rewind() before reading it again"
+        "order; assign the partition anew to read it again"
     )

@@ -18,7 +18,7 @@ from streams.pump.settings import PumpSettings
 from streams.table_acks import Applied
 
 
-def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str = ".") -> Any:
+def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
     """Faust app that never creates a topic, elects no leader and opens no port.
 
     Parameters
@@ -26,7 +26,7 @@ def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: st
     connection : mapping
         Options of an aiokafka client: ``bootstrap_servers`` and security.
     data : str
-        Folder that Faust may use; nothing is kept there while stores are in memory.
+        Folder in which Faust makes folders of its own; nothing is kept there while stores are in memory.
 
     Returns
     -------

@@ -6,7 +6,7 @@ of all services. Stopping drains: what is in flight ends within a bound, the com
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, Self
 
@@ -20,15 +20,15 @@ from millrace.cutting import split
 from millrace.errors import ConfigurationError
 from streams import health
 from streams.producer import Producer
-from streams.pump import Pump, PumpSettings, positions
+from streams.pump import Prepare, Pump, PumpSettings, positions
 from streams.pump.company import Company
+from streams.pump.delivery import Note
 from streams.table_app import table_app, table_group
 from streams.tables import TableAgent
 
 log = logging.getLogger(__name__)
 
 PortsFor = Callable[[AgentSpec], AbstractAsyncContextManager[Any]]
-Prepare = Callable[[Collection[TopicPartition]], Awaitable[None]]
 
 
 class Watched(Protocol):
@@ -54,13 +54,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cut
         Stages of fused runs that run on their own.
     data
-        Folder for Faust.
+        Folder in which Faust makes folders of its own; the tables are in memory and in their changelogs.
     """
 
     connection: Mapping[str, Any]
+    data: str
     pump: PumpSettings = PumpSettings()
     cut: frozenset[str] = frozenset()
-    data: str = "."
 
 
 def codec_for(specs: Collection[AgentSpec], codec: Codec | None = None) -> Codec:
@@ -89,6 +89,8 @@ class Worker:
         By agent name, what to await after an assignment and before its records.
     watched : collection of Watched
         What the ports stand on: the worker is ready when all of it is, and ends with the failure of any.
+    note : mapping, optional
+        By agent name, what is told of each of its events once that is acknowledged.
     port_settings : Any
         Handed to `AgentSpec.ports`.
     """
@@ -102,6 +104,7 @@ class Worker:
         prepare: Mapping[str, Prepare] | None = None,
         codec: Codec | None = None,
         watched: Collection[Watched] = (),
+        note: Mapping[str, Note] | None = None,
         port_settings: Any = None,
     ) -> None:
         if not specs:
@@ -114,6 +117,7 @@ class Worker:
         self._ports_for = ports_for or (lambda spec: own_ports(spec, port_settings))
         self._prepare = prepare or {}
         self._watched = watched
+        self._note = note or {}
         self._stack = AsyncExitStack()
         self._root: Service | None = None
 
@@ -149,6 +153,7 @@ class Worker:
                 pump = Pump(
                     spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
                     ports=ports, prepare=self._prepare.get(spec.name), company=company,
+                    note=self._note.get(spec.name, lambda _: None),
                 )  # fmt: skip
                 root.add_dependency(pump)
                 self.pumps.append(pump)

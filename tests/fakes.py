@@ -1,7 +1,6 @@
 """Ports in memory: small, exact and deterministic."""
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ from agents.corpus.policy import CorpusPolicy
 from agents.ports import CorpusPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
-from millrace.errors import ObjectMissing, ObjectTampered, Unreadable
+from millrace.errors import ObjectMissing, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
@@ -54,17 +54,13 @@ class MemoryObjects:
     objects: dict[str, bytes] = field(default_factory=dict)
 
     async def put(self, data: bytes) -> str:
-        ref = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        self.objects[ref] = data
-        return ref
+        self.objects[reference(data)] = data
+        return reference(data)
 
     async def get(self, ref: str) -> bytes:
         if ref not in self.objects:
             raise ObjectMissing(f"object {ref} is not there")
-        data = self.objects[ref]
-        if ref != f"sha256:{hashlib.sha256(data).hexdigest()}":
-            raise ObjectTampered(f"object {ref} was changed")
-        return data
+        return check_content(ref, self.objects[ref])
 
 
 @dataclass
@@ -116,11 +112,9 @@ class MemoryVectors:
         text: str,
         k: int,
         documents: Collection[str] | None = None,
-        exact: bool = False,
-        archived: bool = False,
     ) -> list[Candidate]:
         self.searches.append((k, documents))
-        rows = list((self.archived if archived else self.live)[tenant].values())
+        rows = list(self.live[tenant].values())
         if documents is not None:
             allowed = set(documents)
             rows = [row for row in rows if row.document in allowed]
@@ -220,14 +214,7 @@ class MemoryVisibility:
     def confirmed(self) -> bool:
         return self.is_confirmed
 
-    def visible(
-        self,
-        tenant: str,
-        principal: Principal,
-        *,
-        at: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> MemoryView:
+    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> MemoryView:
         versions: dict[str, DocumentIndexed] = {}
         reasons: dict[str, str] = {}
         for (owner, document), history in self.history.items():
@@ -249,7 +236,7 @@ class MemoryVisibility:
         history = self.history.get((tenant, document))
         return history[-1] if history else None
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         return self.history.get((tenant, document), [])[::-1]
 
     def outcome(self, tenant: str, document: str) -> DocumentSettled | None:
@@ -333,7 +320,6 @@ class Stack:
     def query(self) -> QueryPorts:
         return QueryPorts(
             embedder=self.embedder,
-            objects=self.objects,
             vectors=self.vectors,
             visibility=self.visibility,
             answers=self.answers,

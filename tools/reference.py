@@ -1,4 +1,4 @@
-"""Write the reference pages of events, topics, settings and errors from the code.
+"""Write the reference pages of events, topics, settings, errors and commands from the code.
 
 ``python -m tools.reference``          write ``docs/reference/``
 ``python -m tools.reference --check``  fail when a page is not what the code says
@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from infra.__main__ import app as infra
 from infra.settings import Settings
+from infra.worker import worker
 from millrace import errors
+from millrace.cli import app as cli
 from millrace.schema import avro_schema
 from millrace.topics import CATALOGUE, DAY_MS, Topic
 
@@ -126,7 +130,49 @@ def _errors(root: type[errors.MillraceError]) -> Iterator[type[errors.MillraceEr
             yield from _errors(child)
 
 
-PAGES = {"events.md": events_page, "settings.md": settings_page, "errors.md": errors_page}
+def commands_page() -> str:
+    """Every command of ``millrace`` and of ``python -m infra`` with its arguments and options."""
+    lines = [
+        "# Commands",
+        "",
+        "`millrace` works with a stack, from a checkout or an app; `python -m infra` runs one, from a checkout.",
+        "Each says the same with `--help`.",
+    ]
+    alone = typer.Typer(add_completion=False)
+    alone.command()(worker)  # `infra` adds it when it is asked for: its imports take seconds
+    for name, application in (("millrace", cli), ("python -m infra", infra), ("python -m infra worker", alone)):
+        for words, command in _commands(name, typer.main.get_command(application)):
+            lines += ["", f"## {words}", "", " ".join((command.help or "").split())]
+            if command.epilog:
+                about, colon, example = command.epilog.partition("Example: ")
+                lines += ["", f"{about}Example: `{example}`" if colon else about]
+            lines += _parameters(command)
+    return _NOTE + "\n".join(lines) + "\n"
+
+
+def _commands(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield words, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(f"{words} {name}", below)
+
+
+def _parameters(command: Any) -> Iterator[str]:
+    if command.params:
+        yield from ("", "| argument or option | default | meaning |", "|---|---|---|")
+    for each in command.params:
+        is_argument = each.param_type_name == "argument"
+        name = (each.metavar or each.name.upper()) if is_argument else ", ".join((*each.opts, *each.secondary_opts))
+        plain = each.default in (None, "", False) or callable(each.default)
+        default = "required" if each.required else "" if plain else f"`{each.default}`"
+        yield f"| `{name}` | {default} | {(each.help or '').replace('|', '/')} |"
+
+
+PAGES = {
+    "events.md": events_page,
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "commands.md": commands_page,
+}
 
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from millrace.rows import ChunkRow
 
 from agents.corpus.rows_codec import Embedding, decode_embedding, encode_embedding, encode_rows
-from agents.corpus.version import NewChunk, Plan
+from agents.corpus.version import NewChunk, PlannedVersion
 from agents.ports import CorpusPorts
 
 
@@ -27,7 +27,7 @@ class _Part(msgspec.Struct, frozen=True):
     chunks: tuple[NewChunk, ...]
 
 
-async def write_rows(plans: Sequence[Plan], ports: CorpusPorts) -> list[Written]:
+async def write_rows(plans: Sequence[PlannedVersion], ports: CorpusPorts) -> list[Written]:
     """Embed what no cache knows, in as few calls as memory allows, and store the rows of all plans.
 
     Raises
@@ -47,7 +47,7 @@ async def write_rows(plans: Sequence[Plan], ports: CorpusPorts) -> list[Written]
     return written
 
 
-def _parts(plans: Sequence[Plan], size: int) -> Iterator[_Part]:
+def _parts(plans: Sequence[PlannedVersion], size: int) -> Iterator[_Part]:
     for number, planned in enumerate(plans):
         for start in range(0, len(planned.new), size):
             yield _Part(number, planned.change.tenant, planned.change.document, planned.new[start : start + size])

@@ -11,16 +11,17 @@ import msgspec
 from millrace.agent import Batch, Result, agent
 from millrace.errors import InputRejected, MillraceError, ObjectMissing, ObjectTampered, Unreadable
 from millrace.event import Event
-from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, Order, SourceChanged
 from millrace.parsed import encode_map
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
+from agents.corpus.background import beside_the_loop
 from agents.corpus.chunk import chunk
 from agents.corpus.embedding import Written, write_rows
 from agents.corpus.parse import ParsedText, is_plain, parse, split
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_manifest
-from agents.corpus.version import Order, Plan, deletion, effective_order, manifest, plan, settled, sha256
+from agents.corpus.version import PlannedVersion, deletion, effective_order, manifest, plan, settled, sha256
 from agents.ports import CorpusPorts, EmittedVersion, Parser
 
 NAME = "featurize"
@@ -55,10 +56,13 @@ async def featurize(changes: Sequence[SourceChanged], ports: CorpusPorts) -> Seq
     results: list[Result] = []
     for group in _grouped(changes, ports.policy.batch_bytes):
         prepared = await asyncio.gather(*(_prepare(change, ports) for change in group))
-        plans = [found for found in prepared if isinstance(found, Plan)]
+        plans = [found for found in prepared if isinstance(found, PlannedVersion)]
         written = iter(await write_rows(plans, ports))
         results += await asyncio.gather(
-            *(_finish(found, next(written), ports) if isinstance(found, Plan) else _as_is(found) for found in prepared)
+            *(
+                _finish(found, next(written), ports) if isinstance(found, PlannedVersion) else _as_is(found)
+                for found in prepared
+            )
         )
     return results
 
@@ -81,7 +85,7 @@ async def _as_is(result: Result) -> Result:
     return result
 
 
-async def _prepare(change: SourceChanged, ports: CorpusPorts) -> Plan | Result:
+async def _prepare(change: SourceChanged, ports: CorpusPorts) -> PlannedVersion | Result:
     order = effective_order(change, ports.policy.pipeline_generation)
     try:
         return await _compare(change, order, ports)
@@ -93,7 +97,7 @@ async def _prepare(change: SourceChanged, ports: CorpusPorts) -> Plan | Result:
         return Result.fail(error)
 
 
-async def _compare(change: SourceChanged, order: Order, ports: CorpusPorts) -> Plan | Result:
+async def _compare(change: SourceChanged, order: Order, ports: CorpusPorts) -> PlannedVersion | Result:
     """Decide by order first; content is read only for a change that may become the newest version."""
     current = ports.visibility.current(change.tenant, change.document)
     emitted = ports.emitted.newest(NAME, change.tenant, change.document)
@@ -124,7 +128,7 @@ def _confirmed_later(change: SourceChanged, order: Order, ports: CorpusPorts) ->
 
 async def _read(
     change: SourceChanged, order: Order, before: DocumentIndexed | None, ports: CorpusPorts, *, certain: bool
-) -> Plan | Result:
+) -> PlannedVersion | Result:
     digest, n_bytes, parsed = await _parsed(change, ports)
     if before is not None and (before.deleted or not _same_pipeline(before, order, ports)):
         before = None
@@ -133,7 +137,7 @@ async def _read(
     if n_bytes < ports.policy.background_bytes:
         found = _build(*arguments)
     else:
-        found = await asyncio.to_thread(_build, *arguments)
+        found = await beside_the_loop(_build, *arguments)
     if before is None or not certain or not _same_version(before, found):
         return found
     epoch, version, generation = order
@@ -189,7 +193,7 @@ def _build(
     before: DocumentIndexed | None,
     text_before: str | None,
     ports: CorpusPorts,
-) -> Plan:
+) -> PlannedVersion:
     """Parse, cut and compare: all that costs processor time."""
     policy: CorpusPolicy = ports.policy
     parsed = text_of()
@@ -215,7 +219,7 @@ def _same_pipeline(before: DocumentIndexed, order: Order, ports: CorpusPorts) ->
     return before.pipeline_generation == order[2] and before.model == ports.embedder.model
 
 
-def _same_version(before: DocumentIndexed, found: Plan) -> bool:
+def _same_version(before: DocumentIndexed, found: PlannedVersion) -> bool:
     change = found.change
     return (before.content_sha256, before.title, before.labels, before.trust, before.acl_version) == (
         found.digest,
@@ -236,7 +240,7 @@ async def _text_of(before: DocumentIndexed | None, ports: CorpusPorts) -> str | 
         return None
 
 
-async def _finish(planned: Plan, written: Written, ports: CorpusPorts) -> Result:
+async def _finish(planned: PlannedVersion, written: Written, ports: CorpusPorts) -> Result:
     """Store text and manifest, and hand the parts on."""
     change = planned.change
     parsed = planned.parsed

@@ -4,8 +4,6 @@ from typing import Annotated
 
 import msgspec
 
-DAY_US = 86_400_000_000
-
 
 class CorpusPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of `featurize`, `index` and `measure_statistics`; the same for every worker of a stack."""
@@ -29,5 +27,5 @@ class CorpusPolicy(msgspec.Struct, frozen=True, kw_only=True):
     statistics_from_chunks: Annotated[int, "Term statistics are recorded for corpora from this size on."] = 2_000
     statistics_change: Annotated[
         float, "Share of chunks by which a corpus must have grown or shrunk to count it anew."
-    ] = 0.1
+    ] = 0.25
     statistics_min_chunks: Annotated[int, "Terms in fewer chunks are left out of the record: they are read as 1."] = 2

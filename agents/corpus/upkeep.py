@@ -3,23 +3,9 @@
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
-from millrace.events.corpus import DocumentIndexed, MaintenanceDue
+from millrace.events.corpus import DocumentIndexed, MaintenanceDue, Order, parse_order
 
 from agents.ports import CorpusPorts, EmittedVersion
-
-Order = tuple[int, int, int]
-
-
-def parse_order(text: str) -> Order:
-    """Read ``epoch.version.generation``.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    epoch, version, generation = (int(part) for part in text.split("."))
-    return (epoch, version, generation)
 
 
 def listed(versions: Iterable[DocumentIndexed]) -> set[str]:

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from millrace import ids
-from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, Order, SourceChanged
 
 from agents.corpus.chunk import Chunk, embedded_text
 from agents.corpus.parse import ParsedText
 from agents.corpus.sentences import sentences
-
-Order = tuple[int, int, int]
 
 
 class NewChunk(msgspec.Struct, frozen=True):
@@ -25,7 +23,7 @@ class NewChunk(msgspec.Struct, frozen=True):
     sentences: tuple[tuple[int, int], ...]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class PlannedVersion(msgspec.Struct, frozen=True):
     """A version before its new chunks are embedded.
 
     Attributes
@@ -76,7 +74,7 @@ def plan(
     chunks: Sequence[Chunk],
     before: DocumentIndexed | None,
     text_before: str | None,
-) -> Plan:
+) -> PlannedVersion:
     """Give every chunk its id: the one it had in the version before, or a new one born with this order.
 
     Parameters
@@ -103,13 +101,19 @@ def plan(
             new.append(NewChunk(chunk_id, digest_of_piece, piece.embedded, piece.text, sentences(piece.text)))
         chunk_ids.append(chunk_id)
     n_before = len(before.chunks) if before is not None else 0
-    return Plan(
+    return PlannedVersion(
         change, order, title, digest, parsed, tuple(chunks), tuple(chunk_ids), kept, tuple(new), n_before - len(kept)
     )
 
 
 def manifest(
-    planned: Plan, *, text_ref: str, map_ref: str | None, objects: Mapping[str, str], model: str, n_embedded: int
+    planned: PlannedVersion,
+    *,
+    text_ref: str,
+    map_ref: str | None,
+    objects: Mapping[str, str],
+    model: str,
+    n_embedded: int,
 ) -> DocumentIndexed:
     """Write the version down as it is to be indexed.
 

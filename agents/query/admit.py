@@ -78,11 +78,6 @@ def normalised(question: str) -> str:
     return _SPACE.sub(" ", _CONTROL.sub(" ", unicodedata.normalize("NFC", question))).strip()
 
 
-def principal_of(event: QueryAdmitted) -> Principal:
-    """Who an admitted question asks for."""
-    return Principal(event.user, frozenset(event.groups))
-
-
 def _again(ended: AnswerProduced, question: QueryReceived, ports: QueryPorts) -> Sequence[Event]:
     """End of a question for whoever asked it, as far as it may still be seen."""
     if (ended.conversation, ended.user) != (question.conversation, question.user):

@@ -191,17 +191,6 @@ class KafkaServer:
             self._process.kill()
             self._process = None
 
-    def restart(self) -> Self:
-        """Start the node again on its port, after ending it in order if it still runs.
-
-        Raises
-        ------
-        Unavailable
-            It did not become ready.
-        """
-        self.stop()
-        return self.start()
-
     def __enter__(self) -> Self:
         return self.start()
 

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from millrace.connection import EMBEDDED_FETCH_MS
+
 _LATER_PROFILES: Final = ("native", "compose", "kubernetes")
 
 
@@ -226,6 +228,12 @@ class Settings(BaseSettings):
                 "use --profile kafka, or unset bootstrap"
             )
         return self
+
+    @property
+    def fetch_max_wait_ms(self) -> int:
+        """How long this profile's broker may hold a fetch that finds nothing, in milliseconds."""
+        chosen = self.worker.fetch_max_wait_ms
+        return min(chosen, EMBEDDED_FETCH_MS) if self.profile == "embedded" else chosen
 
     @property
     def vectors(self) -> Path:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -54,6 +54,13 @@ class Sent(msgspec.Struct, frozen=True):
     acknowledged: Awaitable[object]
 
 
+class Note(Protocol):
+    """Takes a receipt before its change is sent."""
+
+    def __call__(self, receipt: Receipt, *, access_known: bool = False) -> None:
+        """`access_known`: whether the log holds the receipt's access already."""
+
+
 class DocumentWriter:
     """Numbers and sends changes of documents.
 
@@ -65,13 +72,11 @@ class DocumentWriter:
         Sends records.
     known : KnownDocuments
         What the log says; this writer's own changes are noted in it before they are acknowledged.
-    note : callable
-        Takes each receipt before its change is sent.
+    note : Note
+        Told of each receipt.
     """
 
-    def __init__(
-        self, connection: Connection, producer: EventProducer, known: KnownDocuments, note: Callable[[Receipt], None]
-    ) -> None:
+    def __init__(self, connection: Connection, producer: EventProducer, known: KnownDocuments, note: Note) -> None:
         self._note = note
         self._producer = producer
         self._known = known
@@ -106,7 +111,7 @@ class DocumentWriter:
             record = self._producer.encode(event)
             access = acl_version if change.groups is not None else 0
             receipt = Receipt(change.tenant, change.document, version, access, epoch)
-            self._note(receipt)
+            self._note(receipt, access_known=not pending)
             pending.append(await self._producer.send(record))
             known.fold(event)
         return Sent(receipt, n_bytes + record_size(record), _all(pending))

@@ -56,13 +56,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watched:
-    """A receipt that waits for its outcome; `future` gives it."""
+    """A receipt that waits for its outcome; `future` gives it.
 
-    def __init__(self, receipt: Receipt, loop: asyncio.AbstractEventLoop) -> None:
+    Parameters
+    ----------
+    receipt : Receipt
+        The change.
+    access_known : bool
+        Whether the log held its access before it was sent: then no record of it is to come.
+    """
+
+    def __init__(self, receipt: Receipt, *, access_known: bool = False) -> None:
         self.receipt = receipt
-        self.future: asyncio.Future[Outcome] = loop.create_future()
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._content: Outcome | None = None
-        self._access = receipt.acl_version == 0
+        self._access = access_known or receipt.acl_version == 0
 
     def see(self, event: Event) -> bool:
         """Take an event of the document; True when the outcome is known now."""
@@ -111,14 +119,12 @@ class OutcomeReader:
         self._task: asyncio.Task[None] | None = None
         self.error: Exception | None = None
 
-    def watch(self, receipt: Receipt) -> Watched:
-        """Watch a receipt from now on; outcomes already passed by are not seen again."""
-        watched = Watched(receipt, asyncio.get_running_loop())
-        key = keys.document_key(receipt.tenant, receipt.document).encode()
+    def watch(self, watched: Watched) -> None:
+        """Look for an outcome from now on; outcomes already passed by are not seen again."""
+        key = keys.document_key(watched.receipt.tenant, watched.receipt.document).encode()
         self._watched.setdefault(key, []).append(watched)
         if self.error is not None:
             _refuse(watched, self.error)
-        return watched
 
     def forget(self, watched: Watched) -> None:
         """Stop watching."""

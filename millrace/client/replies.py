@@ -95,7 +95,6 @@ class ReplyReader:
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
         self.n_late = 0
-        self.n_unreadable = 0
 
     @property
     def alive(self) -> bool:
@@ -201,10 +200,8 @@ class ReplyReader:
             origin = Origin(record.topic, record.partition, record.offset)
             frame: Any = self._codec.read(REPLY, record.key, record.value, record.headers, origin)
         except ContractError:
-            self.n_unreadable += 1
             return
         if frame.correlation != correlation or frame.tenant != pending.tenant:
-            self.n_unreadable += 1
             return
         for due in pending.order.accept(frame):
             pending.put(due)

@@ -32,7 +32,7 @@ class Waiter:
         self._positions: dict[TopicPartition, int] = {}
         self._fixed_at = 0.0
         self._reader: OutcomeReader | None = None
-        self._noted: OrderedDict[Receipt, Watched | None] = OrderedDict()
+        self._noted: OrderedDict[Receipt, Watched] = OrderedDict()
         self._lock = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -54,13 +54,20 @@ class Waiter:
             self._positions = await outcome_positions(self._connection, end=True, timeout_s=self._timeout_s)
             self._fixed_at = now
 
-    def note(self, receipt: Receipt) -> None:
-        """Remember a change that is about to be sent."""
-        watched = self._reader.watch(receipt) if self._reader is not None else None
-        self._noted[receipt] = watched
+    def note(self, receipt: Receipt, *, access_known: bool = False) -> None:
+        """Remember a change that is about to be sent.
+
+        Parameters
+        ----------
+        access_known : bool
+            Whether the log holds its access already, so that no record of it will come.
+        """
+        watched = self._noted[receipt] = Watched(receipt, access_known=access_known)
+        if self._reader is not None:
+            self._reader.watch(watched)
         if len(self._noted) > _NOTED:
             _, oldest = self._noted.popitem(last=False)
-            if oldest is not None and self._reader is not None:
+            if self._reader is not None:
                 self._reader.forget(oldest)
 
     async def follow(self) -> OutcomeReader:
@@ -70,8 +77,8 @@ class Waiter:
                 if not self._positions:
                     self._positions = await outcome_positions(self._connection, end=True, timeout_s=self._timeout_s)
                 reader = OutcomeReader(self._connection, self._codec, self._positions, self._timeout_s)
-                for receipt in self._noted:
-                    self._noted[receipt] = reader.watch(receipt)
+                for watched in self._noted.values():
+                    reader.watch(watched)
                 self._reader = reader  # before it starts: what is noted meanwhile must be watched too
                 try:
                     await reader.start()
@@ -82,9 +89,7 @@ class Waiter:
 
     def outcome(self, receipt: Receipt) -> asyncio.Future[Outcome]:
         """Outcome of a noted receipt, while outcomes are followed."""
-        watched = self._noted[receipt]
-        assert watched is not None  # noqa: S101 - `follow` has begun; told to mypy
-        return watched.future
+        return self._noted[receipt].future
 
     async def wait(self, receipts: Sequence[Receipt], timeout_s: float) -> list[Outcome]:
         """Outcomes in the order of the receipts.
@@ -136,6 +141,8 @@ class Waiter:
         positions = await outcome_positions(self._connection, end=False, timeout_s=self._timeout_s, receipts=receipts)
         reader = OutcomeReader(self._connection, self._codec, positions, self._timeout_s)
         for receipt in receipts:
-            futures[receipt] = reader.watch(receipt).future
+            watched = Watched(receipt)
+            reader.watch(watched)
+            futures[receipt] = watched.future
         await reader.start()
         return reader

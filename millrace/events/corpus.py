@@ -6,6 +6,28 @@ import msgspec
 
 from millrace.event import Event
 
+Order = tuple[int, int, int]
+"""``(source_epoch, version, pipeline_generation)`` of a document's version."""
+
+
+def parse_order(text: str) -> Order:
+    """Read an order from its text, ``<source_epoch>.<version>.<pipeline_generation>``.
+
+    Raises
+    ------
+    ValueError
+        If the text is no order.
+    """
+    parts = text.split(".")
+    if len(parts) != 3:
+        raise ValueError(f"order {text!r} is not <source_epoch>.<version>.<pipeline_generation>, such as 0.7.1")
+    return (int(parts[0]), int(parts[1]), int(parts[2]))
+
+
+def render_order(order: Order) -> str:
+    """Text of an order, as `parse_order` reads it."""
+    return ".".join(map(str, order))
+
 
 class _DocumentEvent(Event, frozen=True, kw_only=True):
     """What every event about one document names."""
@@ -24,7 +46,7 @@ class _VersionEvent(_DocumentEvent, frozen=True, kw_only=True):
     pipeline_generation: Annotated[int, "Generation of parser, splitter and model that handled the version."] = 0
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         """The only thing that decides which version is newer."""
         return (self.source_epoch, self.version, self.pipeline_generation)
 

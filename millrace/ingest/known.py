@@ -20,8 +20,9 @@ from millrace.reader import LogReader, RawRecord, decode
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
 
 TOPICS = (SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
-Order = tuple[int, int]
-NONE: Order = (0, 0)
+ChangeOrder = tuple[int, int]
+"""``(source_epoch, version)``: what the order of a version has before a pipeline handles it."""
+NONE: ChangeOrder = (0, 0)
 
 
 class KnownDocument(msgspec.Struct, kw_only=True):
@@ -52,7 +53,7 @@ class KnownDocument(msgspec.Struct, kw_only=True):
 
     tenant: str
     document: str
-    order: Order = NONE
+    order: ChangeOrder = NONE
     sha256: str = ""
     status: str = ""
     deleted: bool = False
@@ -62,7 +63,7 @@ class KnownDocument(msgspec.Struct, kw_only=True):
     message: str = ""
     groups: tuple[str, ...] | None = None
     acl_version: int = 0
-    visible: Order = NONE
+    visible: ChangeOrder = NONE
     title: str = ""
     n_chunks: int = 0
 
@@ -89,7 +90,7 @@ class KnownDocument(msgspec.Struct, kw_only=True):
             self.status, self.reason, self.message = event.outcome, event.reason, event.message
             self.source = self.source or event.source
 
-    def _is_newest(self, order: Order) -> bool:
+    def _is_newest(self, order: ChangeOrder) -> bool:
         if order > self.order:
             self.order, self.sha256, self.status, self.deleted, self.labels = order, "", "", False, {}
             self.reason = self.message = ""
@@ -135,7 +136,6 @@ class KnownDocuments:
         self._tenant = tenant
         self._positions: dict[Place, int] | None = None
         self._documents: dict[tuple[str, str], KnownDocument] = {}
-        self.n_unreadable = 0
 
     def refresh(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fold everything up to the end of the log as it is now.
@@ -185,7 +185,6 @@ class KnownDocuments:
         try:
             return decode(self._codec, record)
         except ContractError:
-            self.n_unreadable += 1
             return None
 
 

@@ -13,6 +13,8 @@ from streams.lanes import Item
 from streams.ledger import TopicPartition
 from streams.producer import Ack, Producer, acknowledged
 
+Note = Callable[[Event], None]
+
 
 class NotYetVisible(MillraceError):
     """A question asked for a state that is not visible yet, and too many wait already."""
@@ -66,13 +68,19 @@ class Delivery:
     ----------
     guard : callable
         Awaited before anything is sent; raises `Lost` when the partition is no longer ours.
+    note : callable
+        ``note(event)`` is told of every event that is acknowledged, before the terminal frames are sent.
     """
 
-    def __init__(self, codec: Codec, producer: Producer, guard: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, codec: Codec, producer: Producer, guard: Callable[[], Awaitable[None]], note: Note = lambda _: None
+    ) -> None:
         self._codec = codec
         self._producer = producer
         self._guard = guard
+        self._note = note
         self._acks: list[Ack] = []
+        self._sent: list[Event] = []
         self._last: list[Output] = []
         self.n_sent = 0
 
@@ -120,10 +128,14 @@ class Delivery:
             If the broker did not acknowledge something.
         """
         acks, self._acks = self._acks, []
+        sent, self._sent = self._sent, []
         await acknowledged(acks)
+        for event in sent:
+            self._note(event)
 
     async def _send(self, output: Output) -> None:
         self._acks.append(await self._producer.send(self._codec.record(output.topic, output.event)))
+        self._sent.append(output.event)
         self.n_sent += 1
 
 

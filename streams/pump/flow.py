@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
 from streams.pump.company import Company, NotAlone
+from streams.pump.delivery import Lost
 from streams.pump.handling import Handler, Verdict
 from streams.pump.settings import Counters
 from streams.pump.tenure import Tenure
@@ -169,6 +170,8 @@ class Flow:
             async with self._company.alone(), self._tenure.accused(item.tp, item.epoch):
                 [verdict] = await self._handler.handle([item])
                 return verdict
+        except Lost:
+            return Verdict("lost")
         except (NotAlone, KafkaError):
             return Verdict("retry", _AGAIN_S)
 

@@ -16,7 +16,7 @@ from millrace.invoke import Invoker, Output
 from streams import dead_letters
 from streams.lanes import Item
 from streams.producer import Producer, acknowledged
-from streams.pump.delivery import Delivery, Lost, NotYetVisible, Work
+from streams.pump.delivery import Delivery, Lost, Note, NotYetVisible, Work
 from streams.pump.settings import Counters, PumpSettings
 from streams.pump.tenure import Tenure
 
@@ -50,6 +50,8 @@ class Handler:
         Asked before anything is published.
     ports : Any
         What the agent's second parameter gets.
+    note : callable
+        See `Delivery`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Handler:
         settings: PumpSettings,
         counters: Counters,
         ports: Any,
+        note: Note = lambda _: None,
     ) -> None:
         self._invoker = invoker
         self._spec: AgentSpec = invoker.spec
@@ -71,6 +74,7 @@ class Handler:
         self._counters = counters
         self._tenure = tenure
         self._ports = ports
+        self._note = note
         self._random = random.Random()  # noqa: S311 - jitter
 
     async def handle(self, items: Sequence[Item]) -> list[Verdict]:
@@ -212,7 +216,7 @@ class Handler:
             attach(event, msgspec.structs.replace(event.meta, attempt=self._tenure.first_attempt + work.tries))
 
     def _delivery(self, item: Item) -> Delivery:
-        return Delivery(self._codec, self._producer, partial(self._tenure.guard, item))
+        return Delivery(self._codec, self._producer, partial(self._tenure.guard, item), self._note)
 
     def _backoff_s(self, tries: int) -> float:
         """Exponential with full jitter in its upper half, so that workers do not come back together."""

@@ -31,7 +31,7 @@ from streams.ledger import Ledger
 from streams.producer import Producer
 from streams.pump import positions
 from streams.pump.company import Company, NotAlone
-from streams.pump.delivery import KilledProcess, item_of
+from streams.pump.delivery import KilledProcess, Lost, Note, item_of
 from streams.pump.flow import Flow
 from streams.pump.handling import Handler
 from streams.pump.inline import Inline
@@ -71,6 +71,8 @@ class Pump(Service):
         Seconds, monotonic: tells how long this process has not run.
     company : Company, optional
         Shared by the pumps of a process, so that a suspect runs alone in it.
+    note : callable
+        ``note(event)`` is told of every event that is acknowledged, before the terminal frame of its input is sent.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Pump(Service):
         prepare: Prepare | None = None,
         clock: Callable[[], float] = time.monotonic,
         company: Company | None = None,
+        note: Note = lambda _: None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -101,8 +104,9 @@ class Pump(Service):
         self._ledger = Ledger(settings.max_uncommitted)
         self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters, clock)
         handler = Handler(
-            self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters, ports=ports
-        )
+            self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters,
+            ports=ports, note=note,
+        )  # fmt: skip
         batch = spec.batch or Batch()
         lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
         self._company = company or Company()
@@ -119,6 +123,7 @@ class Pump(Service):
         self._commit_due = asyncio.Event()
         self._intake = asyncio.Lock()
         self._opening: asyncio.Task[None] | None = None
+        self._leaving = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -130,6 +135,7 @@ class Pump(Service):
     async def _fetch(self) -> None:
         tries = 0
         while not self.should_stop:
+            self._leaving = False
             try:
                 self._tenure.consumer = await join(
                     self._connection, self._tenure.group, self._topics, settings=self._settings, listener=Listener(self)
@@ -146,7 +152,7 @@ class Pump(Service):
                 return
 
     async def _leave(self) -> None:
-        consumer = self._tenure.consumer
+        consumer, self._leaving = self._tenure.consumer, True
         self.ready.clear()
         if consumer is not None:
             await self.release(list(self._flow.open))
@@ -209,7 +215,8 @@ class Pump(Service):
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions over, in the background: what fails here must end the pump, not a callback."""
-        self._opening = asyncio.create_task(self._open(partitions))
+        if not self._leaving:  # before it closes, a client ends the join that was under way
+            self._opening = asyncio.create_task(self._open(partitions))
 
     async def _open(self, partitions: Collection[TopicPartition]) -> None:
         try:
@@ -231,6 +238,7 @@ class Pump(Service):
         """Give partitions up: no new input, what is in flight may end within a bound, the prefix is committed."""
         if self._opening is not None:
             self._opening.cancel()
+        self._tenure.close(partitions)
         for tp in partitions:
             self._flow.close(tp)
             self._parking.drop(tp)
@@ -253,10 +261,9 @@ class Pump(Service):
         """How many more records of a partition may be begun."""
         if self._flow.held or self._flow.stopped or self._flow.n_bytes >= self._settings.max_buffered_bytes:
             return 0
-        outstanding = self._ledger.outstanding(tp)
-        if outstanding * 2 >= self._settings.max_uncommitted:
+        room = self._ledger.room(tp)
+        if room * 2 <= self._settings.max_uncommitted:
             self._commit_due.set()
-        room = max(0, self._settings.max_uncommitted - outstanding)
         if tp in self._cautious:
             return min(room, 1) if self._ledger.oldest(tp) is None else 0
         return room
@@ -345,12 +352,12 @@ class Pump(Service):
                 f"{starts} processes ended while they handled the record, the last with nothing else at work; mend the "
                 "agent or the record, then replay its dead letter"
             )
-        while self._ledger.epoch(tp) == epoch:
+        while self._flow.open.get(tp) == epoch:
             try:
                 async with self._company.alone(), self._tenure.accused(tp, epoch):
                     self._queue(tp, epoch, record, verdict, suspect=True, readable=starts <= SUSPECT + 1)
                     return
-            except NotAlone:
+            except (NotAlone, Lost):
                 log.warning("pump %s: %s[%d] offset %d waits to run alone", self.spec.name, *tp, record.offset)
 
     def _queue(

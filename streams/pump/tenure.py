@@ -51,6 +51,7 @@ class Tenure:
         self._counters = counters
         self._commits = asyncio.Lock()
         self._accused: set[TopicPartition] = set()
+        self._closing: set[TopicPartition] = set()
         self._own: dict[TopicPartition, int] = {}  # heads whose start on record may be ours
         self._clock = clock
         self._seen_s = clock()
@@ -83,6 +84,7 @@ class Tenure:
             If a committed position is not in the log.
         """
         consumer = self.client
+        self._closing.difference_update(partitions)
         starts = await positions.starts(consumer, partitions, self.group)
         # A first commit pins where the group starts: what retention removes later is then noticed, not skipped.
         fresh = {tp: (start.offset, "") for tp, start in starts.items() if start.fresh}
@@ -98,6 +100,10 @@ class Tenure:
             consumer.seek(tp, start.offset)
         self.moved_s, self._seen_s = time.monotonic(), self._clock()
         return epochs
+
+    def close(self, partitions: Collection[TopicPartition]) -> None:
+        """Record no further start of partitions: they are being given up, and the group waits for it."""
+        self._closing.update(partitions)
 
     async def end(self, partitions: Collection[TopicPartition]) -> None:
         """Close the books of partitions and commit their prefixes a last time."""
@@ -152,10 +158,14 @@ class Tenure:
     async def record_start(self, tp: TopicPartition, epoch: int) -> bool:
         """Commit where a partition stands, with the start of its head.
 
+        A group that rebalances may refuse every commit until its members have joined again (the embedded broker does,
+        Kafka does not). Whoever tries on meanwhile keeps its own partitions from being given up, and whoever then
+        leaves and joins anew makes the next rebalance, in which the others fare the same.
+
         Returns
         -------
         bool
-            Whether it is on record; False if the partition is no longer ours.
+            Whether it is on record; False if the partition is no longer ours, or is being given up.
 
         Raises
         ------
@@ -163,7 +173,7 @@ class Tenure:
             If it cannot be recorded although the partition is ours: the pump must join anew.
         """
         for tries in range(_START_TRIES):
-            if self._ledger.epoch(tp) != epoch:
+            if self._ledger.epoch(tp) != epoch or tp in self._closing:
                 return False
             if await self.commit(also=[tp]):
                 return True
@@ -180,10 +190,13 @@ class Tenure:
         ------
         CommitFailedError
             If the count cannot be recorded.
+        Lost
+            If the partition is no longer ours, or is being given up: the next owner begins it.
         """
         self._accused.add(tp)
         try:
-            await self.record_start(tp, epoch)
+            if not await self.record_start(tp, epoch):
+                raise Lost
             yield
         finally:
             self._accused.discard(tp)

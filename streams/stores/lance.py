@@ -43,7 +43,8 @@ class LanceVectorStore:
         Stemming and stop words of the full-text index. It splits at white space and punctuation, so text in languages
         written without spaces is found by its vectors alone.
     cache_bytes : int, default 256 MiB
-        Memory for rows that were fetched before.
+        Memory for rows that were fetched before, and as much again for Lance's own caches of indexes and of files,
+        whose defaults take gigabytes.
     ann_rows : int, default 100_000
         From how many rows on a tenant gets an approximate vector index; below, every row is compared.
     keep_versions_s : float, default 30
@@ -66,6 +67,7 @@ class LanceVectorStore:
         self._ann_rows = ann_rows
         self._keep_versions = timedelta(seconds=keep_versions_s)
         self._cache = RowCache(cache_bytes)
+        self._session = lancedb.Session(cache_bytes * 3 // 4, cache_bytes // 4)
         self._connection: AsyncConnection | None = None
         self._tenants: dict[str, _Tenant] = {}
 
@@ -230,7 +232,7 @@ class LanceVectorStore:
         pair = await self._tenant(tenant)
         columns = ["chunk_id", "document", *(["text"] if texts else [])]
         for table in (pair.live, pair.archive) if archived else (pair.live,):
-            async for batch in table.scan(columns, rows_per_batch=2_048):
+            async for batch in table.scan(columns, rows_per_batch=512):
                 for row in batch.to_pylist():
                     yield ScannedChunk(**row, archived=table is pair.archive)
 
@@ -315,7 +317,7 @@ class LanceVectorStore:
             if self._connection is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._connection = await lancedb.connect_async(
-                    self._folder, read_consistency_interval=timedelta(seconds=0)
+                    self._folder, read_consistency_interval=timedelta(seconds=0), session=self._session
                 )
             connection, prefix = self._connection, table_prefix(name)
             live, archive = (

@@ -8,19 +8,15 @@ the service's answer says.
 """
 
 import asyncio
-import hashlib
 import os
-import re
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from millrace.errors import InputRejected, ObjectMissing, ObjectTampered, TooLarge, Unavailable
-
-MAX_OBJECT_BYTES = 64 * 2**20
-_REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
+from millrace.errors import ObjectMissing, Unavailable
+from millrace.objects import MAX_OBJECT_BYTES, check_content, check_size, object_path, reference
 
 
 class ContentStore:
@@ -57,10 +53,6 @@ class ContentStore:
         """Remove an object; one that is not there is ignored."""
         await asyncio.to_thread(self.delete_sync, ref)
 
-    async def exists(self, ref: str) -> bool:
-        """Say whether an object is there, without checking its content."""
-        return await asyncio.to_thread(self.exists_sync, ref)
-
     def put_sync(self, data: bytes) -> str:
         """Store bytes unless they are there already.
 
@@ -74,8 +66,8 @@ class ContentStore:
         Unavailable
             If the folder or the bucket cannot be written.
         """
-        ref = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        path = _path(ref)
+        ref = reference(data)
+        path = object_path(ref)
         try:
             # An object of that name whose content is damaged (a crash before it was flushed) is written again.
             if self._read(path) != data:
@@ -108,24 +100,16 @@ class ContentStore:
         Unavailable
             If the folder or the bucket cannot be read.
         """
-        path = _path(ref)
+        path = object_path(ref)
         try:
             found = obstore.get(self._store, path)
-            size = found.meta["size"]
-            if size > max_bytes:
-                raise TooLarge(f"object {ref} has {size} bytes, at most {max_bytes} are allowed here")
+            check_size(ref, found.meta["size"], max_bytes)
             data = found.bytes().to_bytes()
         except (NotFoundError, FileNotFoundError) as error:
             raise ObjectMissing(f"object {ref} is not in the store: it was erased or never written") from error
         except (BaseError, OSError) as error:
             raise Unavailable(f"object store cannot read {ref}: {error}") from error
-        digest = hashlib.sha256(data).hexdigest()
-        if ref != f"sha256:{digest}":
-            raise ObjectTampered(
-                f"object {ref} holds content with sha256 {digest}: it was changed or damaged after it was written; "
-                "restore it from a backup or ingest its document again"
-            )
-        return data
+        return check_content(ref, data)
 
     def delete_sync(self, ref: str) -> None:
         """Remove an object; one that is not there is ignored.
@@ -135,23 +119,13 @@ class ContentStore:
         Unavailable
             If the folder or the bucket cannot be written.
         """
-        path = _path(ref)
+        path = object_path(ref)
         try:
             obstore.delete(self._store, path)
         except (NotFoundError, FileNotFoundError):
             return
         except (BaseError, OSError) as error:
             raise Unavailable(f"object store cannot delete {ref}: {error}") from error
-
-    def exists_sync(self, ref: str) -> bool:
-        """Say whether an object is there, without checking its content."""
-        try:
-            obstore.head(self._store, _path(ref))
-        except (NotFoundError, FileNotFoundError):
-            return False
-        except (BaseError, OSError) as error:
-            raise Unavailable(f"object store cannot look up {ref}: {error}") from error
-        return True
 
     def _read(self, path: str) -> bytes | None:
         try:
@@ -170,11 +144,3 @@ class ContentStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def _path(ref: str) -> str:
-    match = _REFERENCE.fullmatch(ref)
-    if match is None:
-        raise InputRejected(f"{ref[:100]!r} is no object reference: expected 'sha256:' and 64 hexadecimal digits")
-    digest = match[1]
-    return f"objects/{digest[:2]}/{digest[2:4]}/{digest}"

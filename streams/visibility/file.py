@@ -19,7 +19,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from millrace.errors import ConfigurationError
-from streams.visibility.fold import Access, Order, Version
+from millrace.events.corpus import Order
+from streams.visibility.fold import Access, Version
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Damaged(Exception):
     """The file cannot be trusted."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """Newest DocumentSettled of a document: a change that altered nothing visible."""
 
     order: Order

@@ -8,10 +8,9 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-# gc=False below: there is one of each for every document, none is part of a cycle.
+from millrace.events.corpus import Order
 
-Order = tuple[int, int, int]
-"""``(source_epoch, version, pipeline_generation)``."""
+# gc=False below: there is one of each for every document, none is part of a cycle.
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -150,24 +149,3 @@ def _labelled(document: Document, labels: Collection[tuple[str, str]]) -> bool:
         return not labels
     found = document.effective.labels
     return all(found.get(name) == value for name, value in labels)
-
-
-def parse_order(text: str) -> Order:
-    """Order from ``<source_epoch>.<version>.<pipeline_generation>``; the empty text is the lowest.
-
-    Raises
-    ------
-    ValueError
-        If the text is no order.
-    """
-    if not text:
-        return (0, 0, 0)
-    parts = text.split(".")
-    if len(parts) != 3:
-        raise ValueError(f"order {text!r} is not <source_epoch>.<version>.<pipeline_generation>, such as 0.7.1")
-    return (int(parts[0]), int(parts[1]), int(parts[2]))
-
-
-def render_order(order: Order) -> str:
-    """Text of an order, as `parse_order` reads it."""
-    return ".".join(map(str, order))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Protocol
 
 import msgspec
 
-from millrace.codec import Codec, Headers
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, UnknownSchema
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, Topic
-from streams.visibility.file import Outcome, Row, TableFile, to_json
+from streams.visibility.file import Row, Settled, TableFile, to_json
 from streams.visibility.fold import UNKNOWN, Access, Document, Version, fold_access, fold_version
 from streams.visibility.packing import Name, RecordBytes, pack
 from streams.visibility.reading import VersionReader, Walked
@@ -26,34 +25,6 @@ FOLDED: Mapping[str, Topic] = {topic.name: topic for topic in (DOCUMENT_INDEXED,
 _TABLES = ("documents", "versions", "accesses", "settled", "ended", "positions", "unread")
 
 
-class LogRecord(Protocol):
-    """A record as a consumer hands it out."""
-
-    @property
-    def topic(self) -> str:
-        """Where it stands."""
-
-    @property
-    def partition(self) -> int:
-        """Where it stands."""
-
-    @property
-    def offset(self) -> int:
-        """Where it stands."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Value."""
-
-    @property
-    def headers(self) -> Headers:
-        """Headers."""
-
-
 class FoldReport(msgspec.Struct):
     """What became of a batch.
 
@@ -61,8 +32,6 @@ class FoldReport(msgspec.Struct):
     ----------
     n_folded : int
         Records that changed the state.
-    n_stale : int
-        Records that lost by their order.
     n_repeated : int
         Records whose id or offset had been folded before.
     undecodable : list of (Origin, ContractError)
@@ -72,7 +41,6 @@ class FoldReport(msgspec.Struct):
     """
 
     n_folded: int = 0
-    n_stale: int = 0
     n_repeated: int = 0
     undecodable: list[tuple[Origin, ContractError]] = msgspec.field(default_factory=list)
     unknown_schemas: set[int] = msgspec.field(default_factory=set)
@@ -92,13 +60,13 @@ class Folding:
         self.report = FoldReport()
         self.positions = dict(state.positions)
         self.documents: dict[Name, Document] = {}
-        self.outcomes: dict[Name, Outcome] = {}
+        self.outcomes: dict[Name, Settled] = {}
         self.rows: dict[Name, int] = {}
         self.unread = dict(state.unread)
         self._unread_records: dict[bytes, bytes] = {}
         self.chunk_ids: dict[int, bytes] = {}  # by row: at hand here, kept for the first readers
 
-    def run(self, records: Iterable[LogRecord], positions: Mapping[tuple[str, int], int]) -> None:
+    def run(self, records: Iterable[ConsumedRecord], positions: Mapping[tuple[str, int], int]) -> None:
         """Fold `records`, then note `positions` reached beyond the last of them; one transaction.
 
         Raises
@@ -122,7 +90,7 @@ class Folding:
                 self._file.insert(table, rows)
             self._file.note_unknown(self.report.unknown_schemas)
 
-    def _fold(self, record: LogRecord) -> None:
+    def _fold(self, record: ConsumedRecord) -> None:
         at = (record.topic, record.partition)
         if record.offset < self.positions.get(at, 0):
             self.report.n_repeated += 1
@@ -146,14 +114,14 @@ class Folding:
         elif isinstance(event, DocumentSettled):
             self._settled(event)
 
-    def _unreadable(self, record: LogRecord, origin: Origin) -> None:
+    def _unreadable(self, record: ConsumedRecord, origin: Origin) -> None:
         """Note access that a newer release wrote: it may take a right away."""
         if record.topic == ACL_CHANGED.name:
             key, value, headers = _bytes_of(record)
             self.unread[key] = str(origin)
             self._unread_records[key] = msgspec.msgpack.encode((value, headers))
 
-    def _version(self, read: Walked, record: LogRecord) -> None:
+    def _version(self, read: Walked, record: ConsumedRecord) -> None:
         event = read.event
         name, doc, known = self._document(event)
         digest = event_digest(event.meta.id)
@@ -178,7 +146,7 @@ class Folding:
             self.chunk_ids[row] = chunk_digests(event.chunks) if read.chunks is None else read.chunks.ids
         self._take(name, before, after, event, record)
 
-    def _access(self, event: AclChanged, record: LogRecord) -> None:
+    def _access(self, event: AclChanged, record: ConsumedRecord) -> None:
         self.unread.pop(record.key or b"", None)  # what was written later takes the place of what could not be read
         name, doc, known = self._document(event)
         digest = event_digest(event.meta.id)
@@ -203,9 +171,8 @@ class Folding:
         name, doc, _ = self._document(event)
         known = self.outcomes.get(name) or self._state.outcomes.get(name)
         if known is not None and event.order < known.order:
-            self.report.n_stale += 1
             return
-        self.outcomes[name] = Outcome(event.order, event.outcome, event.reason)
+        self.outcomes[name] = Settled(event.order, event.outcome, event.reason)
         self._rows["settled"].append((doc, *event.order, event.outcome, event.reason))
         self.report.n_folded += 1
 
@@ -244,9 +211,8 @@ class Folding:
         self._seen_here.add((kind, doc, digest))
         return row
 
-    def _take(self, name: Name, before: Document, after: Document | None, event: Event, record: LogRecord) -> None:
+    def _take(self, name: Name, before: Document, after: Document | None, event: Event, record: ConsumedRecord) -> None:
         if after is None:
-            self.report.n_stale += 1
             return
         self.report.n_folded += 1
         self.documents[name] = after
@@ -259,7 +225,7 @@ class Folding:
         if before.access is not None and before.access is not after.access:
             self._end("accesses", before.access.row, doc, event, record)
 
-    def _end(self, kind: str, row: int, doc: int, event: Event, record: LogRecord) -> None:
+    def _end(self, kind: str, row: int, doc: int, event: Event, record: ConsumedRecord) -> None:
         """Note that a row counts no longer, since when, and which record ended it."""
         digest = self._new.get(row) or self._file.event(kind, row)
         self._rows["ended"].append(
@@ -267,7 +233,7 @@ class Folding:
         )
 
 
-def _bytes_of(record: LogRecord) -> RecordBytes:
+def _bytes_of(record: ConsumedRecord) -> RecordBytes:
     return record.key or b"", record.value or b"", list(record.headers)
 
 

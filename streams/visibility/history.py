@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from millrace.errors import LogTruncated, Unavailable
+from millrace.events.corpus import Order, render_order
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED
 from streams.visibility.file import TableFile, access_of, version_of
-from streams.visibility.fold import UNKNOWN, Document, Order, fold_access, fold_version, render_order
+from streams.visibility.fold import UNKNOWN, Document, fold_access, fold_version
 from streams.visibility.state import State
 from streams.visibility.tenants import TenantState
 from streams.visibility.watermark import Offsets, before, reached

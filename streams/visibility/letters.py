@@ -7,12 +7,12 @@ import logging
 from contextlib import suppress
 from typing import Final
 
+from millrace.codec import ConsumedRecord
 from millrace.errors import ContractError, MillraceError, TooLarge
 from millrace.event import Origin
 from millrace.topics import ACL_CHANGED
 from streams.dead_letters import letter_of, why_held
 from streams.producer import Producer, acknowledged
-from streams.visibility.folding import LogRecord
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,12 @@ class AccessLetters:
     def __init__(self, producer: Producer, *, retry_s: float = 1.0) -> None:
         self._producer = producer
         self._retry_s = retry_s
-        self._waiting: asyncio.Queue[tuple[LogRecord, ContractError]] = asyncio.Queue(_MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[ConsumedRecord, ContractError]] = asyncio.Queue(_MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self.n_written = 0
         self.n_lost = 0
 
-    def put(self, record: LogRecord, error: ContractError) -> None:
+    def put(self, record: ConsumedRecord, error: ContractError) -> None:
         """Take a record in that was passed over; those of other topics have dead letters elsewhere or need none."""
         if record.topic != ACL_CHANGED.name:
             return

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
-from aiokafka import ConsumerRecord
-
 from millrace.codec import Codec
-from millrace.errors import ContractError, MillraceError
-from millrace.event import Event, Origin
+from millrace.event import Event
 from millrace.topics import Topic
-from streams.visibility.log_reader import LogReader, Offsets
-
-log = logging.getLogger(__name__)
+from streams.visibility.topic_view import TopicView
 
 E = TypeVar("E", bound=Event)
 Question = tuple[str, str]
@@ -25,7 +19,7 @@ Question = tuple[str, str]
 KEEP_S: Final = 900.0
 
 
-class RecentTail(Generic[E]):
+class RecentTail(TopicView, Generic[E]):
     """The first event of each question that a topic holds, as far back as questions can still be worked on.
 
     Parameters
@@ -45,8 +39,8 @@ class RecentTail(Generic[E]):
         Knows the schema ids of this installation.
     now : callable
         Seconds since the epoch: where the recent tail begins.
-    fetch_max_wait_ms : int
-        See `LogReader`.
+    options
+        See `TopicFolder`.
     """
 
     def __init__(
@@ -59,47 +53,17 @@ class RecentTail(Generic[E]):
         max_bytes: int,
         codec: Codec | None,
         now: Callable[[], float] = time.time,
-        fetch_max_wait_ms: int = 100,
+        **options: Any,
     ) -> None:
-        self._topic = topic
-        self._kind = kind
-        self._codec = codec or Codec()
         self.keep_s = keep_s
         self._keep_ms = round(keep_s * 1000)
+        since_ms = max(0, round(now() * 1000) - self._keep_ms)
+        super().__init__(connection, topic, codec, since_ms=since_ms, **options)
+        self._kind = kind
         self._max_bytes = max_bytes
         self._known: OrderedDict[Question, tuple[int, int, E]] = OrderedDict()
         self._n_bytes = 0
         self._newest_ms = 0
-        self.n_undecodable = 0
-        self._reader = LogReader(
-            connection,
-            (topic.name,),
-            self._begin,
-            self._take,
-            fetch_max_wait_ms=fetch_max_wait_ms,
-            since_ms=max(0, round(now() * 1000) - self._keep_ms),
-        )
-
-    async def start(self) -> None:
-        """Read the recent tail and go on from there; see `LogReader.start` for what it raises."""
-        await self._reader.start()
-
-    async def stop(self) -> None:
-        """Stop reading."""
-        await self._reader.stop()
-
-    @property
-    def failure(self) -> MillraceError | None:
-        """Why reading ended, if it did."""
-        return self._reader.failure
-
-    def ready(self) -> bool:
-        """Whether the tail that was there at the start has been read."""
-        return self._reader.ready()
-
-    async def caught_up(self, partitions: Iterable[int] | None = None) -> None:
-        """Return when everything that was in these partitions at the time of the call is known."""
-        await self._reader.caught_up(partitions)
 
     def __len__(self) -> int:
         """How many events are known."""
@@ -117,21 +81,10 @@ class RecentTail(Generic[E]):
     def noted(self, question: Question) -> None:
         """Called when the first event of a question was read; for subclasses."""
 
-    @staticmethod
-    def _begin(recent: Offsets, _: Offsets) -> Mapping[tuple[str, int], int]:
-        return recent
-
-    def _take(self, records: Sequence[ConsumerRecord[bytes, bytes]], _: Offsets) -> None:
-        for record in records:
-            origin = Origin(record.topic, record.partition, record.offset)
-            try:
-                event = self._codec.read(self._topic, record.key, record.value, record.headers, origin)
-            except ContractError as error:
-                self.n_undecodable += 1
-                log.error("record %s is passed over: %s", origin, error)  # noqa: TRY400 - the error says it all
-                continue
-            if isinstance(event, self._kind):
-                self._keep(event, record.timestamp, len(record.value or b""))
+    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:
+        """Take an event of the kind in, if it is recent and the first of its question."""
+        if isinstance(event, self._kind):
+            self._keep(event, timestamp_ms, n_bytes)
 
     def _keep(self, event: E, timestamp: int, size: int) -> None:
         question: Question = (event.tenant, getattr(event, "correlation"))  # noqa: B009 - every kind has one

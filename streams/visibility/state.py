@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.visibility.file import Outcome, TableFile, access_of, version_of
+from streams.visibility.file import Settled, TableFile, access_of, version_of
 from streams.visibility.fold import UNKNOWN, Document, fold_access, fold_version
 from streams.visibility.tenants import TenantState
 
@@ -15,7 +15,7 @@ class State:
     def __init__(self) -> None:
         self.tenants: dict[str, TenantState] = {}
         self.rows: dict[tuple[str, str], int] = {}
-        self.outcomes: dict[tuple[str, str], Outcome] = {}
+        self.outcomes: dict[tuple[str, str], Settled] = {}
         self.positions: dict[tuple[str, int], int] = {}
         self.horizons: dict[tuple[str, int], int] = {}
         self.unread: dict[bytes, str] = {}
@@ -51,7 +51,7 @@ class State:
             documents[row[1]] = folded or documents[row[1]]
             state._row = max(state._row, row[0])
         for doc, epoch, version, generation, outcome, reason, _ in file.rows("settled"):
-            state.outcomes[names[doc]] = Outcome((epoch, version, generation), outcome, reason)
+            state.outcomes[names[doc]] = Settled((epoch, version, generation), outcome, reason)
         state.unread = {key: origin for key, origin, *_ in file.rows("unread")}
         for _ in file.rows("ended"):
             pass  # read for their checksums

@@ -17,14 +17,13 @@ from typing import Protocol, Self
 
 import msgspec
 
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility import history, watermark
-from streams.visibility.file import Damaged, Outcome, TableFile, put_aside, remove
-from streams.visibility.fold import parse_order
-from streams.visibility.folding import Folding, FoldReport, LogRecord
+from streams.visibility.file import Damaged, Settled, TableFile, put_aside, remove
+from streams.visibility.folding import Folding, FoldReport
 from streams.visibility.reading import VersionReader
 from streams.visibility.state import State
 from streams.visibility.tenants import Groups, Labels, TenantState
@@ -122,12 +121,14 @@ class VisibilityTable:
         """Next offset to fold by (topic, partition)."""
         return self._state.positions
 
-    def fold(self, records: Iterable[LogRecord], positions: Mapping[tuple[str, int], int] | None = None) -> FoldReport:
+    def fold(
+        self, records: Iterable[ConsumedRecord], positions: Mapping[tuple[str, int], int] | None = None
+    ) -> FoldReport:
         """Fold a batch: rows, positions and memory change together or not at all.
 
         Parameters
         ----------
-        records : iterable of LogRecord
+        records : iterable of ConsumedRecord
             In the order of the log within each partition. Those below the table's position are passed over.
         positions : mapping, optional
             Positions reached beyond the last record (gaps from compaction or transaction markers).
@@ -235,27 +236,15 @@ class VisibilityTable:
         newest = self._state.document(tenant, document).newest
         return None if newest is None else self._versions.get(newest.row)
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
-        """All folded versions that are kept, newest first.
-
-        Parameters
-        ----------
-        since_order : str
-            Only versions of this order (``<source_epoch>.<version>.<pipeline_generation>``) and higher ones.
-
-        Raises
-        ------
-        ValueError
-            If `since_order` is no order.
-        """
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
+        """All folded versions that are kept, newest first."""
         doc = self._state.rows.get((tenant, document))
         if doc is None:
             return []
         rows = self._file.select(
-            "SELECT record, partition, offset FROM versions WHERE doc = ? AND record IS NOT NULL AND "
-            "(source_epoch, version, generation) >= (?, ?, ?) "
+            "SELECT record, partition, offset FROM versions WHERE doc = ? AND record IS NOT NULL "
             "ORDER BY source_epoch DESC, version DESC, generation DESC, id DESC",
-            (doc, *parse_order(since_order)),
+            (doc,),
         )
         return [decode_version(self._codec, (tenant, document), *row) for row in rows]
 
@@ -264,7 +253,7 @@ class VisibilityTable:
         access = self._state.document(tenant, document).access
         return None if access is None else access.groups
 
-    def outcome(self, tenant: str, document: str) -> Outcome | None:
+    def outcome(self, tenant: str, document: str) -> Settled | None:
         """Newest outcome of a change that altered nothing visible."""
         return self._state.outcomes.get((tenant, document))
 

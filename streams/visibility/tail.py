@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, MillraceError, Unavailable
 from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from millrace.topics import ACL_CHANGED, DOCUMENT_SETTLED
-from streams.visibility.file import Outcome
-from streams.visibility.folding import FOLDED, LogRecord
-from streams.visibility.log_reader import REMEDY, LogReader, Offsets
+from streams.visibility.file import Settled
+from streams.visibility.folding import FOLDED
 from streams.visibility.table import Grouped, VisibilityTable
+from streams.visibility.topic_folder import REMEDY, Offsets, TopicFolder
 from streams.visibility.visible_set import VisibleSet
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Tail:
     on_undecodable : callable, optional
         Told of every record that was passed over because it is no event of ours, and why.
     fetch_max_wait_ms, confirm_every_s, clock
-        See `LogReader`.
+        See `TopicFolder`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Tail:
         *,
         log_epoch: str = "",
         codec: Codec | None = None,
-        on_undecodable: Callable[[LogRecord, ContractError], None] | None = None,
+        on_undecodable: Callable[[ConsumedRecord, ContractError], None] | None = None,
         fetch_max_wait_ms: int = 100,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -62,7 +62,7 @@ class Tail:
         self.table = VisibilityTable.open(path, self._codec, log_epoch)
         self.n_undecodable = 0
         self._settled = False
-        self._reader = LogReader(
+        self._folder = TopicFolder(
             connection,
             FOLDED,
             self._begin,
@@ -78,14 +78,14 @@ class Tail:
         Raises
         ------
         LogTruncated, ConfigurationError, Unavailable
-            See `LogReader.start`.
+            See `TopicFolder.start`.
         """
         self._say_unread()
-        await self._reader.start()
+        await self._folder.start()
 
     async def stop(self) -> None:
         """Stop reading and close the table."""
-        await self._reader.stop()
+        await self._folder.stop()
         self.table.close()
 
     def _begin(self, beginnings: Offsets, ends: Offsets) -> Offsets:
@@ -136,11 +136,11 @@ class Tail:
     @property
     def failure(self) -> MillraceError | None:
         """Why folding ended, if it did; `LogTruncated` where the log lost what was to be folded next."""
-        return self._reader.failure
+        return self._folder.failure
 
     def ready(self) -> bool:
         """Whether the table has folded what was in the log at the start."""
-        ready = self._reader.ready()
+        ready = self._folder.ready()
         if ready and not self._settled:
             self.table.settle()
             self._settled = True
@@ -154,11 +154,11 @@ class Tail:
         MillraceError
             If folding ended first.
         """
-        await self._reader.until(self.ready)
+        await self._folder.until(self.ready)
 
     async def caught_up(self, partitions: Iterable[int] | None = None) -> None:
         """Return when everything in these partitions at the time of the call is folded."""
-        await self._reader.caught_up(partitions)
+        await self._folder.caught_up(partitions)
 
     def watermark(self) -> str:
         """How far it has folded."""
@@ -169,7 +169,7 @@ class Tail:
 
         A table that had to pass over a change of access confirms nothing: who lost a right is not known here.
         """
-        return self.ready() and not self.table.unread_access and self._reader.confirmed(CONFIRMED_WITHIN_S)
+        return self.ready() and not self.table.unread_access and self._folder.confirmed(CONFIRMED_WITHIN_S)
 
     def visible(
         self, tenant: str, principal: Grouped, *, at: str | None = None, labels: Mapping[str, str] | None = None
@@ -181,11 +181,11 @@ class Tail:
         """Newest folded version of a document, deleted ones included."""
         return self.table.current(tenant, document)
 
-    def retained(self, tenant: str, document: str, since_order: str = "") -> Sequence[DocumentIndexed]:
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are kept, newest first."""
-        return self.table.retained(tenant, document, since_order)
+        return self.table.retained(tenant, document)
 
-    def outcome(self, tenant: str, document: str) -> Outcome | None:
+    def outcome(self, tenant: str, document: str) -> Settled | None:
         """Newest outcome of a change that altered nothing visible."""
         return self.table.outcome(tenant, document)
 
@@ -201,6 +201,6 @@ class Tail:
         MillraceError
             If folding has ended.
         """
-        await self._reader.until(
+        await self._folder.until(
             lambda: self.table.reached(watermark) and all(self.table.resolved(receipt) for receipt in receipts)
         )

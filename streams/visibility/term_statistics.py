@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from aiokafka import ConsumerRecord
-
 from millrace.codec import Codec
-from millrace.errors import ContractError, MillraceError
-from millrace.event import Origin
+from millrace.event import Event
 from millrace.events.corpus import StatisticsComputed
 from millrace.topics import STATISTICS_COMPUTED
-from streams.visibility.log_reader import LogReader, Offsets
-
-log = logging.getLogger(__name__)
+from streams.visibility.topic_view import TopicView
 
 T = TypeVar("T")
 
 
-class StatisticsView(Generic[T]):
+class StatisticsView(TopicView, Generic[T]):
     """The newest ``corpus.statistics.computed.v1`` of each tenant.
 
     Parameters
@@ -33,8 +28,8 @@ class StatisticsView(Generic[T]):
         ``build(event, frequencies)`` makes what `current` returns of a record and the bytes of its object.
     codec : Codec, optional
         Knows the schema ids of this installation.
-    fetch_max_wait_ms : int
-        See `LogReader`.
+    options
+        See `TopicFolder`.
     """
 
     def __init__(
@@ -44,37 +39,13 @@ class StatisticsView(Generic[T]):
         build: Callable[[StatisticsComputed, bytes], T],
         *,
         codec: Codec | None = None,
-        fetch_max_wait_ms: int = 100,
+        **options: Any,
     ) -> None:
-        self._codec = codec or Codec()
+        super().__init__(connection, STATISTICS_COMPUTED, codec, **options)
         self._get = get
         self._build = build
         self._newest: dict[str, StatisticsComputed] = {}
         self._built: dict[str, tuple[StatisticsComputed, T]] = {}
-        self._reader = LogReader(
-            connection, (STATISTICS_COMPUTED.name,), self._begin, self._take, fetch_max_wait_ms=fetch_max_wait_ms
-        )
-
-    async def start(self) -> None:
-        """Read the topic from its beginning; see `LogReader.start` for what it raises."""
-        await self._reader.start()
-
-    async def stop(self) -> None:
-        """Stop reading."""
-        await self._reader.stop()
-
-    @property
-    def failure(self) -> MillraceError | None:
-        """Why reading ended, if it did."""
-        return self._reader.failure
-
-    def ready(self) -> bool:
-        """Whether what was there at the start has been read."""
-        return self._reader.ready()
-
-    async def caught_up(self) -> None:
-        """Return when everything that was in the topic at the time of the call has been read."""
-        await self._reader.caught_up()
 
     async def current(self, tenant: str) -> T | None:
         """Newest statistics of a tenant, or None before the first.
@@ -89,21 +60,13 @@ class StatisticsView(Generic[T]):
             return None
         built = self._built.get(tenant)
         if built is None or built[0] is not newest:
-            built = self._built[tenant] = (newest, self._build(newest, await self._get(newest.frequencies)))
+            data = await self._get(newest.frequencies)
+            built = newest, await asyncio.to_thread(self._build, newest, data)  # megabytes, for a large corpus
+            self._built[tenant] = built
         return built[1]
 
-    @staticmethod
-    def _begin(beginnings: Offsets, _: Offsets) -> Mapping[tuple[str, int], int]:
-        return beginnings
-
-    def _take(self, records: Sequence[ConsumerRecord[bytes, bytes]], _: Offsets) -> None:
-        for record in records:
-            origin = Origin(record.topic, record.partition, record.offset)
-            try:
-                event = self._codec.read(STATISTICS_COMPUTED, record.key, record.value, record.headers, origin)
-            except ContractError as error:
-                log.error("record %s is passed over: %s", origin, error)  # noqa: TRY400 - the error says it all
-                continue
-            known = self._newest.get(event.tenant)
-            if isinstance(event, StatisticsComputed) and (known is None or event.epoch >= known.epoch):
-                self._newest[event.tenant] = event
+    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - the newest counts
+        """Take statistics in, unless newer ones are known."""
+        known = self._newest.get(event.tenant)
+        if isinstance(event, StatisticsComputed) and (known is None or event.epoch >= known.epoch):
+            self._newest[event.tenant] = event

@@ -15,7 +15,6 @@ Offsets = Mapping[tuple[str, int], int]
 """Next offset to fold by (topic, partition)."""
 
 _TOPICS = {"i": DOCUMENT_INDEXED.name, "a": ACL_CHANGED.name}
-_LETTERS = {name: letter for letter, name in _TOPICS.items()}
 
 
 def epoch_tag(log_epoch: str) -> str:

@@ -7,13 +7,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Annotated, ClassVar
 
 from millrace.codec import Codec
 from millrace.errors import InputRejected, Unavailable
 from millrace.event import Event
 from millrace.ids import derived
-from millrace.keys import key
+from millrace.keys import key, partition_for
 from millrace.topics import Topic
 from tests.faults.log_access import Outgoing, Place, Raw, root
 
@@ -28,9 +29,9 @@ class JobSubmitted(Event, frozen=True, kw_only=True):
     tenant: Annotated[str, "Tenant."]
     lane: Annotated[str, "Jobs of one lane are done one after another."]
     n: Annotated[int, "Number within the lane."]
-    kind: Annotated[str, "ok, bug, reject or down."] = "ok"
+    kind: Annotated[str, "ok, bug, reject, down or held."] = "ok"
     work_ms: Annotated[int, "How long it takes."] = 0
-    flag: Annotated[str, "File that says, by existing, that what was down is up again."] = ""
+    flag: Annotated[str, "File that ends an outage, or lets a held job go, by existing."] = ""
     payload: Annotated[str, "Anything."] = ""
 
 
@@ -67,9 +68,17 @@ async def perform(job: JobSubmitted, *, mended: bool) -> JobDone:
         raise InputRejected("the job can never be done")
     if job.kind == "bug" and not mended:
         raise Bug(job.payload)
-    if job.kind == "down" and not os.path.exists(job.flag):  # noqa: ASYNC240, PTH110 - one stat
+    if job.kind == "down" and not _exists(job.flag):
+        with open(f"{job.flag}.tries", "a") as tries:  # noqa: ASYNC230, PTH123 - one character
+            tries.write(".")
         raise Unavailable("what the job needs is down")
+    while job.kind == "held" and not _exists(job.flag):  # noqa: ASYNC110 - another process ends it
+        await asyncio.sleep(0.02)
     return JobDone(tenant=job.tenant, lane=job.lane, n=job.n, pid=os.getpid())
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - one stat
 
 
 def submitted(job: JobSubmitted) -> Outgoing:
@@ -89,8 +98,8 @@ class JobFindings:
         Jobs whose effect shows more than once to a reader that drops repeated ids.
     disordered : list
         Jobs done for the first time after a later one of their lane.
-    n_repeated : int
-        Records of work done again; harmless, but bounded.
+    repeated : Counter
+        Jobs done again, by the process that did so and the partition they came from; harmless, but bounded.
     letters : dict
         Dead letters by the place of their source record.
     """
@@ -98,8 +107,18 @@ class JobFindings:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
-    n_repeated: int = 0
+    repeated: Counter[tuple[int, int]] = field(default_factory=Counter)
     letters: dict[Place, list[Raw]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def n_repeated(self) -> int:
+        """Jobs done again, of all processes and partitions."""
+        return self.repeated.total()
+
+    @property
+    def most_repeated(self) -> int:
+        """Most jobs of one partition that one process did again: what the death before it cost."""
+        return max(self.repeated.values(), default=0)
 
     @property
     def violations(self) -> dict[str, list[str]]:
@@ -119,11 +138,17 @@ class JobOracle:
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
-        self.acknowledged: dict[Place, JobSubmitted | None] = {}
+        self.acknowledged: dict[Place, JobSubmitted | None] = {}  # None for a record that is no job
+        self.poison: dict[Place, Outgoing] = {}
 
-    def acknowledge(self, job: JobSubmitted | None, place: Place) -> None:
-        """Take note of an acknowledged job; None for a record that is no job."""
+    def acknowledge(self, job: JobSubmitted, place: Place) -> None:
+        """Take note of an acknowledged job."""
         self.acknowledged[place] = job
+
+    def acknowledge_poison(self, record: Outgoing, place: Place) -> None:
+        """Take note of an acknowledged record that is no job."""
+        self.acknowledged[place] = None
+        self.poison[place] = record
 
     def check(self, records: Iterable[Raw]) -> JobFindings:
         """Judge a full scan of the output topic and the dead letter topic."""
@@ -131,6 +156,7 @@ class JobOracle:
         ids: dict[str, set[str]] = defaultdict(set)
         times: Counter[str] = Counter()
         highest: dict[str, int] = {}
+        partitions = {f"{job.lane}/{job.n}": at.partition for at, job in self.acknowledged.items() if job is not None}
         for raw in records:
             if raw.place.topic.endswith(".dlq"):
                 source = Place(
@@ -151,12 +177,26 @@ class JobOracle:
                 if done.n < highest.get(done.lane, -1):
                     found.disordered.append(f"{name} after {highest[done.lane]}")
                 highest[done.lane] = max(done.n, highest.get(done.lane, -1))
+            else:
+                found.repeated[done.pid, partitions.get(name, -1)] += 1
         for place, job in self.acknowledged.items():
             if (job is None or not times[f"{job.lane}/{job.n}"]) and place not in found.letters:
                 found.lost.append(f"{job.lane}/{job.n} at {place}" if job else f"poison at {place}")
         found.doubled = [name for name, some in ids.items() if len(some) > 1]
-        found.n_repeated = sum(times.values()) - len(times)
         return found
+
+
+def lanes(tenant: str, n_each: int, name: str = "lane", n_partitions: int = 4) -> list[list[str]]:
+    """Names of `n_each` lanes of each partition, so that no partition is left out by chance."""
+    found: list[list[str]] = [[] for _ in range(n_partitions)]
+    for number in count():
+        lane = f"{name}-{number}"
+        some = found[partition_for(key(tenant, "l", lane), n_partitions)]
+        if len(some) < n_each:
+            some.append(lane)
+        if all(len(each) == n_each for each in found):
+            return found
+    raise AssertionError("unreachable")
 
 
 def decoded(raw: Raw) -> Event:

@@ -18,7 +18,7 @@ from millrace.connection import Connection
 from millrace.event import Event, Meta
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.topics import ACL_CHANGED, SOURCE_CHANGED, Topic
-from tests.faults.workload import Change
+from tests.faults.workload import POISON, Change
 
 _CODEC = Codec()
 
@@ -80,7 +80,7 @@ def outgoing(change: Change) -> Outgoing:
     identity = ids.root_id("app", change.tenant, change.document, 0, change.version)
     record = root(source, SOURCE_CHANGED, identity)
     if change.kind == "poison":
-        return record._replace(value=change.data, headers=change.headers)
+        return record._replace(value=POISON[change.poison](record.value or b""), headers=change.headers)
     return record
 
 

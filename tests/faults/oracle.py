@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from millrace.codec import Codec
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled
 from millrace.topics import ACL_CHANGED, CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
-from tests.faults.log_access import Place, Raw
+from tests.faults.log_access import Place, Raw, outgoing
 from tests.faults.workload import MARKER, Change
 
 Entity = tuple[str, str]
@@ -269,7 +269,7 @@ class Oracle:
         for place, letters in log.letters.items():
             change = self.acknowledged[place]
             for letter in letters:
-                value = change.data if change.kind == "poison" else None
+                value = outgoing(change).value if change.kind == "poison" else None
                 if change.kind == "poison" and (
                     letter.value != value or letter.headers[: len(change.headers)] != change.headers
                 ):
@@ -342,21 +342,3 @@ def digest(shown: Mapping[Entity, Shown]) -> str:
         for entity, state in shown.items()
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def went_back(seen: Callable[[], Mapping[Entity, int]]) -> Callable[[], list[str]]:
-    """A reader that looks again and again; each call gives the documents whose version has gone back since the last."""
-    highest: dict[Entity, int] = {}
-
-    def look() -> list[str]:
-        now = seen()
-        back = [
-            f"{entity} went from {highest[entity]} to {version}"
-            for entity, version in now.items()
-            if version < highest.get(entity, 0)
-        ]
-        for entity, version in now.items():
-            highest[entity] = max(version, highest.get(entity, 0))
-        return back
-
-    return look

@@ -86,8 +86,9 @@ def page(rows: Sequence[FaultRow], scale: float) -> str:
         "Written by `make test-faults`. Each line is a test that starts real worker processes on a real broker, "
         "disturbs them, and lets an independent oracle compare everything that was acknowledged with full scans of the "
         "topics, of the vector tables and of the visibility table. Each has a control: the same test without the "
-        f"defence, in which the oracle must find the damage. Share of the full workload in this run: {scale:g}.\n\n"
-        + markdown(rows)
+        "defence, in which the oracle must find the damage; so has each invariant that it checks. What a kill repeats "
+        "is counted from the output topic, by partition and process; that a question ends once is read from the reply "
+        f"topic. Share of the full workload in this run: {scale:g}.\n\n" + markdown(rows)
     )
 
 

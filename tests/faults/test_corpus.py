@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, MAINTENANCE_DUE, SOURCE_CHANGED
+from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, MAINTENANCE_DUE, REPLY, SOURCE_CHANGED
 from tests.faults.harness import CORPUS_GROUPS, FaultStack
 from tests.faults.log_access import Feeder, ends, until
 from tests.faults.oracle import Entity, Oracle, Row, Shown, digest
@@ -56,6 +56,7 @@ def test_a_worker_killed_again_and_again_loses_no_change_and_shows_no_half_of_on
         stack.drained()
     stack.collect_garbage(oracle)
     readers.judge(oracle.listed(stack.records()))
+    readers.judge_ends(stack.records((REPLY.name,)))
     found = stack.judge(oracle, tmp_path, f"killed-{tag}", collected=True)
     found.assert_none()
     assert readers.n_answered > 0
@@ -205,7 +206,7 @@ def test_a_worker_without_history_and_derived_ids_makes_another_index_of_a_repla
     live = digest(stack.shown(name, tmp_path, oracle.tenants))
     stack.end_workers()
     stack.rewind(CORPUS_GROUPS, beginning)
-    stack.start(name, agents=CORPUS, without="derived_ids+history+memory")
+    stack.start(name, agents=CORPUS, without="derived_ids+history+chunk_ids+memory")
     stack.drained()
     stack.end_workers()
     assert digest(stack.shown(name, tmp_path, oracle.tenants)) != live

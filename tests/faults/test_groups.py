@@ -20,6 +20,7 @@ from tests.faults.worker import Worker
 from tests.faults.workload import Change, marker, paragraph, scaled
 
 SESSION_S = 2.0
+CHANGE_S = 3.0
 Note = Callable[[FaultRow], None]
 
 
@@ -109,14 +110,18 @@ def test_documents_edited_while_their_worker_was_frozen_never_show_an_older_vers
 
 
 def test_members_that_come_and_go_stall_no_partition_and_lose_nothing(jobs: Jobs, fault_row: Note) -> None:
-    """A7."""
+    """A7: one joins or leaves every three seconds, whether or not the work has gone on since; for three minutes."""
     start(jobs.stack)
-    longest = _restless(jobs, n_rounds=scaled(40, 4))
+    n_changes = scaled(60, 6)
+    longest, joiners = _restless(jobs, n_changes)
     found = jobs.judge()
     assert found.violations == {}
     assert longest <= 20
+    busy = {each.pid for each in _done(jobs)} & joiners
+    assert len(busy) >= n_changes / 4, "the joiners were given no work"
     note = (
-        f"longest pause of a partition {longest:.1f} s, {found.n_repeated} of {len(jobs.oracle.acknowledged)} repeated"
+        f"{n_changes} changes, one every {CHANGE_S:g} s, longest pause of a partition {longest:.1f} s, "
+        f"{found.n_repeated} of {len(jobs.oracle.acknowledged)} repeated"
     )
     fault_row(FaultRow("A7 members come and go", "kafka", progress_s=longest, note=note))
 
@@ -124,12 +129,18 @@ def test_members_that_come_and_go_stall_no_partition_and_lose_nothing(jobs: Jobs
 def test_members_that_hand_over_what_they_have_only_read_lose_it(jobs: Jobs) -> None:
     """Control of A7."""
     start(jobs.stack, without="drain")
-    _restless(jobs, n_rounds=1, without="drain")
+    _restless(jobs, n_changes=2, without="drain")
     assert jobs.judge().lost
 
 
-def _restless(jobs: Jobs, n_rounds: int, without: str = "") -> float:
-    """Jobs all the while; a second worker joins and leaves. The longest pause of a partition, in seconds."""
+def _restless(jobs: Jobs, n_changes: int, without: str = "") -> tuple[float, set[int]]:
+    """Jobs all the while; another worker joins and leaves by the clock.
+
+    Returns
+    -------
+    tuple
+        The longest pause of a partition, in seconds, and the process ids of those who joined.
+    """
     stop = threading.Event()
     moved: dict[tuple[str, int], tuple[int, float]] = {}
     pauses = [0.0]
@@ -149,16 +160,24 @@ def _restless(jobs: Jobs, n_rounds: int, without: str = "") -> float:
 
     thread = threading.Thread(target=watch)
     thread.start()
+    joiners: set[int] = set()
+    other: Worker | None = None
     try:
-        for _ in range(n_rounds):
-            other = start(jobs.stack, without=without)
-            jobs.wait_done(jobs.n_done() + 100)
-            other.stop()
-            jobs.wait_done(jobs.n_done() + 100)
+        jobs.wait_done(100)
+        due = time.monotonic()
+        for _ in range(n_changes):
+            if other is None:
+                other = start(jobs.stack, without=without)  # ready once it has its partitions
+                joiners.add(other.pid)
+            else:
+                other.stop()
+                other = None
+            due = max(due + CHANGE_S, time.monotonic())
+            until(lambda: time.monotonic() >= due, 2 * CHANGE_S)  # noqa: B023 - called at once
     finally:
         stop.set()
         thread.join()
-    return max(pauses)
+    return max(pauses), joiners
 
 
 def test_answers_of_the_broker_that_never_arrive_lose_and_double_nothing(jobs: Jobs, fault_row: Note) -> None:
@@ -192,7 +211,7 @@ def _unheard(jobs: Jobs, without: str = "") -> tuple[JobFindings, float]:
     seconds = time.monotonic() - began
     n_done = jobs.n_done()
     # Slow enough to be in the middle of them however fast the machine is.
-    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=50) for i in range(2000)])
+    jobs.send([jobs.job(f"lane-{i % 40}", work_ms=50) for i in range(scaled(2000, 800))])
     jobs.wait_done(n_done + 50)
     proxied.proxy.drop_responses()
     dropped = proxied.proxy.n_dropped_bytes

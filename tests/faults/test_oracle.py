@@ -9,10 +9,12 @@ import pytest
 from millrace import ids
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunkRef, DocumentIndexed, DocumentSettled
-from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED, Topic
+from millrace.events.query import AnswerCompleted, AnswerRetracted, Hit
+from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, REPLY, SOURCE_CHANGED, Topic
+from tests.faults.ends import broken_ends, ends_of
 from tests.faults.jobs import DONE, JOBS, JobDone, JobOracle, JobSubmitted
-from tests.faults.log_access import Place, Raw, root
-from tests.faults.oracle import Oracle, Row, Shown, went_back
+from tests.faults.log_access import Place, Raw, outgoing, root
+from tests.faults.oracle import Oracle, Row, Shown
 from tests.faults.workload import Change, Size, Workload
 
 DOC = ("acme-00", "docs/1.md")
@@ -117,22 +119,46 @@ def test_a_rebuild_that_gives_another_state_diverges(oracle: Oracle) -> None:
 
 def test_a_dead_letter_with_other_bytes_is_altered(oracle: Oracle) -> None:
     at = Place(SOURCE_CHANGED.name, 0, 1)
-    oracle.acknowledge(Change("poison", *DOC, data=b"\x07poison"), at)
+    poison = Change("poison", *DOC, poison="wrong magic")
+    oracle.acknowledge(poison, at)
+    bytes_of_it = outgoing(poison).value or b""
     named = (("mr-error-topic", at.topic.encode()), ("mr-error-partition", b"0"), ("mr-error-offset", b"1"))
 
     def violations(value: bytes) -> dict[str, int]:
         letter = Raw(Place(SOURCE_CHANGED.dead_letters, 0, 0), b"k", value, named)
         return oracle.check([*GOOD, letter], GOOD_ROWS).violations
 
-    assert violations(b"\x07poison") == {}
-    assert violations(b"\x07poison!") == {"altered": 1}
+    assert violations(bytes_of_it) == {}
+    assert violations(bytes_of_it + b"!") == {"altered": 1}
     assert oracle.check(GOOD, GOOD_ROWS).violations == {"lost": 1}
 
 
-def test_a_reader_whose_version_falls_has_gone_back() -> None:
-    versions = iter([1, 3, 2, 3])
-    look = went_back(lambda: {DOC: next(versions)})
-    assert [len(look()) for _ in range(4)] == [0, 0, 1, 0]
+def reply(told: str, offset: int, hits: Sequence[str] = (), event_id: str = "") -> Raw:
+    shown = tuple(Hit(each, DOC[1], 1, 1, 1.0, 1.0, 1.0) for each in hits)
+    frame = AnswerCompleted(tenant=DOC[0], correlation="q", attempt=offset, n=0, text=told, found=True, hits=shown)
+    return raw(frame, REPLY, offset, event_id)
+
+
+def retraction(offset: int) -> Raw:
+    return raw(AnswerRetracted(tenant=DOC[0], correlation="q", attempt=offset, n=0, reason="gone"), REPLY, offset)
+
+
+@pytest.mark.parametrize(
+    ("replies", "n_broken"),
+    [
+        ([], 1),
+        ([reply("yes", 0)], 0),
+        ([reply("yes", 0, "ab"), reply("yes", 1, "b")], 0),
+        ([reply("yes", 0, "a"), reply("yes", 1, "b")], 1),
+        ([reply("yes", 0), reply("no", 1)], 1),
+        ([reply("yes", 0, event_id="id"), reply("no", 1, event_id="id")], 0),
+        ([reply("yes", 0), retraction(1)], 0),
+        ([retraction(0), reply("yes", 1)], 1),
+    ],
+    ids=["never", "once", "less seen", "more seen", "otherwise", "dropped by its id", "taken back", "given after all"],
+)
+def test_a_question_ends_once_if_no_later_frame_says_anything_else(replies: list[Raw], n_broken: int) -> None:
+    assert len(broken_ends(["q"], ends_of(replies, DOC[:1]))) == n_broken
 
 
 def done(n: int, offset: int, event_id: str = "") -> Raw:

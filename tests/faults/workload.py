@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 SCALE_VARIABLE = "MILLRACE_FAULT_SCALE"
 ORDINARY_SCALE = 0.02
+GROUPS = ("*", "g0", "g1", "g2")
 _WORDS = re.findall(
     r"\w+",
     "river stone mill wheel water gate channel flour grain sack barrel ledger clerk morning evening harvest autumn "
@@ -68,8 +69,8 @@ class Change:
         Content version, or access version when `kind` is ``access``.
     markers : tuple of str
         Words of the text that stand in no other version of the same paragraph: what must be visible, each once.
-    data : bytes or None
-        Value of a poison record.
+    poison : str
+        How a record is spoiled, a name of `POISON`.
     headers : tuple
         Headers of a poison record.
     """
@@ -82,7 +83,7 @@ class Change:
     markers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     acl_version: int = 1
-    data: bytes | None = None
+    poison: str = ""
     headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
@@ -91,14 +92,18 @@ class Change:
         return self.tenant, self.document
 
 
-POISON: dict[str, bytes | None] = {
-    "no value": None,
-    "empty": b"",
-    "wrong magic": b"\x07\x00\x00\x00\x01rest",
-    "unknown schema": b"\x00\xff\xff\xff\xfebody",
-    "noise": bytes(range(255, 128, -1)),
-    "deep json": b'{"a":' * 10_000,
+POISON: Mapping[str, Callable[[bytes], bytes | None]] = {
+    "no value": lambda _: None,
+    "empty": lambda _: b"",
+    "wrong magic": lambda good: b"\x07" + good[1:],
+    "unknown schema": lambda good: good[:1] + b"\xff\xff\xff\xfe" + good[5:],
+    "noise": lambda _: bytes(range(255, 128, -1)),
+    "deep json": lambda _: b'{"a":' * 10_000,
+    "cut body": lambda good: good[: 5 + (len(good) - 5) // 2],
+    "no body": lambda good: good[:5],
+    "endless text": lambda good: good[:5] + b"\xfe\xff\xff\xff\xff\xff\x7f" + good[5:],
 }
+"""How a record is made one that no reader can take. A good one is a zero, a schema number of four bytes, and Avro."""
 
 
 def paragraph(rng: random.Random, marker: str, n_words: int = 38) -> str:
@@ -149,7 +154,7 @@ class Workload:
 
     def _document(self, tenant: int, document: int) -> list[Change]:
         rng, name = self._rng, f"docs/{document:04}.md"
-        groups = ("*",) if rng.random() < 0.7 else (f"g{rng.randrange(3)}",)
+        groups = GROUPS[:1] if rng.random() < 0.7 else (rng.choice(GROUPS[1:]),)
         first = Change("access", self.tenants[tenant], name, 1, groups=groups)
         revisions = [0] * self._n_paragraphs
         texts = [paragraph(rng, marker(self.tag, tenant, document, part, 0)) for part in range(self._n_paragraphs)]
@@ -189,7 +194,7 @@ class Workload:
 
 def poison_of(change: Change, name: str) -> Change:
     """A record that is no event, under the key of a document that is well."""
-    return replace(change, kind="poison", data=POISON[name], text="", markers=(), headers=(("note", name.encode()),))
+    return replace(change, kind="poison", poison=name, markers=(), headers=(("note", name.encode()),))
 
 
 def repeated(changes: Iterable[Change], rng: random.Random, most: int = 5) -> list[Change]:

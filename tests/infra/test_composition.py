@@ -49,6 +49,9 @@ class View:
     async def caught_up(self, partitions: Iterable[int] | None = None) -> None:
         self.asked_for.append(set(partitions or ()))
 
+    def note(self, event: Event) -> None:
+        """Nothing to keep."""
+
 
 @pytest.mark.parametrize(
     ("spec", "read"),
@@ -73,6 +76,13 @@ def test_every_part_of_a_run_that_is_cut_begins_when_its_views_have_read_the_par
     composition.tail = composition.answers = composition.cancellations = View()
     composition.prepare_for([answer_question], ("read", "answer"))
     assert set(composition.prepare) == {"answer_question", "read", "answer"}
+
+
+def test_the_view_of_answers_is_told_of_what_its_own_process_wrote() -> None:
+    composition: Any = Composition(Codec())
+    composition.tail = composition.answers = composition.cancellations = View()
+    composition.prepare_for([answer_question, spec_of(featurize)])
+    assert composition.note == {"answer_question": composition.answers.note}
 
 
 async def test_a_worker_shares_the_schemas_of_what_its_agents_read_and_write(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from infra.launch.processes import ProcessRecord
 from infra.launch.stack import read_stack
+from tests.conditions import wait_until
 
 WORKER = Path(__file__).with_name("launch_worker.py")
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -86,11 +87,14 @@ exit_on_sigterm()
 up(load({{"home": {str(home)!r}}}), worker_command=[sys.executable, {str(WORKER)!r}, "starting"])
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) as up:
-        deadline = time.monotonic() + 20
-        while not (stack := read_stack(home)) or len(stack.processes) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: len(_processes(home)) == 2)
+        processes = _processes(home)
         up.terminate()
         assert up.wait(20) == 128 + signal.SIGTERM
-    assert not any(record.alive for record in stack.processes)
+    assert not any(record.alive for record in processes)
     assert read_stack(home) is None
+
+
+def _processes(home: Path) -> Sequence[ProcessRecord]:
+    stack = read_stack(home)
+    return stack.processes if stack is not None else ()

@@ -14,6 +14,7 @@ import pytest
 from infra.launch.processes import ProcessRecord, end_all, spawn, tail
 from infra.settings import process_environment
 from millrace.errors import ConfigurationError
+from tests.conditions import wait_until
 
 POLITE = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('ready', flush=True); signal.pause()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
@@ -30,9 +31,7 @@ class _Spawn:
         name = f"process-{len(self.records)}"
         record = spawn(name, [sys.executable, "-c", code], self._folder / name, process_environment())
         self.records.append(record)
-        deadline = time.monotonic() + 10
-        while "ready" not in tail(Path(record.log)) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: "ready" in tail(Path(record.log)))
         return record
 
 
@@ -87,9 +86,7 @@ def test_a_process_that_has_ended_is_gone_even_when_nobody_reaps_it() -> None:
         record = ProcessRecord("child", child.pid, float(psutil.Process(child.pid).create_time()), "")
         before = record.alive
         child.send_signal(signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
         assert [before, record.alive] == [True, False]
         assert record.end(0.1)
         assert record.memory_mb() is None

@@ -15,11 +15,13 @@ import typer
 
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import report_path
-from infra.worker import load_agents, worker_name
+from infra.settings import Settings
+from infra.worker import load_agents, pump_settings, settings_of, worker_name
 from millrace.codec import Codec
 from millrace.errors import ConfigurationError
 from millrace.event import Meta, attach
 from streams.producer import Producer, acknowledged
+from tests.conditions import wait_until
 from tests.faults.log_access import scan
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_agent"
@@ -71,13 +73,6 @@ def said(home: Path) -> dict[str, Any]:
     return found
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 90) -> None:
-    ends = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends, "the condition does not hold"
-        time.sleep(0.02)
-
-
 def test_a_module_that_is_not_there_is_named_with_the_remedy() -> None:
     with pytest.raises(ConfigurationError, match=r"'no_such_desk.agents' was not found.*PYTHONPATH"):
         load_agents(["no_such_desk.agents"])
@@ -93,6 +88,13 @@ def test_a_worker_that_finds_no_agents_reports_it_and_exits_2(home: Path, start:
     report = said(home)
     assert report["state"] == "failed"
     assert "'no_such_desk' was not found" in report["detail"]
+
+
+def test_a_worker_waits_as_its_stacks_broker_needs_whatever_profile_it_was_given(home: Path) -> None:
+    kafka = Stack("kafka", "127.0.0.1:9092", "epoch", objects=str(home), home=str(home), started_at="")
+    given = Settings(profile="embedded")
+    assert pump_settings(settings_of(given, kafka)) == pump_settings(Settings(profile="kafka"))
+    assert pump_settings(given).fetch_max_wait_ms < pump_settings(settings_of(given, kafka)).fetch_max_wait_ms
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "", "a b", "x\n"])
@@ -130,7 +132,7 @@ async def test_an_agent_of_ones_own_runs_is_ended_under_load_and_loses_nothing(
     monkeypatch.syspath_prepend(str(EXAMPLE))
     events: Any = import_module("own_agent.events")
     first = start("own_agent.agents")
-    until(lambda: said(home)["state"] == "ready" or first.poll() is not None)
+    wait_until(lambda: said(home)["state"] == "ready" or first.poll() is not None, _STARTED_S)
     codec = Codec([events.TicketOpened])
     tickets = [events.TicketOpened(tenant="acme", ticket=str(n), text="all is down") for n in range(4000)]
     for ticket in tickets:
@@ -146,6 +148,6 @@ async def test_an_agent_of_ones_own_runs_is_ended_under_load_and_loses_nothing(
     assert first.wait(20) == 0
     assert time.monotonic() - began < 10
     second = start("own_agent.agents")
-    until(lambda: len(escalated()) == len(tickets) or second.poll() is not None)
+    wait_until(lambda: len(escalated()) == len(tickets) or second.poll() is not None, _STARTED_S)
     second.terminate()
     assert second.wait(20) == 0

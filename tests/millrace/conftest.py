@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from millrace.cli import main
 from millrace.connection import Connection
 from millrace.topics import CATALOGUE
 from streams.admin import create_topics, plan_topics
 from streams.embedded_broker import EmbeddedBroker
 from tests.brokers import Broker
-from tests.millrace.workers import create_catalogue
+from tests.millrace.workers import Run, create_catalogue
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,22 @@ def stack(broker: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> Con
     else:
         create_topics(AdminClient({"bootstrap.servers": broker.bootstrap}), plan_topics(CATALOGUE.values(), {}))
     return Connection(bootstrap=broker.bootstrap, profile=broker.kind, objects=str(tmp_path / "objects"))
+
+
+@pytest.fixture
+def run(embedded: Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command against the embedded broker; gives exit code, standard output and standard error."""
+    monkeypatch.setenv("MILLRACE_BOOTSTRAP", embedded.bootstrap)
+    monkeypatch.setenv("MILLRACE_PROFILE", "embedded")
+    monkeypatch.setenv("MILLRACE_OBJECTS", embedded.objects)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(arguments)
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return call
 
 
 @pytest.fixture

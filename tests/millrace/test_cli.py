@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,7 @@ from millrace.cli import main
 from millrace.connection import Connection
 from millrace.event import Event
 from millrace.events.query import AnswerDelta, Citation, Dropped, Hit, QueryReceived
-from tests.millrace.workers import answering, completed, indexed, indexing, settled
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(embedded: Connection, tenant: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command against the embedded broker; gives exit code, standard output and standard error."""
-    monkeypatch.setenv("MILLRACE_BOOTSTRAP", embedded.bootstrap)
-    monkeypatch.setenv("MILLRACE_PROFILE", "embedded")
-    monkeypatch.setenv("MILLRACE_OBJECTS", embedded.objects)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return call
+from tests.millrace.workers import Run, answering, completed, indexed, indexing, settled
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any, ClassVar
 import pytest
 from confluent_kafka import Producer
 
-from millrace.cli import main
 from millrace.connection import Connection
 from millrace.event import Event
 from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hit, QueryReceived
@@ -22,25 +22,7 @@ from millrace.keys import document_key, partition_for
 from millrace.lineage import question_trace
 from millrace.sync_client import Client
 from millrace.topics import SOURCE_CHANGED
-from tests.millrace.workers import answering, completed, derived_meta, indexing
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(embedded: Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command against the embedded broker; gives exit code, standard output and standard error."""
-    monkeypatch.setenv("MILLRACE_BOOTSTRAP", embedded.bootstrap)
-    monkeypatch.setenv("MILLRACE_PROFILE", "embedded")
-    monkeypatch.setenv("MILLRACE_OBJECTS", embedded.objects)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return call
+from tests.millrace.workers import Run, answering, completed, derived_meta, indexing
 
 
 def produce(connection: Connection, topic: str, partition: int, value: bytes | None, key: str, **headers: str) -> str:
@@ -201,8 +183,9 @@ def test_a_question_is_traced_from_its_answer_to_the_source(run: Run, embedded: 
     assert (code, "└ AnswerProduced" in out, "read from" in out) == (0, True, True)
     code, out, _ = run("trace", "a.md", "--tenant", tenant)
     assert (code, "DocumentIndexed" in out) == (0, True)
-    assert question_trace(embedded, "0" * 32).entries == ()
-    assert run("trace", "0" * 32)[0] == 1
+    nobodys = secrets.token_hex(16)
+    assert question_trace(embedded, nobodys).entries == ()
+    assert run("trace", nobodys)[0] == 1
 
 
 def test_the_doctor_names_what_is_wrong_and_what_to_do(run: Run, embedded: Connection, tmp_path: Path) -> None:

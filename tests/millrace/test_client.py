@@ -22,13 +22,8 @@ from millrace.events.query import (
     Receipt,
 )
 from streams.embedded_broker import EmbeddedBroker
+from tests.conditions import until
 from tests.millrace.workers import answering, completed, create_catalogue
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - the other side is a thread
-            await asyncio.sleep(0.005)
 
 
 def delta(question: QueryReceived, n: int, text: str, attempt: int = 0) -> AnswerDelta:

@@ -22,8 +22,8 @@ from millrace.events.query import AnswerDelta, QueryCancelled, QueryReceived
 from millrace.sync_client import Client
 from millrace.topics import QUERY_CANCELLED
 from streams.embedded_broker import EmbeddedBroker
+from tests.conditions import until
 from tests.millrace.workers import ScriptedWorker, answering, completed, create_catalogue
-from tests.streams.pump_world import until
 
 
 @contextmanager

@@ -140,6 +140,25 @@ async def test_a_receipt_resolves_by_its_outcome(stack: Connection, tenant: str)
     assert (granted.outcome, access.acl_version) == ("access", 2)
 
 
+@pytest.mark.parametrize("same_client", [True, False])
+async def test_a_receipt_for_access_that_stands_in_the_log_already_resolves(
+    stack: Connection, tenant: str, same_client: bool
+) -> None:
+    with indexing(stack, tenant):
+        async with Millrace(stack, tenant=tenant) as writer:
+            first = await writer.put_document("a.md", "one", groups=["staff"])
+            await writer.wait(first, timeout_s=20)
+            if same_client:
+                again = await writer.put_document("a.md", "two", groups=["staff"])
+                (outcome,) = await writer.wait(again, timeout_s=20)
+        if not same_client:
+            async with Millrace(stack, tenant=tenant) as other:
+                again = await other.put_document("a.md", "two", groups=["staff"])
+                (outcome,) = await other.wait(again, timeout_s=20)
+    assert (outcome.outcome, outcome.version, again.acl_version) == ("indexed", 2, first.acl_version)
+    assert len(records(stack, tenant, ACL_CHANGED)) == 1
+
+
 async def test_a_receipt_from_elsewhere_resolves_too(stack: Connection, tenant: str) -> None:
     with indexing(stack, tenant):
         async with Millrace(stack, tenant=tenant) as writer:
@@ -178,7 +197,9 @@ async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embed
     async with Millrace(embedded, tenant=tenant) as millrace:
         await millrace.waiter.prepare()
         beginning = asyncio.create_task(millrace.waiter.follow())
-        await asyncio.sleep(0)  # it connects now
+        while millrace.waiter._reader is None:  # noqa: ASYNC110 - until it connects, and no longer
+            await asyncio.sleep(0)
+        assert not beginning.done()
         receipt = Receipt(tenant, "a.md", 1)
         millrace.waiter.note(receipt)
         await beginning

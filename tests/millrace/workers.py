@@ -21,6 +21,8 @@ from millrace.reader import LogReader, decode, raw_record
 from millrace.topics import CATALOGUE, QUERY_RECEIVED, REPLY, SOURCE_CHANGED, Topic
 
 Behaviour = Callable[[Any], Iterable[Event]]
+Run = Callable[..., tuple[int, str, str]]
+"""The command line as the fixture `run` gives it: arguments to exit code, standard output and standard error."""
 
 
 class ScriptedWorker:

@@ -100,8 +100,8 @@ class LanesMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule()
     def finish_all(self) -> None:
-        self.lanes.finish_many(list(self.flying))
         for item in list(self.flying):
+            self.lanes.finish(item)
             self._land(item)
             self.finished.append(item)
 

@@ -113,20 +113,6 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.advance(tp, self.end[tp])
             assignment.position = max(assignment.position, self.end[tp])
 
-    @precondition(lambda self: self.model)
-    @rule(data=st.data())
-    def rewind(self, data: st.DataObject) -> None:
-        tp = data.draw(st.sampled_from(sorted(self.model)))
-        assignment = self.model[tp]
-        if assignment.committed > assignment.position:
-            return
-        self._note_completed(assignment)
-        offset = data.draw(st.integers(assignment.committed, assignment.position))
-        self.ledger.rewind(tp, offset)
-        assignment.position = offset
-        assignment.begun = [begun for begun in assignment.begun if begun < offset]
-        assignment.done = {done for done in assignment.done if done < offset}
-
     # --- the workers ---
 
     @precondition(lambda self: self.working)
@@ -211,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert self.ledger.oldest(tp) is None
                 assert self.ledger.epoch(tp) is None
                 assert self.ledger.outstanding(tp) == 0
-                assert not self.ledger.full(tp)
+                assert self.ledger.room(tp) == MAX_UNCOMMITTED
                 continue
             self._note_completed(assignment)
             unfinished = assignment.unfinished()
@@ -219,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger.oldest(tp) == min(unfinished, default=None)
             assert self.ledger.epoch(tp) == assignment.epoch
             assert self.ledger.outstanding(tp) == assignment.outstanding()
-            assert self.ledger.full(tp) == (assignment.outstanding() >= MAX_UNCOMMITTED)
+            assert self.ledger.room(tp) == max(0, MAX_UNCOMMITTED - assignment.outstanding())
             assert self.ledger.starts(tp) == assignment.starts
             started = assignment.starts + bool(unfinished)
             assert parse_starts(self.ledger.metadata(tp), assignment.prefix()) == started

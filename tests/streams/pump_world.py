@@ -132,11 +132,12 @@ class World:
         prepare: Any = None,
         producer: Any = None,
         clock: Callable[[], float] = time.monotonic,
+        note: Callable[[Event], None] = lambda _: None,
         **changes: Any,
     ) -> Pump:
         return Pump(
             spec, codec=self.codec, producer=producer or self.producer, connection=self.connection,
-            settings=self.settings(**changes), ports=ports, prepare=prepare, clock=clock,
+            settings=self.settings(**changes), ports=ports, prepare=prepare, clock=clock, note=note,
         )  # fmt: skip
 
     @asynccontextmanager
@@ -189,17 +190,7 @@ class World:
         return found
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Wait for a condition that no future announces."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def world_on(broker: Broker, n_partitions: int = 2) -> AsyncIterator[World]:
     async with Producer({"bootstrap_servers": broker.bootstrap}) as producer:
         yield World(broker, producer, n_partitions)
-
-
-__all__ = ["Frame", "Handled", "Ordered", "World", "handled", "key_of", "ordered", "until", "world_on"]

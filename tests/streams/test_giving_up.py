@@ -9,7 +9,8 @@ import pytest
 from millrace.agent import AgentSpec
 from millrace.event import Event
 from tests.brokers import Broker
-from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture

@@ -74,13 +74,6 @@ class ForgetsToCount(Ledger):
         return 0 if part is None else len(part.pending)
 
 
-class RewindKeepsRecords(Ledger):
-    """Leaves the rewound records in the books."""
-
-    def rewind(self, tp: TopicPartition, offset: int) -> None:
-        self._partitions[tp].next = offset
-
-
 class CountsHandedBackRecords(Ledger):
     """Blames the head record for a rebalance."""
 
@@ -96,7 +89,6 @@ BROKEN = [
     CommitsWhatWasRead,
     StallsAtGaps,
     ForgetsToCount,
-    RewindKeepsRecords,
     CountsHandedBackRecords,
 ]
 
@@ -152,7 +144,7 @@ def test_trailing_offsets_without_records_are_committed_when_the_reader_has_pass
     assert ledger.committable() == {TP: 2}
 
 
-def test_a_reader_never_steps_back_without_a_rewind() -> None:
+def test_a_reader_never_steps_back() -> None:
     ledger = Ledger()
     epoch = ledger.assign(TP, 0)
     ledger.begin_many(TP, [0, 1])
@@ -177,11 +169,9 @@ def test_a_confirmation_that_comes_late_covers_only_what_it_confirms() -> None:
 
 def test_records_read_again_below_a_commit_that_was_under_way_are_not_outstanding_for_ever() -> None:
     ledger = Ledger()
-    epoch = ledger.assign(TP, 0)
-    ledger.begin_many(TP, range(3))
-    ledger.done_many(TP, range(3), epoch)
+    _finish_three(ledger)
     assert ledger.committable() == {TP: 3}
-    ledger.rewind(TP, 0)
+    epoch = ledger.assign(TP, 0)
     ledger.committed(TP, 3)
     ledger.begin_many(TP, range(3))
     ledger.done_many(TP, range(3), epoch)
@@ -190,12 +180,16 @@ def test_records_read_again_below_a_commit_that_was_under_way_are_not_outstandin
 
 def test_a_revocation_never_commits_behind_a_confirmed_commit() -> None:
     ledger = Ledger()
+    _finish_three(ledger)
+    ledger.assign(TP, 0)
+    ledger.committed(TP, 3)
+    assert ledger.revoke(TP).offset == 3
+
+
+def _finish_three(ledger: Ledger) -> None:
     epoch = ledger.assign(TP, 0)
     ledger.begin_many(TP, range(3))
     ledger.done_many(TP, range(3), epoch)
-    ledger.rewind(TP, 0)
-    ledger.committed(TP, 3)
-    assert ledger.revoke(TP).offset == 3
 
 
 def test_a_revocation_hands_over_the_prefix_and_counts_what_is_not_done() -> None:
@@ -262,7 +256,7 @@ def test_foreign_metadata_accuses_no_record(metadata: str) -> None:
 def test_records_out_of_order_are_refused_with_the_remedy(offsets: list[int]) -> None:
     ledger = Ledger()
     ledger.assign(TP, 5)
-    with pytest.raises(ValueError, match=r"rising order.*rewind\(\)"):
+    with pytest.raises(ValueError, match=r"rising order; assign the partition anew"):
         ledger.begin_many(TP, offsets)
     assert ledger.outstanding(TP) == 0
 
@@ -280,14 +274,6 @@ def test_records_of_a_revoked_partition_cannot_be_begun() -> None:
     ledger.revoke(TP)
     with pytest.raises(ValueError, match=r"orders\[0\] is not assigned"):
         ledger.begin(TP, 5)
-
-
-def test_a_committed_record_cannot_be_rewound() -> None:
-    ledger = Ledger()
-    ledger.assign(TP, 5)
-    for offset in (4, 6):
-        with pytest.raises(ValueError, match="allowed are 5"):
-            ledger.rewind(TP, offset)
 
 
 def test_a_ledger_that_could_never_read_is_refused() -> None:

@@ -15,7 +15,8 @@ from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
 from streams.producer import acknowledged
 from tests.brokers import Broker
-from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture
@@ -163,33 +164,6 @@ async def test_a_dead_letter_that_cannot_be_written_holds_the_offset(world: Worl
         await until(lambda: pump.lag == 0)
 
 
-async def test_a_terminal_frame_is_sent_only_after_everything_else_is_acknowledged(world: World) -> None:
-    order: list[str] = []
-
-    class Slow:
-        async def send(self, record: Record) -> Any:
-            order.append(f"send {record.topic}")
-            ack = await world.producer.send(record)
-            ack.add_done_callback(lambda _: order.append(f"ack {record.topic}"))
-            return ack
-
-    async def answer(event: Ordered) -> list[Event]:
-        return [
-            Frame(tenant="acme", lane=event.lane, n=0, terminal=False),
-            Frame(tenant="acme", lane=event.lane, n=1),
-            handled(event),
-        ]
-
-    await world.produce([ordered("a", 0, reply_to=world.reply.name, reply_partition=1)])
-    spec = world.spec(answer, sinks=(world.sink, world.reply))
-    async with world.running(spec, producer=Slow()):
-        frames = await world.read_n(world.reply, 2)
-    sink, reply = world.sink.name, world.reply.name
-    assert order.index(f"ack {sink}") < len(order) - 1 - order[::-1].index(f"send {reply}")
-    assert [frame.partition for frame in frames] == [1, 1]
-    assert [event.n for event in world.decode(frames)] == [0, 1]
-
-
 async def test_two_workers_share_the_partitions_and_lose_nothing_when_one_joins_and_leaves(world: World) -> None:
     async def relay(event: Ordered) -> Handled:
         await asyncio.sleep(0)
@@ -272,47 +246,6 @@ async def test_a_passed_deadline_is_answered_and_not_computed(world: World) -> N
     assert frame.error_type == "deadline_exceeded"
     assert calls == []
     assert pump.counters.dead_lettered == 0
-
-
-async def test_every_event_of_a_fused_run_is_published_and_a_retry_repeats_no_finished_stage(world: World) -> None:
-    calls: list[str] = []
-
-    async def first(event: Ordered) -> Handled:
-        calls.append("first")
-        return handled(event, "first")
-
-    async def second(event: Handled) -> Frame:
-        calls.append("second")
-        if calls.count("second") == 1:
-            raise Unavailable("once")
-        return Frame(tenant=event.tenant, lane=event.lane, n=event.n)
-
-    stages = (
-        world.spec(first, sinks=(world.middle,)),
-        world.spec(second, sources=(world.middle,), sinks=(world.reply,)),
-    )
-    run = world.spec(first, name="run", form="fused", stages=stages, sinks=(world.middle, world.reply))
-    await world.produce([ordered("a", 0, reply_partition=0)])
-    async with world.running(run) as pump:
-        await world.read_n(world.reply, 1)
-        await until(lambda: pump.lag == 0)
-        middle = await world.read_n(world.middle, 1)
-    assert calls == ["first", "second", "second"]
-    assert [event.by for event in world.decode(middle)] == ["first"]
-
-
-async def test_a_failed_fused_run_names_its_stage_in_the_dead_letter(world: World) -> None:
-    async def first(event: Ordered) -> Handled:
-        return handled(event)
-
-    async def second(event: Handled) -> None:
-        raise InputRejected("not this one")
-
-    stages = (world.spec(first, sinks=(world.middle,)), world.spec(second, sources=(world.middle,), sinks=()))
-    await world.produce([ordered("a", 0)])
-    async with world.running(world.spec(first, name="run", form="fused", stages=stages, sinks=(world.middle,))):
-        [letter] = await world.read_n(world.source.dead_letters, 1)
-    assert Letter.of(letter).error["stage"] == "second"
 
 
 async def test_a_letter_put_back_twice_gives_the_output_one_id(world: World) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from millrace.agent import Batch, Result
 from tests.brokers import Broker
-from tests.streams.pump_world import Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture

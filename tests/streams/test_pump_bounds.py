@@ -17,7 +17,8 @@ from millrace.errors import InputRejected, TooLarge
 from millrace.topics import Topic
 from streams.producer import acknowledged
 from tests.brokers import Broker
-from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, key_of, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, key_of, ordered, world_on
 
 
 @pytest.fixture

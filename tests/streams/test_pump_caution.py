@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from millrace.dead_letters import Letter
 from streams.ledger import format_metadata
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, world_on
 
 
 @pytest.fixture

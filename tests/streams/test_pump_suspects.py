@@ -20,7 +20,8 @@ from streams.pump.delivery import Lost, Work
 from streams.pump.flow import Flow
 from streams.pump.handling import Verdict
 from streams.pump.tenure import SUSPECT, Tenure
-from tests.streams.pump_world import ordered, until
+from tests.conditions import until
+from tests.streams.pump_world import ordered
 
 TP = TopicPartition("t", 0)
 QUICK = PumpSettings(retry_initial_ms=1, retry_max_ms=2, session_timeout_ms=1000)
@@ -117,6 +118,19 @@ async def test_a_start_that_cannot_be_recorded_makes_the_pump_join_anew() -> Non
         await member.tenure.record_start(TP, epoch)
     member.ledger.revoke(TP)
     assert not await member.tenure.record_start(TP, epoch)
+
+
+async def test_no_start_is_recorded_for_a_partition_that_is_being_given_up() -> None:
+    member = Member()
+    epoch = await member.begin()
+    member.ledger.begin(TP, 0)
+    member.tenure.close([TP])
+    assert not await member.tenure.record_start(TP, epoch)
+    assert member.starts() == 0
+    await member.tenure.end([TP])
+    epoch = await member.begin()
+    member.ledger.begin(TP, 0)
+    assert await member.tenure.record_start(TP, epoch)
 
 
 async def test_the_start_of_a_suspect_counts_only_while_it_is_alone() -> None:
@@ -224,3 +238,17 @@ async def test_a_suspect_is_handled_alone_with_its_start_on_record_and_others_af
     await until(lambda: other.offsets == [0])
     assert handler.seen == [(True, SUSPECT + 1)]
     assert member.ledger.prefix(TP) == 1
+
+
+async def test_a_suspect_of_a_partition_that_is_being_given_up_is_left_to_the_next_owner() -> None:
+    member, failures = Member(), list[BaseException]()
+    member.group.kept[TP] = OffsetAndMetadata(0, format_metadata(SUSPECT, 0))
+    handler = Scripted()
+    flow = await flowing(member, handler, Company(), failures)
+    member.ledger.begin(TP, 0)
+    member.tenure.close([TP])
+    flow.enter(item(0, suspect=True))
+    flow.dispatch()
+    await flow.drain()
+    assert (handler.offsets, failures) == ([], [])
+    assert member.ledger.oldest(TP) == 0

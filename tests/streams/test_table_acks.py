@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from streams.table_acks import Applied
-from tests.streams.pump_world import until
+from tests.conditions import until
 
 AT = TP("t", 0)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,8 @@ from streams.table_app import credentials, table_app
 from streams.tables import TableAgent, changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, ordered, world_on
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -40,6 +42,11 @@ def spec(world: World) -> AgentSpec:
     found = world.spec(count, form="keyed", state=Count, wants_ports=False)
     world.broker._create(changelog(found, world.settings()), world.n_partitions, {"cleanup.policy": "compact"})
     return found
+
+
+@pytest.fixture
+def chosen(world: World, tmp_path: Path) -> WorkerSettings:
+    return WorkerSettings(connection=world.connection, pump=world.settings(), data=str(tmp_path))
 
 
 def totals(world: World, records: Sequence[Any]) -> int:
@@ -76,9 +83,11 @@ class Believing(Applied):
 
 
 @asynccontextmanager
-async def skipping(world: World, spec: AgentSpec, applied: Applied | None = None) -> AsyncIterator[SkipsOnce]:
+async def skipping(
+    world: World, spec: AgentSpec, data: Path, applied: Applied | None = None
+) -> AsyncIterator[SkipsOnce]:
     settings = world.settings()
-    app = table_app(world.connection, settings)
+    app = table_app(world.connection, settings, data=str(data))
     if applied is not None:
         app.applied = applied
     async with Producer(world.connection) as producer:
@@ -92,18 +101,22 @@ async def skipping(world: World, spec: AgentSpec, applied: Applied | None = None
             await app.stop()
 
 
-async def test_a_record_that_faust_skips_is_read_again_and_applied(world: World, spec: AgentSpec) -> None:
+async def test_a_record_that_faust_skips_is_read_again_and_applied(
+    world: World, spec: AgentSpec, tmp_path: Path
+) -> None:
     await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
-    async with skipping(world, spec) as agent:
+    async with skipping(world, spec, tmp_path) as agent:
         records = await world.read_n(world.sink, 30)
         assert agent.skipped == 1
     assert totals(world, records) == 30
 
 
-async def test_control_without_the_check_a_skipped_record_is_lost(world: World, spec: AgentSpec) -> None:
+async def test_control_without_the_check_a_skipped_record_is_lost(
+    world: World, spec: AgentSpec, tmp_path: Path
+) -> None:
     await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
     believing = Believing()
-    async with skipping(world, spec, believing):
+    async with skipping(world, spec, tmp_path, believing):
         records = await world.read_n(world.sink, 29)
         places = [TP(world.source.name, i) for i in range(world.n_partitions)]
         await until(lambda: sum(believing.prefix(tp) or 0 for tp in places) == 30)
@@ -111,8 +124,10 @@ async def test_control_without_the_check_a_skipped_record_is_lost(world: World, 
 
 
 @pytest.mark.timeout(120)
-async def test_restarts_under_load_lose_nothing_and_count_nothing_twice(world: World, spec: AgentSpec) -> None:
-    chosen, sent, stop = WorkerSettings(connection=world.connection, pump=world.settings()), 0, asyncio.Event()
+async def test_restarts_under_load_lose_nothing_and_count_nothing_twice(
+    world: World, spec: AgentSpec, chosen: WorkerSettings
+) -> None:
+    sent, stop = 0, asyncio.Event()
 
     async def load() -> None:
         nonlocal sent
@@ -133,8 +148,9 @@ async def test_restarts_under_load_lose_nothing_and_count_nothing_twice(world: W
 
 
 @pytest.mark.timeout(120)
-async def test_two_workers_share_the_partitions_of_a_table_agent(world: World, spec: AgentSpec) -> None:
-    chosen = WorkerSettings(connection=world.connection, pump=world.settings())
+async def test_two_workers_share_the_partitions_of_a_table_agent(
+    world: World, spec: AgentSpec, chosen: WorkerSettings
+) -> None:
     async with Worker([spec], chosen, codec=world.codec) as first, Worker([spec], chosen, codec=world.codec) as second:
         sent, both = 0, (first.tables[0].counters, second.tables[0].counters)
         async with asyncio.timeout(60):

@@ -18,7 +18,8 @@ from millrace.errors import LogTruncated
 from streams.tables import changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
-from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, until, world_on
+from tests.conditions import until
+from tests.streams.pump_world import Handled, Ordered, World, handled, ordered, world_on
 
 
 class Sum(msgspec.Struct, frozen=True):
@@ -46,12 +47,13 @@ def summing(world: World) -> AgentSpec:
     return world.spec(add, form="keyed", state=Sum, wants_ports=False)
 
 
-def settings(world: World) -> WorkerSettings:
-    return WorkerSettings(connection=world.connection, pump=world.settings())
+@pytest.fixture
+def chosen(world: World, tmp_path: Path) -> WorkerSettings:
+    return WorkerSettings(connection=world.connection, pump=world.settings(), data=str(tmp_path))
 
 
-async def test_a_table_adds_up_and_takes_its_state_over_a_restart(world: World) -> None:
-    spec, chosen = summing(world), settings(world)
+async def test_a_table_adds_up_and_takes_its_state_over_a_restart(world: World, chosen: WorkerSettings) -> None:
+    spec = summing(world)
     world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
     await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
     async with Worker([spec], chosen, codec=world.codec) as worker:
@@ -211,9 +213,11 @@ class View:
         return self.folded
 
 
-async def test_a_worker_is_ready_with_what_it_watches_and_ends_with_its_failure(world: World) -> None:
+async def test_a_worker_is_ready_with_what_it_watches_and_ends_with_its_failure(
+    world: World, chosen: WorkerSettings
+) -> None:
     view = View()
-    async with Worker([world.spec(relay)], settings(world), codec=world.codec, watched=[view]) as worker:
+    async with Worker([world.spec(relay)], chosen, codec=world.codec, watched=[view]) as worker:
         await until(worker.pumps[0].ready.is_set)
         assert not worker.ready
         view.folded = True
@@ -224,8 +228,8 @@ async def test_a_worker_is_ready_with_what_it_watches_and_ends_with_its_failure(
         assert (worker.ready, worker.alive) == (False, False)
 
 
-async def test_a_worker_with_tables_is_ready_once_they_are_recovered(world: World) -> None:
-    spec, chosen = summing(world), settings(world)
+async def test_a_worker_with_tables_is_ready_once_they_are_recovered(world: World, chosen: WorkerSettings) -> None:
+    spec = summing(world)
     world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
     async with Worker([spec], chosen, codec=world.codec) as worker:
         await asyncio.wait_for(worker.wait_ready(), 30)

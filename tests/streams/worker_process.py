@@ -42,7 +42,9 @@ async def main(chosen: dict[str, Any]) -> None:
     relay = relay_for(chosen["delay_s"], chosen["poison"], chosen["slow"], chosen["slow_s"])
     spec = AgentSpec(name="relay", function=relay, sources=(source,), sinks=(sink,), form="single")
     settings = WorkerSettings(
-        connection={"bootstrap_servers": chosen["bootstrap"]}, pump=msgspec.convert(chosen["pump"], PumpSettings)
+        connection={"bootstrap_servers": chosen["bootstrap"]},
+        pump=msgspec.convert(chosen["pump"], PumpSettings),
+        data=str(Path(chosen["ready"]).parent),
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -95,7 +95,14 @@ class System:
 
             client = broker_connection(self.settings, self.stack.bootstrap).aiokafka()
             plain = WorkerSettings(connection=client, pump=pump_settings(self.settings), data=str(self.settings.home))
-            worker = Worker(specs, plain, ports_for=ports_for, prepare=composition.prepare, codec=composition.codec)
+            worker = Worker(
+                specs,
+                plain,
+                ports_for=ports_for,
+                prepare=composition.prepare,
+                note=composition.note,
+                codec=composition.codec,
+            )
             async with worker:
                 await worker.wait_ready()
                 yield Inside(composition, worker)

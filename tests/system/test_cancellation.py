@@ -29,7 +29,7 @@ from millrace.events.query import (
 )
 from millrace.topics import ANSWER_PRODUCED, QUERY_ADMITTED, QUERY_RECEIVED, REPLY, Topic
 from streams.pump import Pump
-from tests.streams.pump_world import until
+from tests.conditions import until
 from tests.system.stacks import AGENTS, Inside, System, embedded_system, replaced_stage
 
 pytestmark = pytest.mark.timeout(180)

@@ -20,3 +20,11 @@ def test_pages_name_every_error_and_setting() -> None:
     page = reference.settings_page()
     assert "MILLRACE_WORKER__MAX_UNCOMMITTED" in page
     assert "`log_truncated`" in reference.errors_page()
+
+
+def test_the_page_of_commands_names_every_command_with_its_options() -> None:
+    page = reference.commands_page()
+    for heading in ("## millrace ask", "## millrace dlq replay", "## python -m infra up"):
+        assert heading in page.splitlines()
+    assert "| `--top-k` | `10` |" in page
+    assert "| `QUESTION` | required |" in page

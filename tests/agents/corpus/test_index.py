@@ -4,7 +4,7 @@ import pytest
 
 from agents.corpus.index import fail_version, index
 from agents.corpus.policy import CorpusPolicy
-from agents.corpus.upkeep import kept_versions, parse_order, retired_rows
+from agents.corpus.upkeep import kept_versions, retired_rows
 from millrace.errors import ObjectMissing
 from millrace.events.corpus import ChunkRef, ChunksEmbedded, DocumentIndexed, DocumentSettled
 from tests.agents_in_memory import feature, index_parts, ingest
@@ -208,9 +208,3 @@ def test_retired_rows_are_those_that_only_older_versions_list() -> None:
     assert retired_rows([make(1, "a", "b"), make(2, "b", "c")]) == {"a"}
     assert retired_rows([make(1, "a"), make(2, deleted=True)]) == {"a"}
     assert retired_rows([]) == set()
-
-
-def test_orders_are_three_numbers() -> None:
-    assert parse_order("1.22.3") == (1, 22, 3)
-    with pytest.raises(ValueError, match="unpack"):
-        parse_order("1.2")

@@ -44,7 +44,8 @@ async def test_a_restart_and_a_kill_keep_port_cluster_and_records(start_kafka: S
     port, cluster_id = node.port, node.cluster_id
     _create(node)
     await _produce(node, [b"before the restart"])
-    node.restart()
+    node.stop()
+    node.start()
     await _produce(node, [b"before the kill"])
     node.kill()
     with pytest.raises(Unavailable, match="does not run"):

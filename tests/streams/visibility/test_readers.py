@@ -58,6 +58,24 @@ async def test_the_first_terminal_record_of_a_question_is_found_and_later_ones_a
     await answers.stop()
 
 
+async def test_an_answer_of_this_process_is_known_at_once_and_gives_way_to_what_the_log_held_first(log: Log) -> None:
+    answers = RecentAnswers({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5)
+    await answers.start()
+    for correlation in ("unread", "late"):
+        answers.note(answer(correlation, "noted"))
+    assert answers.find("acme", "unread") == answer("unread", "noted")
+    await log.produce(ANSWER_PRODUCED, answer("late", "of another process"))
+    await log.produce(ANSWER_PRODUCED, answer("late", "noted"))
+    await asyncio.wait_for(answers.caught_up(), 20)
+    found = answers.find("acme", "late")
+    answers.note(answer("late", "noted again"))
+    assert found is not None
+    assert found == answers.find("acme", "late")
+    assert found.text == "of another process"
+    assert set(answers._unread) == {("acme", "unread")}, "what was read is kept once"
+    await answers.stop()
+
+
 async def test_answers_take_a_bounded_amount_of_memory_and_the_oldest_go_first(log: Log) -> None:
     answers = RecentAnswers({"bootstrap_servers": log.bootstrap}, fetch_max_wait_ms=5, max_bytes=8000)
     await answers.start()

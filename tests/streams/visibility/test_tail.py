@@ -139,7 +139,7 @@ async def test_a_worker_that_takes_over_a_partition_folds_it_to_its_end_first(li
 
 async def test_questions_are_refused_when_the_end_of_the_log_was_not_confirmed_for_five_seconds(life: Life) -> None:
     tail = await life.tail()
-    await asyncio.wait_for(tail._reader.until(tail.confirmed), 20)
+    await asyncio.wait_for(tail._folder.until(tail.confirmed), 20)
     life.broker.kill()
     life.now += 4.0
     assert tail.confirmed()
@@ -180,7 +180,7 @@ async def test_a_log_that_lost_its_beginning_stops_a_new_table_instead_of_being_
 
 async def confirms(tail: Tail) -> bool:
     """Whether the tail confirms once its reader does."""
-    await asyncio.wait_for(tail._reader.until(lambda: tail._reader.confirmed(5.0)), 20)
+    await asyncio.wait_for(tail._folder.until(lambda: tail._folder.confirmed(5.0)), 20)
     return tail.confirmed()
 
 

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from millrace.errors import InvalidEvent
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED
 from streams.visibility import watermark
-from streams.visibility.fold import parse_order, render_order
 
 TOPICS = st.sampled_from([ACL_CHANGED.name, DOCUMENT_INDEXED.name])
 OFFSETS = st.dictionaries(st.tuples(TOPICS, st.integers(0, 99)), st.integers(1, 2**40))
@@ -34,8 +33,3 @@ def test_a_watermark_is_reached_when_every_partition_is(
 def test_a_malformed_watermark_is_refused(text: str) -> None:
     with pytest.raises(InvalidEvent, match="watermark"):
         watermark.parse(text)
-
-
-@given(st.tuples(*[st.integers(0, 2**40)] * 3))
-def test_an_order_survives_its_text(order: tuple[int, int, int]) -> None:
-    assert parse_order(render_order(order)) == order

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from millrace.client.closing import close_consumer
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _MAX_CHECKS: Final = 16
 _FETCH_MAX_BYTES: Final = 16_777_216
 
 
-class LogReader:
+class TopicFolder:
     """Feeds the records of some topics, in batches, to a function.
 
     Parameters
@@ -44,6 +45,8 @@ class LogReader:
         ``beginnings`` are those of the records from this time on (unix milliseconds), not those of the log.
     fetch_max_wait_ms : int
         How long a fetch waits at the broker; a few milliseconds on the embedded broker, which does not wake it.
+    fetch_min_bytes : int
+        How much a fetch waits for, as long as it may: with more than 1 a busy topic costs few fetches.
     max_records : int
         Most records a batch holds: it is folded in one go on the event loop.
     confirm_every_s : float
@@ -61,6 +64,7 @@ class LogReader:
         *,
         since_ms: int | None = None,
         fetch_max_wait_ms: int = 100,
+        fetch_min_bytes: int = 1,
         max_records: int = 500,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +78,7 @@ class LogReader:
         self._confirm_every_s = confirm_every_s
         self._clock = clock
         self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._fetch_min_bytes = fetch_min_bytes
         self._connected: AIOKafkaConsumer[bytes, bytes] | None = None
         self._partitions: list[TopicPartition] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,16 +107,17 @@ class LogReader:
             auto_offset_reset="none",
             enable_auto_commit=False,
             fetch_max_wait_ms=self._fetch_max_wait_ms,
+            fetch_min_bytes=self._fetch_min_bytes,
             fetch_max_bytes=_FETCH_MAX_BYTES,
         )
         try:
             await self._consumer.start()
             await self._assign()
         except KafkaError as error:
-            await self._disconnect()
+            await close_consumer(self._consumer)
             raise Unavailable(f"cannot read {', '.join(self._topics)}: {error}; is the broker running?") from error
         except BaseException:
-            await self._disconnect()
+            await close_consumer(self._consumer)
             raise
         self._tasks = [
             asyncio.create_task(self._guard(self._read()), name="log-reader"),
@@ -170,18 +176,8 @@ class LogReader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._connected is not None:
-            await self._disconnect()
+            await close_consumer(self._consumer)
         self._wake()
-
-    async def _disconnect(self) -> None:
-        try:
-            await self._consumer.stop()
-        except asyncio.CancelledError:
-            # aiokafka 0.14 lets its own fetch task's cancellation out when the broker is gone, and stops half-way.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._consumer._client.close()  # noqa: SLF001 - what it did not get to
 
     @property
     def failure(self) -> MillraceError | None:

@@ -1,0 +1,168 @@
+"""Defences of identity, index and access, each taken out of this process by a function; see `tests.faults.without`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import millrace.ids
+import millrace.invoke
+import millrace.schema_folder
+from agents.corpus.emitted import EmittedVersions
+from agents.ports import Principal
+from inference.embedding_cache import EmbeddingCache
+from inference.hashing import HashingEmbedder
+from millrace.codec import Codec, Headers, meta_of
+from millrace.event import Event, Origin, attach
+from millrace.events.query import Receipt
+from millrace.rows import ChunkRow
+from millrace.topics import Topic
+from streams.stores.lance_table import LanceTable, encode
+from streams.stores.objects import ContentStore
+from streams.visibility import VisibilityTable, fold
+from streams.visibility.answers import RecentAnswers
+from streams.visibility.tail import Tail
+from streams.visibility.visible_set import VisibleSet
+from tests.faults.workload import GROUPS
+
+
+def without_derived_ids() -> None:
+    """Give outputs a new id each time."""
+    vars(millrace.invoke)["output_id"] = lambda *_: secrets.token_hex(16)
+
+
+def counting() -> None:
+    """Take out nothing; note in the home folder how many texts are embedded."""
+    noted = Path(os.environ["MILLRACE_HOME"]) / "embedded.txt"
+    embed = HashingEmbedder.embed
+
+    async def counted(self: HashingEmbedder, texts: Sequence[str]) -> Any:
+        with noted.open("a") as file:
+            file.write(f"{len(texts)}\n")
+        return await embed(self, texts)
+
+    type.__setattr__(HashingEmbedder, "embed", counted)
+
+
+def without_memory() -> None:
+    """Forget what was emitted and embedded."""
+
+    def newest(self: EmittedVersions, agent: str, tenant: str, document: str) -> None:
+        """Know nothing."""
+
+    async def get_many(self: EmbeddingCache, tenant: str, model: str, hashes: Sequence[str]) -> dict[str, bytes]:
+        return {}
+
+    type.__setattr__(EmittedVersions, "newest", newest)
+    type.__setattr__(EmbeddingCache, "get_many", get_many)
+
+
+def without_digests() -> None:
+    """Believe that an object is what its reference says."""
+
+    async def get(self: ContentStore, ref: str, max_bytes: int = 2**26) -> bytes:
+        return await asyncio.to_thread(found, ref.removeprefix("sha256:"))
+
+    def found(digest: str) -> bytes:
+        return next(Path(os.environ["MILLRACE_OBJECTS"]).rglob(digest)).read_bytes()
+
+    type.__setattr__(ContentStore, "get", get)
+
+
+def without_schemas() -> None:
+    """Look nowhere for the schemas of other writers."""
+    vars(millrace.schema_folder)["writers"] = lambda folder: lambda number: None
+
+
+def without_history() -> None:
+    """Take every change for the first one of its document."""
+
+    def current(self: Tail, tenant: str, document: str) -> None:
+        """Know nothing."""
+
+    def resolved(self: Tail, receipt: Receipt) -> bool:
+        return False
+
+    type.__setattr__(Tail, "current", current)
+    type.__setattr__(Tail, "resolved", resolved)
+
+
+def without_chunk_ids() -> None:
+    """Draw chunk ids by lot."""
+    vars(millrace.ids)["chunk_id"] = lambda *_: str(uuid.UUID(bytes=secrets.token_bytes(16)))
+
+
+def without_tenants() -> None:
+    """Take the body's word for whose record it is."""
+
+    def read(
+        self: Codec, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, origin: Origin
+    ) -> Event:
+        event = self.decode(value)
+        return attach(event, msgspec.structs.replace(meta_of(headers, origin), tenant=event.tenant))
+
+    type.__setattr__(Codec, "read", read)
+
+
+def without_order() -> None:
+    """Let the last record win, whatever its version."""
+    last = property(lambda version: ((0, 0, 0), version.offset, version.partition))
+    type.__setattr__(fold.Version, "precedence", last)
+
+
+def without_merging() -> None:
+    """Add rows whether or not their chunk ids are there."""
+
+    async def insert(self: LanceTable, rows: Sequence[ChunkRow]) -> int:
+        table = await self._open_for_writing()
+        await table.add(encode(rows, self._dim))
+        return len(rows)
+
+    type.__setattr__(LanceTable, "insert", insert)
+
+
+def without_garbage() -> None:
+    """Collect no garbage."""
+
+    async def collect_garbage(*_: object) -> None:
+        """Leave everything."""
+
+    vars(sys.modules["agents.corpus.index"])["collect_garbage"] = collect_garbage  # the package names its agent so
+
+
+def without_access() -> None:
+    """Take whoever asks for a member of every group."""
+    visible = Tail.visible
+
+    def to_all(self: Tail, tenant: str, principal: Principal, **options: Any) -> VisibleSet:
+        return visible(self, tenant, Principal(principal.user, frozenset(GROUPS)), **options)
+
+    type.__setattr__(Tail, "visible", to_all)
+
+
+def without_every_record() -> None:
+    """Leave every third record out of the visibility table."""
+    fold_records = VisibilityTable.fold
+
+    def fold(self: VisibilityTable, records: Iterable[Any], positions: Any = None) -> Any:
+        kept = [record for record in records if record.offset % 3 != 2]
+        return fold_records(self, kept, positions)
+
+    type.__setattr__(VisibilityTable, "fold", fold)
+
+
+def without_ends() -> None:
+    """Know of no question that has been answered."""
+
+    def find(self: RecentAnswers, tenant: str, correlation: str) -> None:
+        """Know nothing."""
+
+    type.__setattr__(RecentAnswers, "find", find)
