@@ -47,8 +47,9 @@ docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and
 	@$(PY) -m tools.reference
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
+# python-pptx wants XlsxWriter for the charts that it writes; slides are only read here.
 UV := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+	--no-emit-index-url --no-emit-package xlsxwriter --custom-compile-command "make lock" $(ARGS)
 lock:  ## resolve the lock files again after a change in pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@PATH="$(abspath $(VENV))/bin:$$PATH"; command -v uv >/dev/null || { echo "uv not found: install it, for example with '$(PY) -m pip install uv'" >&2; exit 1; }; \
 	$(UV) --group dev pyproject.toml -o requirements/dev.txt && \
