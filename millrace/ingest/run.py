@@ -16,7 +16,7 @@ from millrace.client.outcomes import Outcome, OutcomeReader
 from millrace.errors import InputRejected
 from millrace.events.query import Receipt
 from millrace.ingest.known import KnownDocument
-from millrace.ingest.walk import FoundFile, Rules, Skipped, Walk
+from millrace.ingest.walk import UTF8_TYPES, FoundFile, Rules, Skipped, Walk
 from millrace.ingest.window import DURABLE_BYTES, EMBEDDED_BYTES, Window
 from millrace.keys import document_key
 from millrace.topics import SOURCE_CHANGED
@@ -201,10 +201,13 @@ class Ingestion:
         if known.exists and known.source not in {"", source}:
             message = f"the document belongs to source {known.source!r}; use --prefix, or --source {known.source}"
             self._skip(file.id, "conflict", message)
-        elif (fault := _undecodable(content)) is not None:
+        elif file.media_type in UTF8_TYPES and (fault := _undecodable(content)) is not None:
             self._skip(file.id, "undecodable", fault)
         else:
-            await self._change(file, content, known, source)
+            try:
+                await self._change(file, content, known, source)
+            except InputRejected as error:  # this file's alone, such as bytes without a folder to put them into
+                self._skip(file.id, error.error_type, str(error))
         self._progress(self.report, "")
 
     async def _change(self, file: FoundFile, content: bytes, known: KnownDocument, source: str) -> None:

@@ -26,6 +26,8 @@ MEDIA_TYPES: Final = {
     ".tsv": "text/tab-separated-values",
     ".jsonl": "application/x-ndjson",
 }
+UTF8_TYPES: Final = frozenset({"text/markdown", "text/plain"})
+"""Types that are text and nothing else; what a parser reads has encodings of its own, or none."""
 IGNORE_FILE: Final = ".millraceignore"
 MAX_BYTES: Final = 16 * 2**20
 # A wildcard, a set of characters, an escaped character, a character.

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.client import Millrace
@@ -18,6 +19,7 @@ from millrace.event import Event
 from millrace.events.corpus import SourceChanged
 from millrace.ingest.run import Ingestion, Plan, Report
 from millrace.ingest.walk import Rules
+from millrace.objects import ObjectFolder
 from tests.millrace.workers import indexed, indexing, settled
 
 
@@ -123,6 +125,43 @@ async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
         ("b?d.md", "name"),
     }
     assert {change.document for change in worker.seen} == {"a.md", "guide/b.txt", "big.md", "inner.md"}
+    assert report.failed
+
+
+async def test_files_that_a_parser_reads_are_sent_byte_for_byte(
+    embedded: Connection, tenant: str, tmp_path: Path
+) -> None:
+    files = {
+        "book.xlsx": b"PK\x03\x04\xff\x00",
+        "latin.html": "<p>Zürich</p>".encode("latin-1"),
+        "rows.csv": "Stadt;Größe\n".encode("utf-16"),
+        "plain.pdf": b"%PDF-1.7 of ASCII alone",
+    }
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    with indexing(embedded, tenant) as worker:
+        report = await ingest(embedded, tenant, folder)
+    objects = ObjectFolder(Path(embedded.objects))
+    sent = {
+        change.document: (change.text or "").encode() if change.content is None else await objects.get(change.content)
+        for change in worker.seen
+    }
+    assert (sent, report.skipped) == (files, [])
+    assert {change.n_bytes for change in worker.seen} == {len(data) for data in files.values()}
+
+
+async def test_bytes_without_an_object_folder_are_reported_and_the_rest_is_sent(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    (folder / "book.xlsx").write_bytes(b"PK\x03\x04\xff\x00")
+    without = msgspec.structs.replace(embedded, objects="")
+    with indexing(embedded, tenant) as worker:
+        report = await ingest(without, tenant, folder)
+    assert [(skipped.id, skipped.reason) for skipped in report.skipped] == [("book.xlsx", "rejected")]
+    assert "MILLRACE_OBJECTS" in report.skipped[0].message
+    assert {change.document for change in worker.seen} == {"a.md", "guide/b.txt", "big.md"}
     assert report.failed
 
 
