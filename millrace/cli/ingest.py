@@ -1,17 +1,22 @@
-"""``millrace ingest``: send what changed in folders."""
+"""``millrace ingest``: send what changed in sources, once or whenever it changes."""
 
 import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from millrace.cli.application import Json, Tenant, app, connection_of, groups_of, pairs, tenant_of
-from millrace.cli.output import ExitCode, UsageError, note, one_line, progress, say, show, table
+from millrace.cli.output import ExitCode, UsageError, document, note, one_line, progress, say, show, table
 from millrace.ingest.walk import MAX_BYTES, Rules
 
 _RECEIPTS = 256
 _SHOWN = 20
+_QUIET_S = 1.0
+_EVERY_S = 60.0
 
 
 @app.command(epilog="Example: millrace ingest handbook --groups staff --label team=hr --wait")
@@ -34,6 +39,12 @@ def ingest(
     wait: Annotated[bool, typer.Option("--wait", help="End with the outcome of every document.")] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Delete documents of the source whose file is gone.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --sync: delete even more than 20 % of the source.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: send each change as it happens, until interrupted.")
+    ] = False,
+    every: Annotated[
+        float | None, typer.Option(min=0.1, help="With --watch: longest time between two looks, in seconds; else 60.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Send new and changed files; unchanged ones are left alone.
@@ -42,10 +53,12 @@ def ingest(
     reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work
     like .gitignore; leaves hidden files alone and follows no link out of the folder.
     """
-    from millrace.ingest.run import Plan, Report
+    from millrace.ingest.opening import Plan
 
     if yes and not sync:
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
+    if every is not None and not watch:
+        raise UsageError("--every says how often --watch looks; add --watch, or leave it out")
     if missing := [path for path in paths if not path.exists()]:
         raise UsageError(f"{missing[0]} does not exist; name a folder or a file")
     labels = pairs(label)
@@ -60,28 +73,69 @@ def ingest(
         sync=sync,
         confirmed=yes,
         wait=wait,
+        goes_on=watch,
+        quiet_s=_QUIET_S if watch else 0.0,
     )
-    report: Report = asyncio.run(_run(context, plan))
+    if watch:
+        with contextlib.suppress(asyncio.CancelledError):  # how a watch ends
+            asyncio.run(_watch(context, plan, every or _EVERY_S, as_json=as_json))
+        return int(ExitCode.OK)
+    report = asyncio.run(_run(context, plan))
     show(_data(report, wait=wait), lambda: _render(report, wait=wait), as_json=as_json)
     return int(ExitCode.INCOMPLETE if report.failed else ExitCode.OK)
 
 
 async def _run(context: typer.Context, plan: Any) -> Any:
     from millrace.client import Millrace
-    from millrace.ingest.run import Ingestion, Report
+    from millrace.ingest.run import Ingestion
 
+    with _progress() as changed:
+        async with Millrace(connection_of(context)) as client:
+            return await Ingestion(client, plan, changed).run()
+
+
+async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: bool) -> None:
+    from millrace.client import Millrace
+    from millrace.ingest.extras import part
+
+    watch = part("watch", "watch").Watch
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio.run runs a task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    last: list[Any] = []
+
+    def told(report: Any) -> None:
+        """A round is news if it did something, or what it cannot send is not what the last one could not."""
+        if last and not report.receipts and report.skipped == last[0]:
+            return
+        last[:] = [report.skipped]
+        if as_json:
+            document(_data(report, wait=plan.wait), indent=None)
+        else:
+            _render(report, wait=plan.wait)
+
+    def failed(error: Exception) -> None:
+        note(f"not done, and tried again: {error}")
+
+    with _progress() as changed:
+        async with Millrace(connection_of(context)) as client:
+            await watch(client, plan, told, failed, every_s=every_s, progress=changed).run()
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Any, str], None]]:
     told = False
     with progress("ingest") as bar:
 
-        def changed(report: Report, waits_for: str) -> None:
+        def changed(report: Any, waits_for: str) -> None:
             nonlocal told
-            bar(len(report.outcomes), len(report.receipts), waits_for or f"{report.n_files} files")
+            bar(len(report.outcomes), len(report.receipts), waits_for or f"{report.n_found} documents")
             if waits_for and not told:  # once: each outcome changes the number
                 note(waits_for)
                 told = True
 
-        async with Millrace(connection_of(context)) as client:
-            return await Ingestion(client, plan, changed).run()
+        yield changed
 
 
 def _data(report: Any, *, wait: bool) -> dict[str, Any]:
@@ -89,7 +143,7 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
 
     few = len(report.receipts) <= _RECEIPTS
     return {
-        "files": report.n_files,
+        "documents": report.n_found,
         "sent": report.n_sent,
         "unchanged": report.n_unchanged,
         "access_changed": report.n_access,
@@ -126,7 +180,7 @@ def _render(report: Any, *, wait: bool) -> None:
     if len(report.skipped) > _SHOWN:
         say(f"... and {len(report.skipped) - _SHOWN} more; --json lists all")
     say(
-        f"{report.n_files} files: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
+        f"{report.n_found} documents: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
     )
     if wait:

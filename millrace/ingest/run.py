@@ -1,11 +1,10 @@
-"""Send what changed in folders, and follow what becomes of it."""
+"""Send what changed in sources, and follow what becomes of it."""
 
 import asyncio
+import contextlib
 import hashlib
-import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -16,7 +15,8 @@ from millrace.client.outcomes import Outcome, OutcomeReader
 from millrace.errors import InputRejected
 from millrace.events.query import Receipt
 from millrace.ingest.known import KnownDocument
-from millrace.ingest.walk import UTF8_TYPES, FoundFile, Rules, Skipped, Walk
+from millrace.ingest.opening import Plan, open_sources
+from millrace.ingest.source import Document, Held, Skipped, Source
 from millrace.ingest.window import DURABLE_BYTES, EMBEDDED_BYTES, Window
 from millrace.keys import document_key
 from millrace.topics import SOURCE_CHANGED
@@ -25,54 +25,24 @@ MAX_LOST: Final = 0.2
 _UNACKNOWLEDGED: Final = 512
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to ingest and how.
-
-    Attributes
-    ----------
-    groups : tuple of str or None
-        Groups that may read the documents. None gives those of the connection to a document
-        that has no access yet and leaves others.
-    prefix : str
-        Put before each id, with a slash, so that two folders can share a tenant.
-    sync : bool
-        Delete documents of the source whose file is gone.
-    confirmed : bool
-        Delete even more than a fifth of the source.
-    wait : bool
-        Follow every change to its outcome.
-    """
-
-    paths: tuple[Path, ...]
-    tenant: str = "default"
-    source: str = ""
-    groups: tuple[str, ...] | None = None
-    labels: dict[str, str] = {}
-    prefix: str = ""
-    rules: Rules = Rules()
-    sync: bool = False
-    confirmed: bool = False
-    wait: bool = False
-
-
 class Report(msgspec.Struct, kw_only=True):
     """What was done, and what became of it.
 
     Attributes
     ----------
-    n_files, n_sent, n_unchanged, n_access, n_deleted : int
-        Files found, of these sent, found unchanged, given other groups; documents deleted.
+    n_found, n_sent, n_unchanged, n_access, n_deleted : int
+        Documents found, of these sent, found unchanged, given other groups; documents deleted.
     n_bytes : int
         Bytes of content sent.
     skipped : list of Skipped
-        Files that were not sent, and why.
+        What was not sent, and why.
     receipts : list of Receipt
         Of everything sent.
     outcomes : list of Outcome
         Of everything sent, in the order in which they were known.
     """
 
-    n_files: int = 0
+    n_found: int = 0
     n_sent: int = 0
     n_unchanged: int = 0
     n_access: int = 0
@@ -84,7 +54,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def failed(self) -> bool:
-        """Whether a file was not sent, or a change ended rejected or failed."""
+        """Whether a document was not sent, or a change ended rejected or failed."""
         return bool(self.skipped) or any(not outcome.good for outcome in self.outcomes)
 
     def counts(self) -> Counter[str]:
@@ -104,6 +74,8 @@ class Ingestion:
         An open client.
     plan : Plan
         What to do.
+    sources : sequence of Source, optional
+        Where documents come from; by default those that the plan names, opened and closed by the run.
     progress : callable
         ``progress(report, waiting_for)`` whenever something changed; the text is empty while nothing is waited for.
     max_bytes : int, optional
@@ -119,11 +91,13 @@ class Ingestion:
         plan: Plan,
         progress: Progress = lambda _report, _waiting: None,
         *,
+        sources: Sequence[Source] | None = None,
         max_bytes: int | None = None,
         patience_s: float = 2.0,
     ) -> None:
         self._client = client
         self._plan = plan
+        self._sources = sources
         self._progress = progress
         self._max_bytes = max_bytes or (EMBEDDED_BYTES if client.connection.embedded else DURABLE_BYTES)
         self._patience_s = patience_s
@@ -144,9 +118,14 @@ class Ingestion:
         Unavailable, LogTruncated
             The broker or its log is gone; a repetition sends only what is missing.
         """
-        walks = [Walk(path, self._plan.rules, self._plan.prefix) for path in self._plan.paths]
+        if self._sources is not None:
+            return await self._run(self._sources)
+        async with open_sources(self._plan) as sources:
+            return await self._run(sources)
+
+    async def _run(self, sources: Sequence[Source]) -> Report:
         await asyncio.to_thread(self._client.known.refresh)
-        lost = self._lost(walks) if self._plan.sync else []
+        lost = await self._lost(sources) if self._plan.sync else []
         await self._client.waiter.prepare()
         if self._follows:
             await self._client.waiter.follow()
@@ -154,13 +133,16 @@ class Ingestion:
         self._window = Window(n, self._max_bytes, self._ended)
         earlier: OutcomeReader | None = None
         try:
-            for walk in walks:
-                for file in walk:
-                    await self._file(file, self._plan.source or walk.root.name or "files")
-                self.report.skipped += walk.skipped
+            for source in sources:
+                async with contextlib.aclosing(source.documents(self._held(source))) as documents:
+                    async for document in documents:
+                        await self._document(document, source)
+                self.report.skipped += source.skipped
             for known in lost:
                 await self._delete(known)
             await self._acknowledge(0)
+            for source in sources:
+                await source.commit()
             if self._pending:
                 earlier = await self._follow_pending()
             while self._plan.wait and self._window.n_open:
@@ -173,73 +155,84 @@ class Ingestion:
                 await earlier.stop()
         return self.report
 
-    def _lost(self, walks: Sequence[Walk]) -> list[KnownDocument]:
-        if any(not path.is_dir() for path in self._plan.paths):
-            raise InputRejected("--sync compares a source with folders; name folders, not files")
-        names = {self._plan.source or walk.root.name for walk in walks}
+    async def _lost(self, sources: Sequence[Source]) -> list[KnownDocument]:
+        names = {source.name for source in sources}
         mine = [d for d in self._client.known.all() if d.tenant == self._plan.tenant and d.source in names and d.exists]
-        lost = [d for d in mine if all(walk.lost(d.document) for walk in walks)]
-        if len(lost) > MAX_LOST * len(mine) and not self._plan.confirmed:
-            raise InputRejected(
-                f"--sync would delete {len(lost)} of {len(mine)} documents of {', '.join(sorted(names))}, more than "
-                f"{MAX_LOST:.0%}; is this the right folder? If so, repeat with --yes. Nothing was sent"
+        gone = {d.document for d in mine}
+        for source in sources:
+            gone &= await source.lost(gone)
+        if len(gone) > MAX_LOST * len(mine) and not self._plan.confirmed:
+            name = ", ".join(sorted(names))
+            message = (
+                f"--sync would delete {len(gone)} of {len(mine)} documents of {name}, more than {MAX_LOST:.0%}; "
+                "is this the right source? If so, repeat with --yes. "
             )
-        return lost
+            if not self._plan.goes_on:
+                raise InputRejected(message + "Nothing was sent")
+            self._skip(name, "unconfirmed", message + "Nothing was deleted")
+            return []
+        return [d for d in mine if d.document in gone]
 
-    async def _file(self, file: FoundFile, source: str) -> None:
-        if file.id in self._seen:
-            self._skip(file.id, "duplicate", "another path of this call has the same id; use --prefix and two calls")
+    def _held(self, source: Source) -> Held:
+        def held(document: str) -> str:
+            known = self._client.known.get(self._plan.tenant, document)
+            good = known.source in {"", source.name} and _is_good(known, self._plan.labels)
+            return known.sha256 if good else ""
+
+        return held
+
+    async def _document(self, document: Document, source: Source) -> None:
+        if document.id in self._seen:
+            self._skip(document.id, "duplicate", "another source of this call has the same id; use --prefix, two calls")
             return
-        self._seen.add(file.id)
-        self.report.n_files += 1
-        try:
-            content = await asyncio.to_thread(_content, file.path, self._plan.rules.max_bytes)
-        except OSError as error:
-            self._skip(file.id, "unreadable", f"the file cannot be read: {error}")
-            return
-        known = self._client.known.get(self._plan.tenant, file.id)
-        if known.exists and known.source not in {"", source}:
+        self._seen.add(document.id)
+        self.report.n_found += 1
+        known = self._client.known.get(self._plan.tenant, document.id)
+        if known.exists and known.source not in {"", source.name}:
             message = f"the document belongs to source {known.source!r}; use --prefix, or --source {known.source}"
-            self._skip(file.id, "conflict", message)
-        elif file.media_type in UTF8_TYPES and (fault := _undecodable(content)) is not None:
-            self._skip(file.id, "undecodable", fault)
+            self._skip(document.id, "conflict", message)
+        elif document.state == "deleted":
+            if known.exists:
+                await self._delete(known)
         else:
             try:
-                await self._change(file, content, known, source)
-            except InputRejected as error:  # this file's alone, such as bytes without a folder to put them into
-                self._skip(file.id, error.error_type, str(error))
+                await self._change(document, known, source.name)
+            except InputRejected as error:  # this document's alone, such as bytes without a folder to put them into
+                self._skip(document.id, error.error_type, str(error))
         self._progress(self.report, "")
 
-    async def _change(self, file: FoundFile, content: bytes, known: KnownDocument, source: str) -> None:
+    async def _change(self, document: Document, known: KnownDocument, source: str) -> None:
         groups = self._plan.groups
         if groups is None and known.groups is None:
             groups = self._client.connection.groups
         same_access = groups is None or (known.groups is not None and canonical(known.groups) == canonical(groups))
-        if _same(known, content, self._plan.labels):
+        if document.state == "unchanged" or _same(known, document.content or b"", self._plan.labels):
             if known.status == "pending" and self._plan.wait:
                 self._pending.append(Receipt(known.tenant, known.document, known.version, 0, known.order[0]))
             if same_access:
                 self.report.n_unchanged += 1
                 return
-            await self._room(file.id)
+            await self._room(document.id)
             acl = canonical(groups or ())
             writer = self._client.documents
-            sent = await writer.set_access(self._plan.tenant, file.id, lambda _: acl, refresh=False)
+            sent = await writer.set_access(self._plan.tenant, document.id, lambda _: acl, refresh=False)
             self.report.n_access += 1
         else:
             change = Change(
                 tenant=self._plan.tenant,
-                document=file.id,
-                content=content,
+                document=document.id,
+                content=document.content or b"",
                 source=source,
-                media_type=file.media_type,
+                media_type=document.media_type,
+                title=document.title,
+                trust=document.trust,
                 labels=self._plan.labels,
                 groups=None if same_access else groups,
             )
-            await self._room(file.id)
+            await self._room(document.id)
             sent = await self._client.documents.send(change, refresh=False)
             self.report.n_sent += 1
-            self.report.n_bytes += len(content)
+            self.report.n_bytes += len(document.content or b"")
         await self._sent(sent)
 
     async def _delete(self, known: KnownDocument) -> None:
@@ -289,28 +282,12 @@ class Ingestion:
         self.report.skipped.append(Skipped(document, reason, message))
 
 
-def _content(path: Path, max_bytes: int) -> bytes:
-    """Bytes of a file; the resolved path must not have become a link meanwhile."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise OSError(f"it grew over {max_bytes} bytes while it was read")
-    return content
-
-
-def _undecodable(content: bytes) -> str | None:
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        return f"byte {error.start} is not UTF-8; convert the file (for example with iconv)"
-    return None
+def _is_good(known: KnownDocument, labels: dict[str, str]) -> bool:
+    return known.exists and known.status not in {"rejected", "failed"} and known.labels == labels
 
 
 def _same(known: KnownDocument, content: bytes, labels: dict[str, str]) -> bool:
-    if not known.exists or known.status in {"rejected", "failed"}:
-        return False
-    return known.sha256 == hashlib.sha256(content).hexdigest() and known.labels == labels
+    return _is_good(known, labels) and known.sha256 == hashlib.sha256(content).hexdigest()
 
 
 async def _awaited(work: Awaitable[object]) -> object:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from millrace.errors import InputRejected
+from millrace.ingest.source import Skipped
 
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 MEDIA_TYPES: Final = {
@@ -41,14 +42,6 @@ class FoundFile(msgspec.Struct, frozen=True):
     path: Path
     media_type: str
     n_bytes: int
-
-
-class Skipped(msgspec.Struct, frozen=True):
-    """A file or folder that is not sent, and why: ``too_large``, ``outside``, ``unreadable`` or ``name``."""
-
-    id: str
-    reason: str
-    message: str
 
 
 class Rules(msgspec.Struct, frozen=True):

@@ -47,7 +47,7 @@ async def test_a_second_run_over_the_same_folder_sends_nothing(stack: Connection
     with indexing(stack, tenant) as worker:
         first = await ingest(stack, tenant, folder)
         second = await ingest(stack, tenant, folder)
-    assert (first.n_files, first.n_sent, first.counts(), first.failed) == (3, 3, {"indexed": 3}, False)
+    assert (first.n_found, first.n_sent, first.counts(), first.failed) == (3, 3, {"indexed": 3}, False)
     assert (second.n_sent, second.n_unchanged, second.receipts) == (0, 3, [])
     changes = {change.document: change for change in worker.seen}
     assert set(changes) == {"a.md", "guide/b.txt", "big.md"}
