@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
+from infra.demo.log import count_embedded
 from infra.demo.report import Report
-from infra.demo.steps import Demo, count_embedded
+from infra.demo.steps import Demo
 from infra.launch.seeding import seed_embedded
 from infra.launch.up import down, up
 from infra.settings import Loaded, load
@@ -53,7 +54,7 @@ def _clear(loaded: Loaded) -> None:
 
 
 def _run(loaded: Loaded, report: Report) -> None:
-    demo = Demo(report, loaded.settings.home / "pages")
+    demo = Demo(report, loaded.settings.home / "handbook")
     _start(loaded, report, f"start a stack on profile {loaded.settings.profile}")
     embedded = asyncio.run(_first_run(loaded, demo))
     report.begin("down and up")
@@ -72,7 +73,7 @@ def _start(loaded: Loaded, report: Report, step: str) -> None:
 
 async def _first_run(loaded: Loaded, demo: Demo) -> int:
     async with _client(loaded) as millrace:
-        for step in (demo.ingest, demo.ask, demo.edit, demo.revoke, demo.delete, demo.poison):
+        for step in (demo.ingest, demo.ask, demo.edit, demo.revoke, demo.delete, demo.watch, demo.poison):
             await step(millrace)
         return 0 if loaded.settings.profile == "embedded" else await count_embedded(millrace)
 

@@ -3,165 +3,183 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from confluent_kafka import Producer
-
+from infra.demo.log import count_embedded, letters_of, version_of, write_raw
 from infra.demo.report import Report
 from millrace.client import Answer, Millrace
-from millrace.dead_letters import Letter
-from millrace.errors import Unavailable
-from millrace.events.corpus import DocumentIndexed
-from millrace.reader import LogReader, raw_record, read
-from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, SOURCE_CHANGED
+from millrace.ingest.opening import Plan
+from millrace.ingest.run import Ingestion
+from millrace.ingest.run import Report as Ingested
+from millrace.ingest.watch import Watch
+from millrace.topics import SOURCE_CHANGED
 
-PAGES = Path(__file__).parents[2] / "examples" / "pages"
-PEOPLE = "people/parental-leave.md"
-HR = {"user": "maria", "groups": ("hr",)}
-QUESTIONS = (
-    ("What is the daily meal allowance abroad?", "58 euros", "travel.md"),
-    ("How soon must a stolen laptop be reported?", "one hour", "devices.md"),
-    ("On which day are releases shipped?", "second Tuesday", "releases.md"),
+HANDBOOK: Final = Path(__file__).parents[2] / "examples" / "handbook"
+ACCESS: Final[Mapping[str, str]] = {"everyone": "*", "finance": "finance", "hr": "hr"}
+KIM: Final = {"user": "kim", "groups": ("staff",)}
+MARIA: Final = {"user": "maria", "groups": ("staff", "hr")}
+TRAVEL, DEVICES, LEAVE = "everyone/travel.md", "everyone/devices.md", "hr/parental-leave.md"
+DISCIPLINE: Final = "hr/disciplinary-procedure.docx"
+ALLOWANCE: Final = "What is the daily meal allowance abroad?"
+STOLEN: Final = "How soon must a stolen laptop be reported?"
+WEEKS: Final = "How many weeks of parental leave are paid in full?"
+QUESTIONS: Final = (
+    (KIM, ALLOWANCE, "58 euros", TRAVEL),
+    (KIM, STOLEN, "one hour", DEVICES),
+    (KIM, "Who has to approve business class on a flight?", "vice president", TRAVEL),
+    (KIM, "How many days a year may I work from another country?", "twenty working days", "everyone/remote-work.md"),
+    (KIM, "For how many days can a deleted file be restored?", "thirty-five days", "everyone/security.md"),
+    (KIM, "What sum can each of us spend on courses and books?", "1,200 euros a year", "everyone/learning.html"),
+    (KIM, "At what time are accounts closed on somebody's last day?", "18:00", "everyone/leaving.docx"),
+    (KIM, "On which day of the month are salaries paid?", "25th of the month", "everyone/faq.jsonl"),
+    (MARIA, WEEKS, "sixteen weeks", LEAVE),
+    (
+        MARIA,
+        "For how long can somebody be suspended with pay?",
+        "twenty working days",
+        "hr/disciplinary-procedure.docx",
+    ),
+    (MARIA, "What is the highest fee that we pay a recruitment agency?", "18 percent", "hr/hiring.md"),
 )
-LEAVE = "How many weeks of parental leave are paid in full?"
-LETTER_TIMEOUT_S = 15.0
-POISON = b"\x00\xff\xff\xff\xff this is no event"
+NOWHERE: Final = "What is the boiling point of tungsten?"
+POISON: Final = b"\x00\xff\xff\xff\xff this is no event"
+WATCHED_S: Final = 20.0
 
 
 class Demo:
-    """The steps, in the order of the summary; `folder` is a working copy of the example pages."""
+    """The steps, in the order of the summary; `folder` is a working copy of the example handbook."""
 
     def __init__(self, report: Report, folder: Path) -> None:
         self.report = report
         self.folder = folder
         if folder.exists():
             shutil.rmtree(folder)
-        shutil.copytree(PAGES, folder)
+        for name in ACCESS:
+            shutil.copytree(HANDBOOK / name, folder / name)
 
     async def ingest(self, millrace: Millrace) -> None:
-        """Every page becomes a visible version; one is for the people team alone."""
-        self.report.begin("ingest a folder of pages")
-        receipts = []
-        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
-            name = path.relative_to(self.folder).as_posix()
-            groups = ("hr",) if name == PEOPLE else ("*",)
-            media_type = "text/plain" if path.suffix == ".txt" else "text/markdown"
-            receipts.append(
-                await millrace.put_document(
-                    name, path.read_bytes(), source="pages", groups=groups, media_type=media_type
-                )
-            )
-        outcomes = await millrace.wait(receipts)
-        for outcome in outcomes:
-            self.report.say(f"{outcome.outcome:<9} {outcome.receipt.document} v{outcome.version}")
-        found = sum(outcome.outcome == "indexed" for outcome in outcomes)
-        self.report.check(f"{len(receipts)} documents are indexed", found == len(receipts), f"{found} are")
+        """Every page becomes a visible version, for everyone or for one group."""
+        self.report.begin("ingest a handbook: 36 pages in nine formats, some for finance or hr alone")
+        n_files = sum(path.is_file() for path in self.folder.rglob("*"))
+        found = [await self._ingest(millrace, name) for name in ACCESS]
+        n_indexed = sum(report.counts()["indexed"] for report in found)
+        n_chunks = sum(outcome.n_chunks for report in found for outcome in report.outcomes)
+        self.report.check(f"{n_files} pages are indexed, {n_chunks} chunks", n_indexed == n_files, f"{n_indexed} are")
 
     async def ask(self, millrace: Millrace) -> None:
-        """Answers quote the right page."""
-        self.report.begin("ask with citations")
-        for question, expected, document in QUESTIONS:
-            answer = await self._ask(millrace, question)
+        """Answers quote the right page, to those who may read it."""
+        self.report.begin("two people ask: kim, and maria of hr")
+        for who, question, expected, document in QUESTIONS:
+            answer = await self._ask(millrace, question, who)
             self.report.check(
                 f"quotes {document}: {expected!r}", _quotes(answer, expected, document), answer.text[:120]
             )
-        answer = await self._ask(millrace, "What is the boiling point of tungsten?")
+        answer = await self._ask(millrace, NOWHERE, KIM)
         self.report.check("says so when the corpus holds no answer", not answer.found, answer.text[:120])
+        answer = await self._ask(millrace, WEEKS, KIM)
+        self.report.check("kim does not see what is for hr", not _cites(answer, LEAVE), answer.text[:120])
 
     async def edit(self, millrace: Millrace) -> None:
         """A change is answered from as soon as its receipt is honoured."""
         self.report.begin("edit a page and ask again, after its receipt")
-        path = self.folder / "travel.md"
-        path.write_text(path.read_text().replace("58 euros abroad", "66 euros abroad"))
-        receipt = await millrace.put_document("travel.md", path.read_bytes(), source="pages")
-        answer = await self._ask(millrace, QUESTIONS[0][0], after=(receipt,))
-        self.report.check("the new text is quoted", _quotes(answer, "66 euros", "travel.md"), answer.text[:120])
-        version = await self._indexed(millrace, "travel.md", receipt.version)
-        n_embedded = version.n_embedded if version else -1
-        self.report.check("only the changed chunk was embedded", n_embedded == 1, f"{n_embedded} were")
+        shutil.copy(HANDBOOK / "revisions" / "travel.md", self.folder / TRAVEL)
+        sent = await self._ingest(millrace, "everyone", wait=False)
+        self.report.check("one page was sent", sent.n_sent == 1, f"{sent.n_sent} were")
+        answer = await self._ask(millrace, ALLOWANCE, KIM, after=tuple(sent.receipts))
+        self.report.check("the new text is quoted", _quotes(answer, "66 euros", TRAVEL), answer.text[:120])
+        version = await version_of(millrace, TRAVEL, sent.receipts[0].version)
+        n_new, n_chunks = (version.n_embedded, len(version.chunks)) if version else (-1, -1)
+        self.report.check(f"of {n_chunks} chunks only the two that changed were embedded", n_new == 2, f"{n_new} were")
 
     async def revoke(self, millrace: Millrace) -> None:
         """Access is its own stream: taking it away embeds nothing and shows at once."""
         self.report.begin("revoke access and ask again")
-        answer = await self._ask(millrace, LEAVE, **HR)
-        self.report.check("a member of hr gets the answer", _quotes(answer, "sixteen weeks", PEOPLE), answer.text[:120])
-        answer = await self._ask(millrace, LEAVE)
-        self.report.check("nobody else does", not _cites(answer, PEOPLE), answer.text[:120])
-        receipt = await millrace.revoke(PEOPLE, ["hr"])
-        answer = await self._ask(millrace, LEAVE, after=(receipt,), **HR)
-        self.report.check("after revoking, hr does not either", not _cites(answer, PEOPLE), answer.text[:120])
+        receipt = await millrace.revoke(LEAVE, ["hr"])
+        answer = await self._ask(millrace, WEEKS, MARIA, after=(receipt,))
+        self.report.check("maria does not see it any more", not _cites(answer, LEAVE), answer.text[:120])
 
     async def delete(self, millrace: Millrace) -> None:
-        """A deleted page answers nothing."""
-        self.report.begin("delete a page and ask again")
-        receipt = await millrace.delete_document("devices.md", source="pages")
-        answer = await self._ask(millrace, QUESTIONS[1][0], after=(receipt,))
-        self.report.check("the deleted page is not quoted", not _cites(answer, "devices.md"), answer.text[:120])
+        """What is gone from the folder answers nothing."""
+        self.report.begin("delete a page, ingest with sync, and ask again")
+        (self.folder / DEVICES).unlink()
+        sent = await self._ingest(millrace, "everyone", sync=True, wait=False)
+        answer = await self._ask(millrace, STOLEN, KIM, after=tuple(sent.receipts))
+        self.report.check("the deleted page is not quoted", not _cites(answer, DEVICES), answer.text[:120])
+
+    async def watch(self, millrace: Millrace) -> None:
+        """A watched folder is ingested when it changes, without anybody asking for it."""
+        self.report.begin("watch the folder, and add a page")
+        rounds: asyncio.Queue[Ingested] = asyncio.Queue()
+        plan = self._plan("everyone", sync=True, wait=True)
+        watching = asyncio.create_task(Watch(millrace, plan, rounds.put_nowait, lambda _: None).run())
+        try:
+            async with asyncio.timeout(WATCHED_S):
+                await rounds.get()
+                page = "# Canteen\n\nThe canteen serves lentil stew every Thursday, and nobody has to pay for it.\n"
+                (self.folder / "everyone" / "canteen.md").write_text(page)
+                while not (await rounds.get()).outcomes:
+                    pass
+        except TimeoutError:
+            self.report.say(f"nothing was noticed within {WATCHED_S:.0f} s")
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        answer = await self._ask(millrace, "What does the canteen serve every Thursday?", KIM)
+        self.report.check(
+            "the new page is quoted", _quotes(answer, "lentil stew", "everyone/canteen.md"), answer.text[:120]
+        )
 
     async def poison(self, millrace: Millrace) -> None:
         """Bytes that are no event go to the dead letter topic unchanged, and the rest flows."""
         self.report.begin("a poison record")
-        await asyncio.to_thread(_write, millrace, SOURCE_CHANGED.name, b"t/default/d/poison", POISON)
-        receipt = await millrace.put_document(
-            "office.md", (self.folder / "office.md").read_text() + "\n", source="pages"
-        )
-        outcomes = await millrace.wait(receipt)
-        self.report.check("the next document is settled all the same", bool(outcomes), "no outcome")
-        letters = await asyncio.to_thread(_dead_letters, millrace, SOURCE_CHANGED.dead_letters)
+        await asyncio.to_thread(write_raw, millrace, SOURCE_CHANGED.name, b"t/default/d/poison", POISON)
+        page = self.folder / "everyone" / "office.md"
+        page.write_text(page.read_text() + "\n")
+        after = await self._ingest(millrace, "everyone")
+        self.report.check("the next document is settled all the same", len(after.outcomes) == 1, "no outcome")
+        letters = await asyncio.to_thread(letters_of, millrace, SOURCE_CHANGED.dead_letters, POISON)
         for letter in letters:
             self.report.say(f"dead letter {letter.id}: {letter.error.get('message', '')}")
         self.report.check("its bytes are in the dead letter topic, once", len(letters) == 1, f"{len(letters)} letters")
 
     async def again(self, millrace: Millrace, before: int) -> None:
-        """The same question after ``down`` and ``up`` gets the same answer from what is stored."""
+        """The same questions after ``down`` and ``up`` get the same answers from what is stored."""
         self.report.begin("ask again after down and up")
-        question = QUESTIONS[0][0]
-        answer = await self._ask(millrace, question)
-        self.report.check("the same answer", _quotes(answer, "66 euros", "travel.md"), answer.text[:120])
-        answer = await self._ask(millrace, QUESTIONS[1][0])
-        self.report.check("what was deleted stays deleted", not _cites(answer, "devices.md"), answer.text[:120])
+        answer = await self._ask(millrace, ALLOWANCE, KIM)
+        self.report.check("the same answer", _quotes(answer, "66 euros", TRAVEL), answer.text[:120])
+        answer = await self._ask(millrace, STOLEN, KIM)
+        self.report.check("what was deleted stays deleted", not _cites(answer, DEVICES), answer.text[:120])
+        answer = await self._ask(millrace, WEEKS, MARIA)
+        self.report.check("what was revoked stays revoked", not _cites(answer, LEAVE), answer.text[:120])
         embedded = await count_embedded(millrace) - before
         self.report.check("0 chunks were embedded since", embedded == 0, f"{embedded} were")
 
-    async def _ask(self, millrace: Millrace, question: str, **options: object) -> Answer:
-        answer = await millrace.ask(question, **options)  # type: ignore[arg-type]
-        self.report.say(f"{'maria' if options.get('user') else 'anyone'}: {question}")
+    def _plan(self, name: str, *, sync: bool = False, wait: bool = True) -> Plan:
+        return Plan(paths=(self.folder / name,), groups=(ACCESS[name],), prefix=name, sync=sync, wait=wait)
+
+    async def _ingest(self, millrace: Millrace, name: str, *, sync: bool = False, wait: bool = True) -> Ingested:
+        found = await Ingestion(millrace, self._plan(name, sync=sync, wait=wait)).run()
+        said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(found.counts().items()))
+        self.report.say(
+            f"{name}/: {found.n_found} pages, {found.n_sent} sent, {found.n_unchanged} unchanged, "
+            f"{found.n_deleted} deleted{': ' + said if said else ''}"
+        )
+        for skipped in found.skipped:
+            self.report.say(f"not sent ({skipped.reason}): {skipped.id}: {skipped.message}")
+        return found
+
+    async def _ask(self, millrace: Millrace, question: str, who: Mapping[str, object], **options: object) -> Answer:
+        answer = await millrace.ask(question, **who, **options)  # type: ignore[arg-type]
+        self.report.say(f"{who['user']}: {question}")
         self.report.say(f"  -> {answer.text.strip() or 'not in the corpus'}"[:160] + f"   ({answer.latency_ms:.0f} ms)")
         for n, citation in enumerate(answer.citations, start=1):
             self.report.say(f"     [{n}] {citation.document} v{citation.version}, {citation.heading}")
         return answer
-
-    async def _indexed(self, millrace: Millrace, document: str, version: int) -> DocumentIndexed | None:
-        events = await asyncio.to_thread(lambda: list(read(millrace.connection, [DOCUMENT_INDEXED])))
-        indexed = [event for event in events if isinstance(event, DocumentIndexed) and event.document == document]
-        return next((event for event in indexed if event.version == version), None)
-
-
-async def count_embedded(millrace: Millrace) -> int:
-    """Records on the topic of embedded chunks, so that none since can be shown."""
-    return len(await asyncio.to_thread(lambda: list(read(millrace.connection, [CHUNKS_EMBEDDED]))))
-
-
-def _write(millrace: Millrace, topic: str, key: bytes, value: bytes) -> None:
-    """Write bytes as a foreign client would."""
-    producer = Producer(millrace.connection.librdkafka_producer())
-    producer.produce(topic, key=key, value=value)
-    if producer.flush(10):
-        raise Unavailable(f"the broker did not take a record for {topic}")
-
-
-def _dead_letters(millrace: Millrace, topic: str) -> list[Letter]:
-    """Dead letters with the poison's bytes; waits for the first, because its partition goes at its own pace."""
-    give_up_s = time.monotonic() + LETTER_TIMEOUT_S
-    with LogReader(millrace.connection, [topic], stop="never") as reader:
-        for batch in reader.batches(idle=lambda: time.monotonic() > give_up_s):
-            found = [Letter.of(raw_record(message)) for message in batch]
-            if any(letter.value == POISON for letter in found):
-                break
-    with LogReader(millrace.connection, [topic]) as reader:
-        return [letter for letter in map(Letter.of, reader) if letter.value == POISON]
 
 
 def _cites(answer: Answer, document: str) -> bool:
