@@ -73,6 +73,12 @@ def test_the_wheel_carries_the_committed_contract_byte_for_byte(wheel: Path) -> 
     assert shipped == expected
 
 
+def test_the_wheel_carries_the_template_of_the_report(wheel: Path) -> None:
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "millrace").rglob("*.jinja")}
+    assert templates
+    assert templates <= set(names(wheel))
+
+
 def test_the_wheel_needs_only_what_the_sdk_imports(wheel: Path) -> None:
     header: Message = message_from_bytes(metadata(wheel, "METADATA"))
     requirements = [Requirement(line) for line in header.get_all("Requires-Dist", [])]

@@ -1,0 +1,107 @@
+"""The report of a run as one HTML file that needs nothing else: no script, no address, no font of its own."""
+
+import base64
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from millrace.errors import ConfigurationError
+from millrace.evaluation.measures import Measured, Requirement
+from millrace.evaluation.run import Results, stage_percentiles
+
+WORST: Final = 25
+_NEEDS: Final = {"matplotlib": "matplotlib", "jinja2": "Jinja2"}
+
+
+def check_installed() -> None:
+    """Fail before any question is asked.
+
+    Raises
+    ------
+    ConfigurationError
+        A library of the report is missing.
+    """
+    if missing := [name for module, name in _NEEDS.items() if find_spec(module) is None]:
+        raise ConfigurationError(
+            f"the HTML report needs {' and '.join(missing)}, not installed here; "
+            "install them with `pip install 'millrace[eval]'`, or leave --html out"
+        )
+
+
+def write_html(results: Results, path: Path, n_worst: int = WORST) -> None:
+    """Write the report.
+
+    Parameters
+    ----------
+    results : Results
+        The run, measured.
+    path : Path
+        Where to; its folder is made.
+    n_worst : int
+        How many of the worst questions are listed.
+
+    Raises
+    ------
+    ConfigurationError
+        A library is missing.
+    """
+    check_installed()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_html(results, n_worst), encoding="utf-8")
+
+
+def in_words(each: Measured, *, signed: bool = False) -> str:
+    """A measure's value with its interval, or a dash."""
+    if each.found is None:
+        return "-"
+    value, low, high = (shown(number, each.measure.unit, signed=signed) for number in _numbers(each))
+    return f"{value} [{low}, {high}]"
+
+
+def shown(value: float, unit: str, *, signed: bool = False) -> str:
+    """A number as people read it."""
+    sign = "+" if signed else ""
+    return {"share": f"{value:{sign}.3f}", "ms": f"{value:{sign}.0f} ms", "usd": f"${value:{sign}.5f}"}[unit]
+
+
+def verdict(each: Measured) -> str:
+    """What a difference says: ``better``, ``worse`` or ``no clear difference``."""
+    if each.found is None or each.found.low <= 0 <= each.found.high:
+        return "no clear difference"
+    return "better" if (each.found.value > 0) == each.measure.larger_is_better else "worse"
+
+
+def requirement_in_words(each: Requirement, results: Results) -> str:
+    """A requirement and what was found."""
+    value = results.value(each.name)
+    return (
+        f"{each.name} {each.relation} {each.limit:g}: found {'nothing to measure' if value is None else f'{value:.4g}'}"
+    )
+
+
+def _numbers(each: Measured) -> tuple[float, float, float]:
+    assert each.found is not None  # noqa: S101 - both callers looked
+    return each.found.value, each.found.low, each.found.high
+
+
+def _html(results: Results, n_worst: int) -> str:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra that most who import this do not need
+
+    from millrace.evaluation.plots import plots  # noqa: PLC0415 - the same
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("millrace.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
+    differences = {each.measure.name: each for each in results.differences}
+    images = [(title, base64.b64encode(svg.encode()).decode()) for title, svg in plots(results)]
+    return template.render(
+        results=results,
+        run=results.run,
+        images=images,
+        worst=results.run.worst(n_worst),
+        differences=differences,
+        stages=stage_percentiles(results.run.judgements),
+        in_words=in_words,
+        verdict=verdict,
+        requirement_in_words=requirement_in_words,
+    )
