@@ -85,7 +85,11 @@ def interval(data: Columns, statistic: Statistic, n: int) -> Interval | None:
 
 
 def paired_difference(data: Columns, against: Columns, statistic: Statistic, n: int) -> Interval | None:
-    """What a statistic of one run has over that of another, on the same questions drawn together; None as above."""
+    """What a statistic of one run has over that of another, on the same questions drawn together; None as above.
+
+    A question has a say where it has one in both runs, and where both expect an answer or both expect none.
+    """
+    data, against = _both(data, against), _both(against, data)
     size = len(data["unanswerable"])
     rows = np.arange(size)
     value = statistic(data, rows) - statistic(against, rows)
@@ -93,6 +97,12 @@ def paired_difference(data: Columns, against: Columns, statistic: Statistic, n: 
         return None
     low, high = _bounds([statistic(data, rows) - statistic(against, rows) for rows in _samples(size)])
     return Interval(value, low, high, n)
+
+
+def _both(data: Columns, other: Columns) -> Columns:
+    found = {name: np.where(np.isnan(other[name]), np.nan, column) for name, column in data.items() if name in other}
+    apart = data["unanswerable"] != other["unanswerable"]
+    return found | {"unanswerable": np.where(apart, np.nan, data["unanswerable"])}
 
 
 def _samples(size: int) -> npt.NDArray[np.intp]:

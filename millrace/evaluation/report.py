@@ -61,8 +61,9 @@ def in_words(each: Measured, *, signed: bool = False) -> str:
 
 def shown(value: float, unit: str, *, signed: bool = False) -> str:
     """A number as people read it."""
-    sign = "+" if signed else ""
-    return {"share": f"{value:{sign}.3f}", "ms": f"{value:{sign}.0f} ms", "usd": f"${value:{sign}.5f}"}[unit]
+    sign = "-" if value < 0 else "+" if signed else ""
+    size = abs(value)
+    return sign + {"share": f"{size:.3f}", "ms": f"{size:.0f} ms", "usd": f"${size:.5f}"}[unit]
 
 
 def verdict(each: Measured) -> str:

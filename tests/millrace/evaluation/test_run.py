@@ -74,6 +74,16 @@ def test_runs_are_compared_on_the_questions_that_both_asked() -> None:
         evaluate(run_of(judgement("other", True)), RUN)
 
 
+def test_a_question_that_has_a_say_in_one_run_alone_makes_no_difference() -> None:
+    one = run_of(judgement("a", True), judgement("b", False), judgement("c", False))
+    removed = unanswerable("c", refused=True, signal=0.1)
+    other = run_of(judgement("a", True), judgement("b", status="failed", signal=None), removed)
+    found = document(evaluate(one, other))["against"]["differences"]
+    assert (found["recall@1"]["value"], found["recall@1"]["n"]) == (0, 2)
+    assert (found["p50"]["value"], found["p50"]["n"]) == (0, 2)
+    assert "no_answer_auroc" not in found
+
+
 def test_a_requirement_is_a_least_or_a_most() -> None:
     results = evaluate(RUN, requirements=[requirement("r@5=0.5"), requirement("recall@1=0.3"), requirement("p50=15")])
     assert [each.name for each in results.unmet] == ["recall@1"]
