@@ -16,15 +16,26 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     reply_topics: Annotated[tuple[str, ...], "Topics that may be named as reply-to."] = ("query.reply.v1",)
     not_ready_retry_ms: Annotated[int, "When to ask again while the end of the log is not confirmed."] = 1_000
     exact_below_chunks: Annotated[int, "Visible sets of at most this size are searched exhaustively."] = 2_000
+    light_above_chunks: Annotated[
+        int, "Larger sets are searched exhaustively without holding all of their sentence vectors in memory."
+    ] = 4_096
     restrict_below_documents: Annotated[int, "Up to so many visible documents the store is asked for those only."] = 500
     candidates: Annotated[int, "Candidates asked for at first, of each kind; doubled while too few are visible."] = 100
     max_candidates: Annotated[int, "Where doubling ends and the store is asked for the visible documents only."] = 1_600
-    dense_weight: Annotated[float, "Weight of the cosine in the final score; the rest is BM25's."] = 0.5
-    sentence_weight: Annotated[float, "Weight of the sentence's cosine in reading; the rest is its chunk's score."] = (
-        0.7
+    dense_weight: Annotated[float, "Weight of the cosine in the first score; the rest is BM25's."] = 0.6
+    rerank_chunks: Annotated[int, "So many of the best chunks are ordered anew by their best sentence."] = 50
+    rerank_weight: Annotated[float, "Weight of the best sentence's cosine in the final score."] = 0.4
+    untrusted_source_share: Annotated[
+        float, "Share of the hits that one untrusted source may take while others have something to show."
+    ] = 0.4
+    sentence_weight: Annotated[float, "Weight of the sentence's cosine in reading; the rest is its chunk's signal."] = (
+        0.6
     )
     max_quotes: Annotated[int, "Sentences quoted in an answer at most."] = 3
-    quote_margin: Annotated[float, "Further sentences are quoted if they score within this of the best."] = 0.15
+    quote_margin: Annotated[float, "Further sentences are quoted if they score within this of the best."] = 0.3
     answer_threshold: Annotated[
         float, "The corpus is said to hold no answer where the signal (`agents.query.read.answerable`) is below this."
-    ] = 0.6
+    ] = 0.55
+    restricted_threshold: Annotated[
+        float, "The same for questions restricted by labels: who asks them has said where the answer is."
+    ] = 0.43

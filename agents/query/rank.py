@@ -1,11 +1,13 @@
 """Order chunks by a score made of recorded ingredients: pure and repeatable.
 
-Cosine and BM25 are each brought to 0..1 over the candidates (relative-score fusion) and added with weights. Scores are
-rounded before they are compared and ties are broken by chunk id, so that the same chunks get the same order whatever
-store or batch they came from.
+Cosine and BM25 are each brought to 0..1 over the candidates (relative-score fusion) and added with weights. The best
+by that sum are ordered anew with the cosine of their best sentence added, brought to 0..1 over themselves: a chunk that
+says much besides the answer is not behind one that is all about the topic. Scores are rounded before they are compared
+and ties are broken by chunk id, so that the same chunks get the same order whatever store or batch they came from.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -24,6 +26,7 @@ class Scored(msgspec.Struct, frozen=True):
     score: float
     dense: float
     lexical: float
+    sentence: float = 0.0
 
 
 def chunk_text(heading: str, text: str) -> str:
@@ -71,6 +74,73 @@ def rank(
     final = np.round(dense_weight * relative(dense) + (1 - dense_weight) * relative(lexical), DECIMALS)
     best_first = np.lexsort((-dense, -final))[:limit]  # stable: equal ones stay in order of chunk id
     return [Scored(canonical[i][0], float(final[i]), float(dense[i]), float(lexical[i])) for i in best_first]
+
+
+def rerank(vector: npt.NDArray[np.float32], scored: Sequence[Scored], weight: float) -> list[Scored]:
+    """Order ranked chunks anew by their score and the cosine of their best sentence.
+
+    Parameters
+    ----------
+    vector : numpy.ndarray
+        The question's vector, shape (dim,), float32, L2 norm 1.
+    scored : sequence of Scored
+        What `rank` found, with rows that hold their sentence vectors.
+    weight : float
+        Weight of the sentence, 0..1; the rest is the score's.
+
+    Returns
+    -------
+    list of Scored
+        All of them, best first; a chunk without sentences counts as one sentence.
+    """
+    if not scored:
+        return []
+    wide = vector.astype(np.float64)
+    best = [float(np.max(each.row.sentence_vectors @ wide, initial=-1.0)) for each in scored]
+    has = [len(each.row.sentence_vectors) > 0 for each in scored]
+    found = np.array([cosine if there else each.dense for cosine, there, each in zip(best, has, scored, strict=True)])
+    sentence = np.round(found, DECIMALS)
+    final = np.round((1 - weight) * np.array([each.score for each in scored]) + weight * relative(sentence), DECIMALS)
+    return [
+        msgspec.structs.replace(scored[i], score=float(final[i]), sentence=float(sentence[i]))
+        for i in np.argsort(-final, kind="stable")
+    ]
+
+
+def capped(scored: Sequence[Scored], source_of: Callable[[str], str], share: float, limit: int) -> list[Scored]:
+    """Choose the first chunks, but of each source that is to be held down no more than a share.
+
+    Places that nothing else can fill go to held down sources after all.
+
+    Parameters
+    ----------
+    scored : sequence of Scored
+        Best first.
+    source_of : callable
+        Source of a document; empty where it is not held down.
+    share : float
+        Share of `limit`, 0..1; one chunk is always allowed.
+    limit : int
+        How many to choose.
+
+    Returns
+    -------
+    list of Scored
+        At most `limit`, best first.
+    """
+    most = max(int(share * limit), 1)
+    taken: Counter[str] = Counter()
+    chosen: list[int] = []
+    over: list[int] = []
+    for place, each in enumerate(scored):
+        source = source_of(each.row.document)
+        if source and taken[source] >= most:
+            over.append(place)
+        else:
+            taken[source] += 1
+            chosen.append(place)
+    chosen = [*chosen[:limit], *over[: max(limit - len(chosen), 0)]]
+    return [scored[place] for place in sorted(chosen)]
 
 
 def relative(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -20,7 +20,7 @@ from agents.query.replies import correlation_of
 
 TOLD = frozenset({"superseded", "deleted", "filtered", "rank"})
 """Reasons for which a drop is told to the asker: those of documents that they may, or could, read."""
-READER = "sentences@1"
+READER = "sentences@2"
 SEPARATOR = "\n"
 
 
@@ -45,14 +45,16 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
     confidence = answerable(context.question, context.hits, context.n_chunks)
     citations: tuple[Citation, ...] = ()
     n_words = 0
-    if context.mode == "answer" and confidence >= ports.policy.answer_threshold:
+    policy = ports.policy
+    threshold = policy.restricted_threshold if context.labels else policy.answer_threshold
+    if context.mode == "answer" and confidence >= threshold:
         rows = {
             row.chunk_id: row
             for row in await ports.vectors.fetch(context.tenant, [hit.chunk_id for hit in context.hits])
         }
         n_words = sum(len(row.text.split()) for row in rows.values())
         view = ports.visibility.visible(context.tenant, Principal(context.user, frozenset(context.groups)))
-        citations = cite(quotes(context, rows, ports.policy), view)
+        citations = cite(quotes(context, rows, policy), view)
     # A frame cannot be taken back unseen: nothing is streamed from a table that may be behind.
     deltas = _deltas(context, citations) if context.meta.reply_to and ports.visibility.confirmed() else []
     text = SEPARATOR.join(citation.quote for citation in citations)
@@ -79,28 +81,35 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
 
 
 def answerable(question: str, hits: Sequence[Hit], n_chunks: int) -> float:
-    """Signal that the corpus holds an answer: larger is surer, 0 without hits.
+    """Signal that the corpus holds an answer: that of the best hit; larger is surer, 0 without hits."""
+    return max(signals(question, hits, n_chunks), default=0.0)
 
-    Best cosine + BM25 / (words of the question x idf of a term that one chunk holds). The division by the largest idf
-    makes one threshold fit corpora of every size, which plain BM25 does not.
+
+def signals(question: str, hits: Sequence[Hit], n_chunks: int) -> list[float]:
+    """How well each hit fits the question, comparable between questions as scores within one result are not.
+
+    Cosine + BM25 / (words of the question x idf of a term that one chunk holds). The division by the largest idf makes
+    one threshold fit corpora of every size, which plain BM25 does not.
     """
-    if not hits:
-        return 0.0
     most = max(len(terms(question)), 1) * CorpusTerms(max(n_chunks, 1), 0.0, {}).idf("")
-    return round(max(hit.dense + hit.lexical / most for hit in hits), 6)
+    return [round(hit.dense + hit.lexical / most, 6) for hit in hits]
 
 
 def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
-    """Best sentences, best first; those next to each other are one quote."""
+    """Best sentences, best first; those next to each other are one quote.
+
+    A sentence counts by its own cosine and by the signal of its chunk. The chunk's final score would count the best
+    sentence twice.
+    """
     vector = np.frombuffer(context.vector, dtype="<f4")
     scored: list[Quote] = []
-    for hit in context.hits:
+    for hit, signal in zip(context.hits, signals(context.question, context.hits, context.n_chunks), strict=True):
         row = rows.get(hit.chunk_id)
         if row is None or not row.sentences:
             continue
         cosines = row.sentence_vectors.astype(np.float32) @ vector
         for i, cosine in enumerate(np.round(cosines.astype(np.float64), 6)):
-            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * hit.score
+            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * signal
             scored.append(Quote(hit, row, i, i, score))
     scored.sort(key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
     best = [quote for quote in scored[: policy.max_quotes] if quote.score >= scored[0].score - policy.quote_margin]

@@ -16,20 +16,23 @@ from millrace.topics import CONTEXT_RETRIEVED, QUERY_ADMITTED
 
 from agents.lexical import CorpusTerms
 from agents.ports import Principal, QueryPorts, VisibleSet
-from agents.query.rank import Scored, chunk_text, rank
+from agents.query.rank import Scored, capped, chunk_text, rank, rerank
 
 FETCH_ROWS = 1_024
-LIGHT_FROM_ROWS = 4_096
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Candidates of a search: all visible, with what BM25 reads of them; the recorded statistics, if any are used."""
+    """Candidates of a search: all visible, with what BM25 reads of them; the recorded statistics, if any are used.
+
+    Light rows have no sentence vectors.
+    """
 
     rows: Sequence[tuple[ChunkRow, str]]
     corpus: CorpusTerms | None
     statistics: str
     dropped: Counter[str]
     exact: bool
+    light: bool = False
 
 
 @agent(source=QUERY_ADMITTED, sinks=(CONTEXT_RETRIEVED,))
@@ -47,8 +50,7 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
     vector = (await ports.embedder.embed([question.question]))[0]  # alone: batch mates would change it
     exact = question.exact or view.n_chunks <= ports.policy.exact_below_chunks
     found = await (_exhaustive(question, view, ports) if exact else _nearest(question, vector, view, ports))
-    weight = ports.policy.dense_weight
-    ranked = rank(question.question, vector, found.rows, found.corpus, weight, question.top_k)
+    ranked = await _ranked(question, vector, found, view, ports)
     dropped = found.dropped + Counter({"rank": len(found.rows) - len(ranked)})
     return ContextRetrieved(
         tenant=question.tenant,
@@ -66,7 +68,28 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
         n_chunks=found.corpus.n_chunks if found.corpus is not None else len(found.rows),
         model=ports.embedder.model,
         vector=vector.astype("<f4").tobytes(),
+        labels=question.labels,
     )
+
+
+async def _ranked(
+    question: QueryAdmitted, vector: npt.NDArray[np.float32], found: Found, view: VisibleSet, ports: QueryPorts
+) -> list[Scored]:
+    """Rank all, look at the sentences of the best, and hold untrusted sources down."""
+    policy = ports.policy
+    window = max(policy.rerank_chunks, question.top_k)
+    first = rank(question.question, vector, found.rows, found.corpus, policy.dense_weight, window)
+    if found.light:
+        fetched = await ports.vectors.fetch(question.tenant, [scored.row.chunk_id for scored in first])
+        whole = {row.chunk_id: row for row in fetched}
+        first = [msgspec.structs.replace(scored, row=whole.get(scored.row.chunk_id, scored.row)) for scored in first]
+
+    def source_of(document: str) -> str:
+        version = view.get(document)
+        return version.source if version is not None and version.trust == "untrusted" else ""
+
+    best = rerank(vector, first, policy.rerank_weight)
+    return capped(best, source_of, policy.untrusted_source_share, question.top_k)
 
 
 def _hit(scored: Scored, place: int, view: VisibleSet) -> Hit:
@@ -79,6 +102,7 @@ def _hit(scored: Scored, place: int, view: VisibleSet) -> Hit:
         score=scored.score,
         dense=scored.dense,
         lexical=scored.lexical,
+        sentence=scored.sentence,
     )
 
 
@@ -87,12 +111,13 @@ async def _exhaustive(question: QueryAdmitted, view: VisibleSet, ports: QueryPor
     headings = _headings(view, view.documents())
     rows: list[tuple[ChunkRow, str]] = []
     wanted = sorted(headings)
+    light = len(wanted) > ports.policy.light_above_chunks
     for start in range(0, len(wanted), FETCH_ROWS):
         fetched = await ports.vectors.fetch(question.tenant, wanted[start : start + FETCH_ROWS])
-        if len(wanted) > LIGHT_FROM_ROWS:
+        if light:
             fetched = [_light(row) for row in fetched]
         rows += [(row, chunk_text(headings[row.chunk_id], row.text)) for row in fetched]
-    return Found(rows, None, "visible", Counter(), exact=True)
+    return Found(rows, None, "visible", Counter(), exact=True, light=light)
 
 
 async def _nearest(
@@ -151,7 +176,7 @@ async def _candidates(
 
 
 def _light(row: ChunkRow) -> ChunkRow:
-    """Row without its sentence vectors, which ranking does not need: they are most of its memory."""
+    """Row without its sentence vectors, which the first ranking does not need: they are most of its memory."""
     return msgspec.structs.replace(row, sentences=(), sentence_vectors=row.sentence_vectors[:0].copy())
 
 

@@ -27,6 +27,9 @@ class Hit(msgspec.Struct, frozen=True):
     score: Annotated[float, "Final score, only comparable within one result."]
     dense: Annotated[float, "Cosine of question and chunk."]
     lexical: Annotated[float, "BM25 with the recorded statistics."]
+    sentence: Annotated[float, "Cosine of question and best sentence of the chunk; 0 in records of earlier times."] = (
+        0.0
+    )
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -109,6 +112,7 @@ class ContextRetrieved(_QueryEvent, frozen=True, kw_only=True):
     n_chunks: Annotated[int, "Chunks that the term statistics describe."] = 0
     model: Annotated[str, "Embedding model of the question."] = ""
     vector: Annotated[bytes, "Question vector, little-endian float32, L2-normalised."] = b""
+    labels: Annotated[dict[str, str], "Labels the search was restricted to."] = {}
 
 
 class CompletionGenerated(_QueryEvent, frozen=True, kw_only=True):

@@ -205,6 +205,24 @@ def test_the_signal_grows_with_cosine_and_words_and_is_0_without_hits() -> None:
     assert answerable("two words", [], 100) == 0.0
 
 
+def test_a_sentence_counts_by_itself_and_by_the_signal_of_its_chunk_not_by_its_rank() -> None:
+    hits = (Hit("a", "d", 1, 1, 1.0, 0.2, 0.0), Hit("b", "d", 1, 2, 0.1, 0.6, 0.0))
+    context = ContextRetrieved(
+        tenant="t", conversation="c", question="q", hits=hits, n_chunks=2, vector=np.array([1, 0], "<f4").tobytes()
+    )
+    found = quotes(context, {"a": row("a", [0.8]), "b": row("b", [0.7])}, QueryPolicy(sentence_weight=0.6))
+    assert [quote.row.chunk_id for quote in found] == ["b", "a"]
+    assert [quote.score for quote in found] == pytest.approx([0.6 * 0.7 + 0.4 * 0.6, 0.6 * 0.8 + 0.4 * 0.2], abs=1e-3)
+
+
+async def test_a_question_restricted_by_labels_has_a_threshold_of_its_own() -> None:
+    stack = Stack(query_policy=QueryPolicy(answer_threshold=9.0, restricted_threshold=0.5))
+    await publish(stack, changed(KEYS, labels={"team": "x"}))
+    assert only(await ask(stack, asked(QUESTION)), AnswerProduced).status == "not_found"
+    restricted = asked(f"{QUESTION}?", labels={"team": "x"})
+    assert only(await ask(stack, restricted), AnswerProduced).status == "answered"
+
+
 def row(chunk_id: str, cosines: list[float]) -> ChunkRow:
     vectors = np.array([[cosine, np.sqrt(1 - cosine**2)] for cosine in cosines], dtype=np.float16)
     return ChunkRow(
@@ -220,14 +238,14 @@ def row(chunk_id: str, cosines: list[float]) -> ChunkRow:
 
 
 def test_the_best_sentences_are_quoted_and_neighbours_are_one_quote() -> None:
-    hits = (Hit("a", "d", 1, 1, 1.0, 0, 0), Hit("b", "d", 1, 2, 0.5, 0, 0))
+    hits = (Hit("a", "d", 1, 1, 1.0, 0.8, 0), Hit("b", "d", 1, 2, 0.5, 0.5, 0))
     context = ContextRetrieved(
-        tenant="t", conversation="c", question="q", hits=hits, vector=np.array([1, 0], "<f4").tobytes()
+        tenant="t", conversation="c", question="q", hits=hits, n_chunks=2, vector=np.array([1, 0], "<f4").tobytes()
     )
     rows = {"a": row("a", [0.1, 0.8, 0.9]), "b": row("b", [0.95, 0.2])}
     found = quotes(context, rows, QueryPolicy(quote_margin=0.2))
     assert [(quote.row.chunk_id, quote.first, quote.last) for quote in found] == [("a", 1, 2), ("b", 0, 0)]
-    assert found[0].score == pytest.approx(0.7 * 0.9 + 0.3 * 1.0, abs=1e-3)
+    assert found[0].score == pytest.approx(0.6 * 0.9 + 0.4 * 0.8, abs=1e-3)
     alone = quotes(context, rows, QueryPolicy(quote_margin=0.01))
     assert [(quote.row.chunk_id, quote.first, quote.last) for quote in alone] == [("a", 2, 2)]
     assert quotes(context, {}, QueryPolicy()) == []

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from agents.query.admit import admit
 from agents.query.policy import QueryPolicy
 from agents.query.retrieve import retrieve
 from millrace.event import Event
+from millrace.events.corpus import SourceChanged
 from millrace.events.query import ContextRetrieved
 from tests.agents_in_memory import index_parts, ingest, publish
 from tests.builders import TENANT, asked, changed, events_of, granted, with_meta
@@ -127,6 +129,36 @@ async def test_labels_restrict_the_visible_set() -> None:
     await publish(stack, changed(QUESTION, document="b", labels={"team": "y"}))
     assert [hit.document for hit in (await search(stack, labels={"team": "y"})).hits] == ["b"]
     assert (await search(stack, labels={"team": "z"})).hits == ()
+
+
+async def test_no_untrusted_source_crowds_out_the_others_and_trusted_ones_are_not_held_down() -> None:
+    def copies(source: str, trust: str, n: int, text: str) -> list[SourceChanged]:
+        return [changed(f"{text} {i}.", document=f"{source}{i}", source=source, trust=trust) for i in range(n)]
+
+    stack = Stack()
+    for change in [*copies("web", "untrusted", 12, QUESTION), *copies("wiki", "trusted", 12, "Winter in the valley")]:
+        await publish(stack, change)
+    sources = Counter(hit.document.rstrip("0123456789") for hit in (await search(stack)).hits)
+    assert sources == {"web": 4, "wiki": 6}
+    stack.query_policy = QueryPolicy(untrusted_source_share=1.0)
+    assert {hit.document.rstrip("0123456789") for hit in (await search(stack)).hits} == {"web"}
+    trusted = Stack()
+    for change in [*copies("web", "trusted", 12, QUESTION), *copies("wiki", "trusted", 12, "Winter in the valley")]:
+        await publish(trusted, change)
+    assert {hit.document.rstrip("0123456789") for hit in (await search(trusted)).hits} == {"web"}
+
+
+async def test_large_visible_sets_are_ranked_with_the_sentences_of_their_best_chunks() -> None:
+    stack = Stack()
+    await publish_many(stack, texts("d", 60, seed=3))
+    expected = await search(stack)
+    assert any(hit.sentence > hit.dense for hit in expected.hits)
+    stack.query_policy = QueryPolicy(light_above_chunks=10)
+    assert (await search(stack)).hits == expected.hits
+
+
+async def test_labels_of_the_question_stand_in_its_context() -> None:
+    assert (await search(Stack(), labels={"team": "y"})).labels == {"team": "y"}
 
 
 async def test_the_question_is_embedded_alone_and_its_vector_and_watermark_are_recorded() -> None:
