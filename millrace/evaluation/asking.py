@@ -8,7 +8,7 @@ import msgspec
 
 from millrace.client import Answer, Millrace
 from millrace.connection import Connection
-from millrace.errors import RequestFailed
+from millrace.errors import InputRejected, RequestFailed
 from millrace.evaluation.gold import Gold, read_gold
 from millrace.evaluation.judging import Judgement, judge, unjudged
 from millrace.evaluation.questions import KnownQuestion
@@ -92,8 +92,11 @@ async def ask_all(
             progress(n_done, len(questions))
         return found
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(*each)) for each in zip(questions, tenants, strict=True)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(*each)) for each in zip(questions, tenants, strict=True)]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
     judgements = [task.result() for task in tasks]
     signals = await asyncio.to_thread(_signals, connection, before, {found.trace_id for found in judgements})
     return Asked(
@@ -120,6 +123,8 @@ async def _ask(client: Millrace, question: KnownQuestion, tenant: str, options: 
             if not error.retry_after_ms or attempt == _ATTEMPTS:
                 return unjudged(question, tenant, f"{error.reason}: {error}")
             await asyncio.sleep(error.retry_after_ms / 1000)
+        except InputRejected as error:
+            return unjudged(question, tenant, f"{error.error_type}: {error}")
         else:
             return judge(question, tenant, answer, gold)
     raise AssertionError
