@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from millrace.errors import ConfigurationError
+from millrace.evaluation.judging import Judgement
 from millrace.evaluation.measures import Measured, Requirement
 from millrace.evaluation.run import Results, stage_percentiles
 
@@ -81,6 +82,25 @@ def requirement_in_words(each: Requirement, results: Results) -> str:
     )
 
 
+def fault(judgement: Judgement) -> str:
+    """What is wrong with an answer, in a few words; empty if nothing is."""
+    if judgement.status == "failed":
+        return "failed"
+    if judgement.unanswerable:
+        return "answered, although nothing answers it" if judgement.status == "answered" else ""
+    if judgement.status == "not_found":
+        return "refused, although something answers it"
+    if not judgement.expected:
+        return ""
+    places = judgement.right_places
+    quoted = [place for place, quote in enumerate(judgement.quotes, 1) if quote.right]
+    faults = [] if places else ["right chunk not found"]
+    faults += [f"right chunk at place {places[0]}"] if places and places[0] > 1 else []
+    faults += [] if quoted else ["right sentence not quoted"]
+    faults += [f"right sentence at place {quoted[0]}"] if quoted and quoted[0] > 1 else []
+    return ", ".join(faults)
+
+
 def _numbers(each: Measured) -> tuple[float, float, float]:
     assert each.found is not None  # noqa: S101 - both callers looked
     return each.found.value, each.found.low, each.found.high
@@ -104,5 +124,6 @@ def _html(results: Results, n_worst: int) -> str:
         stages=stage_percentiles(results.run.judgements),
         in_words=in_words,
         verdict=verdict,
+        fault=fault,
         requirement_in_words=requirement_in_words,
     )

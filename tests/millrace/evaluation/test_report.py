@@ -9,9 +9,9 @@ import pytest
 
 from millrace.errors import ConfigurationError
 from millrace.evaluation import report
-from millrace.evaluation.judging import FoundQuote
+from millrace.evaluation.judging import FoundQuote, Judgement
 from millrace.evaluation.measures import requirement
-from millrace.evaluation.report import write_html
+from millrace.evaluation.report import fault, write_html
 from millrace.evaluation.run import evaluate
 from tests.millrace.evaluation.evaluations import judgement, run_of, unanswerable
 
@@ -67,6 +67,22 @@ def test_it_lists_the_worst_questions_with_what_was_wrong(page: str) -> None:
 def test_it_says_what_was_required_and_what_changed(page: str) -> None:
     assert "recall@1 &gt;= 0.9: found 0.25" in page
     assert "no clear difference" in page
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected"),
+    [
+        (judgement("a", True, quotes=(True,)), ""),
+        (judgement("a", False, True, quotes=(False, True)), "right chunk at place 2, right sentence at place 2"),
+        (judgement("a", True, quotes=(False,)), "right sentence not quoted"),
+        (judgement("a", False), "right chunk not found, right sentence not quoted"),
+        (judgement("a", True, status="not_found"), "refused, although something answers it"),
+        (judgement("a", expected=()), ""),
+        (unanswerable("a", refused=True, signal=0.1), ""),
+    ],
+)
+def test_a_fault_is_named_in_a_few_words(judged: Judgement, expected: str) -> None:
+    assert fault(judged) == expected
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
