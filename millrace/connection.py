@@ -1,6 +1,6 @@
 """Where the stack is: found from arguments, then the environment, ``millrace.toml``, and ``.millrace/stack.json``.
 
-The only place in the SDK that reads the environment.
+The only place in the SDK that reads the environment, but for what `millrace ingest` is told of sources.
 """
 
 import os

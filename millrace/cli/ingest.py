@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -16,13 +19,18 @@ from millrace.ingest.walk import MAX_BYTES, Rules
 _RECEIPTS = 256
 _SHOWN = 20
 _QUIET_S = 1.0
+_COLUMNS = ("cursor", "key", "content", "title", "deleted")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _EVERY_S = 60.0
 
 
 @app.command(epilog="Example: millrace ingest handbook --groups staff --label team=hr --wait")
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Folders, or single files.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Folders, files, or URLs: pages and feeds, object stores, databases. ${NAME} is expanded."),
+    ],
     tenant: Tenant = "",
     groups: Annotated[
         list[str] | None,
@@ -30,14 +38,15 @@ def ingest(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to filter by; repeatable.")] = None,
     source: Annotated[
-        str, typer.Option(help="Name of the source that owns the documents; else the folder's name.")
+        str,
+        typer.Option(help="Name of the source that owns the documents; else that of the folder, host, bucket, table."),
     ] = "",
     prefix: Annotated[str, typer.Option(help="Put before every document id, with a slash.")] = "",
     include: Annotated[list[str] | None, typer.Option(help="Only files that match; repeatable.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No files that match; repeatable.")] = None,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Largest file taken.")] = MAX_BYTES,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Largest document taken.")] = MAX_BYTES,
     wait: Annotated[bool, typer.Option("--wait", help="End with the outcome of every document.")] = False,
-    sync: Annotated[bool, typer.Option("--sync", help="Delete documents of the source whose file is gone.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Delete documents that are gone from the source.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --sync: delete even more than 20 % of the source.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: send each change as it happens, until interrupted.")
@@ -45,25 +54,45 @@ def ingest(
     every: Annotated[
         float | None, typer.Option(min=0.1, help="With --watch: longest time between two looks, in seconds; else 60.")
     ] = None,
+    table: Annotated[str, typer.Option(help="With a database: the table, or SCHEMA.TABLE.")] = "",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="MEANING=COLUMN; cursor, key, content, title or deleted; repeatable."),
+    ] = None,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="MILLRACE_INGEST_ALLOW_NETWORKS",
+            help="Network that is not public and whose pages may be read, as 10.1.0.0/16; repeatable.",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(envvar="MILLRACE_INGEST_STATE", help="Folder that spares work; else ingest in the stack's home."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Send new and changed files; unchanged ones are left alone.
+    """Send new and changed documents; unchanged ones are left alone.
 
-    A document's id is its path relative to the folder. Reads .md and .txt files in UTF-8 (others of these types are
+    A document's id is its path in the folder. Reads .md and .txt files in UTF-8 (others of these types are
     reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work
     like .gitignore; leaves hidden files alone and follows no link out of the folder.
     """
-    from millrace.ingest.opening import Plan
+    from millrace.ingest.opening import Plan, is_url
 
     if yes and not sync:
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
     if every is not None and not watch:
         raise UsageError("--every says how often --watch looks; add --watch, or leave it out")
-    if missing := [path for path in paths if not path.exists()]:
+    named = [expanded(path, os.environ) for path in paths]
+    if missing := [path for path in named if not is_url(path) and not Path(path).exists()]:
         raise UsageError(f"{missing[0]} does not exist; name a folder or a file")
+    columns = pairs(column, "--column")
+    if unknown := columns.keys() - _COLUMNS:
+        raise UsageError(f"--column {min(unknown)}=... means nothing; known are {', '.join(_COLUMNS)}")
     labels = pairs(label)
     plan = Plan(
-        paths=tuple(paths),
+        paths=tuple(named),
         tenant=tenant_of(context, tenant),
         source=source,
         groups=groups_of(groups),
@@ -73,6 +102,10 @@ def ingest(
         sync=sync,
         confirmed=yes,
         wait=wait,
+        memory=state or Path(connection_of(context).home or ".millrace") / "ingest",
+        allowed=tuple(allow_network or ()),
+        table=table,
+        columns=columns,
         goes_on=watch,
         quiet_s=_QUIET_S if watch else 0.0,
     )
@@ -83,6 +116,23 @@ def ingest(
     report = asyncio.run(_run(context, plan))
     show(_data(report, wait=wait), lambda: _render(report, wait=wait), as_json=as_json)
     return int(ExitCode.INCOMPLETE if report.failed else ExitCode.OK)
+
+
+def expanded(path: str, environ: Mapping[str, str]) -> str:
+    """A path with ``${NAME}`` replaced, so that no password stands in a command; inside a URL the value is quoted.
+
+    Raises
+    ------
+    UsageError
+        The environment has no such name.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise UsageError(f"{match[0]} is not set; export it, or write the path without it")
+        return environ[match[1]] if match[0] == path else quote(environ[match[1]], safe="")
+
+    return _VARIABLE.sub(value, path)
 
 
 async def _run(context: typer.Context, plan: Any) -> Any:

@@ -1,14 +1,23 @@
 """From what a person names to sources: a path is a folder or a file, and the scheme of a URL says what it is."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+import ipaddress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
+from millrace.errors import InputRejected
+from millrace.ingest.extras import part
 from millrace.ingest.folder import FolderSource
+from millrace.ingest.memory import Memory
 from millrace.ingest.source import Source
 from millrace.ingest.walk import Rules
+
+_WEB: Final = frozenset({"http", "https"})
+_STORES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "file", "memory"})
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,9 +26,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     paths : tuple of Path or str
-        Folders and files.
+        Folders and files, pages and feeds, object stores, databases.
     source : str
-        Name of the source that owns the documents; empty to take that of the folder.
+        Name of the source that owns the documents; empty to take that of the folder, host, bucket or table.
     groups : tuple of str or None
         Groups that may read the documents. None gives those of the connection to a document
         that has no access yet and leaves others.
@@ -33,6 +42,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         Follow every change to its outcome.
     goes_on : bool
         Hold deletions back that need a confirmation, instead of doing nothing.
+    memory : Path or None
+        Where sources that are no folders note what they need not read again; None for nowhere.
+    allowed : tuple of str
+        Networks that are not public and from which pages may be read all the same, as ``10.1.0.0/16``.
+    table : str
+        Table of the database.
+    columns : dict of str to str
+        What its columns mean: ``cursor``, ``key`` (several with commas), ``content``, ``title``, ``deleted``.
     quiet_s : float
         Put off files that were written less than this long ago, in seconds; 0 takes them as they stand.
     """
@@ -48,6 +65,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool = False
     wait: bool = False
     goes_on: bool = False
+    memory: Path | None = None
+    allowed: tuple[str, ...] = ()
+    table: str = ""
+    columns: dict[str, str] = {}
     quiet_s: float = 0.0
 
 
@@ -58,16 +79,79 @@ async def open_sources(plan: Plan) -> AsyncIterator[Sequence[Source]]:
     Raises
     ------
     InputRejected
-        A path does not exist.
+        A path does not exist, or a URL means nothing.
+    ConfigurationError
+        What a source needs is not installed.
     """
     async with contextlib.AsyncExitStack() as stack:
         sources = []
-        for path in plan.paths:
-            source = _open(path, plan)
+        for source in _sources(plan):
             stack.push_async_callback(source.close)
             sources.append(source)
         yield sources
 
 
-def _open(path: Path | str, plan: Plan) -> Source:
-    return FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s)
+def is_url(path: Path | str) -> bool:
+    """Whether a path is a URL."""
+    return isinstance(path, str) and "://" in path
+
+
+def _sources(plan: Plan) -> Iterator[Source]:
+    pages: dict[str, list[str]] = {}
+    for path in plan.paths:
+        scheme = str(path).partition("://")[0].lower() if is_url(path) else ""
+        if scheme in _WEB:
+            pages.setdefault(plan.source or urlsplit(str(path)).hostname or "web", []).append(str(path))
+        elif scheme in _STORES:
+            yield _bucket(str(path), plan)
+        elif scheme:
+            yield _table(str(path), plan)
+        else:
+            yield FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s)
+    for name, urls in pages.items():
+        yield _web(name, urls, plan)
+
+
+def _web(name: str, urls: Sequence[str], plan: Plan) -> Source:
+    try:
+        allowed = [ipaddress.ip_network(network) for network in plan.allowed]
+    except ValueError as error:
+        raise InputRejected(f"--allow-network: {error}; write an address or a network, such as 10.1.0.0/16") from error
+    fetcher = part("fetching", "web").Fetcher(allowed)
+    memory = Memory(plan.memory, plan.tenant, name)
+    found: Source = part("web", "web").WebSource(
+        urls, fetcher, memory, name=name, prefix=plan.prefix, max_bytes=plan.rules.max_bytes
+    )
+    return found
+
+
+def _bucket(url: str, plan: Plan) -> Source:
+    parts = urlsplit(url)
+    name = plan.source or parts.netloc or PurePosixPath(parts.path).name or parts.scheme
+    memory = Memory(plan.memory, plan.tenant, f"{name} {url}")
+    buckets = part("buckets", "objects")
+    found: Source = buckets.BucketSource(
+        buckets.open_store(url), memory, name=name, rules=plan.rules, prefix=plan.prefix
+    )
+    return found
+
+
+def _table(url: str, plan: Plan) -> Source:
+    parts = urlsplit(url)
+    if not plan.table:
+        raise InputRejected(f"{parts.scheme}:// is read as a database; name its table: --table NAME")
+    name = plan.source or f"{PurePosixPath(parts.path).stem or parts.scheme}.{plan.table}"
+    memory = Memory(plan.memory, plan.tenant, f"{name} {sorted(plan.columns.items())}")
+    tables = part("tables", "sql")
+    given = {key: value for key, value in plan.columns.items() if key != "key"}
+    key = tuple(filter(None, plan.columns.get("key", "").split(",")))
+    found: Source = tables.TableSource(
+        url,
+        plan.table,
+        tables.Columns(key=key, **given),
+        memory,
+        name=name,
+        prefix=plan.prefix,
+        max_bytes=plan.rules.max_bytes,
+    )
+    return found

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -126,8 +126,7 @@ class Walk:
         self._only = None if root.is_dir() else root.name
         self._rules = rules
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._include = _patterns(rules.include)
-        self._exclude = _patterns(rules.exclude)
+        self._takes = chooser(rules)
         self.skipped: list[Skipped] = []
 
     def __iter__(self) -> Iterator[FoundFile]:
@@ -181,9 +180,7 @@ class Walk:
                     Skipped(self._prefix + relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read")
                 )
             return
-        if self._include and not _any(self._include, relative):
-            return
-        if _any(self._exclude, relative):
+        if not self._takes(relative):
             return
         identity = self._prefix + relative
         try:
@@ -207,6 +204,18 @@ class Walk:
             self.skipped.append(Skipped(identity, "too_large", message))
             return
         yield FoundFile(identity, target, media_type, size)
+
+
+def chooser(rules: Rules) -> Callable[[str], bool]:
+    """Whether the rules take a relative path.
+
+    Raises
+    ------
+    InputRejected
+        If a pattern can mean nothing.
+    """
+    include, exclude = _patterns(rules.include), _patterns(rules.exclude)
+    return lambda path: (not include or _any(include, path)) and not _any(exclude, path)
 
 
 def _patterns(lines: Sequence[str]) -> list[IgnorePattern]:

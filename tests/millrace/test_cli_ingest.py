@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from millrace.cli.ingest import expanded
 from millrace.connection import Connection
 from tests.millrace.workers import Run, indexing
 
@@ -45,6 +48,46 @@ def test_a_watch_prints_a_line_for_each_round_that_did_something_and_ends_well(
     assert [outcome["document"] for outcome in first["outcomes"] + second["outcomes"]] == ["a.md", "b.md"]
 
 
+def test_a_database_is_read_with_its_url_from_the_environment(
+    run: Run, embedded: Connection, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        database.execute("create table notes (id integer primary key, body text)")
+        database.execute("insert into notes values (1, 'Hello.')")
+        database.commit()
+    monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path}/shop.db")
+    monkeypatch.setenv("MILLRACE_INGEST_STATE", str(tmp_path / "state"))
+    arguments = ("${SHOP}", "--table", "notes", "--column", "content=body", "--tenant", tenant, "--wait", "--json")
+    with indexing(embedded, tenant):
+        code, out, err = run("ingest", *arguments)
+    assert (code, err) == (0, "")
+    assert [outcome["document"] for outcome in json.loads(out)["outcomes"]] == ["notes/1"]
+    assert list((tmp_path / "state").glob("shop.notes-*.json"))
+
+
+def test_a_password_from_the_environment_may_hold_any_character() -> None:
+    environment = {"SECRET": "p@ss/word", "URL": "sqlite:///x.db"}
+    assert expanded("postgresql://ada:${SECRET}@host/db", environment) == "postgresql://ada:p%40ss%2Fword@host/db"
+    assert expanded("${URL}", environment) == "sqlite:///x.db"
+    assert expanded("$HOME/notes", environment) == "$HOME/notes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("${NO_SUCH_NAME}",), "${NO_SUCH_NAME} is not set"),
+        (("sqlite:///x.db",), "--table"),
+        (("sqlite:///x.db", "--table", "t", "--column", "id=a"), "known are cursor, key"),
+        (("http://127.0.0.1/", "--allow-network", "here"), "10.1.0.0/16"),
+        (("nowhere",), "does not exist"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_a_remedy(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run("ingest", *arguments)
+    assert code in {1, 2}
+    assert message in err
+
+
 def test_every_is_refused_without_watch(run: Run, tmp_path: Path) -> None:
     code, _, err = run("ingest", str(tmp_path), "--every", "5")
     assert code == 2
@@ -59,7 +102,16 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize(("module", "arguments", "extra"), [("watchfiles", ("{folder}", "--watch"), "watch")])
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("watchfiles", ("{folder}", "--watch"), "watch"),
+        ("feedparser", ("https://example.com/feed",), "web"),
+        ("protego", ("https://example.com/feed",), "web"),
+        ("obstore", ("file://{folder}",), "objects"),
+        ("dlt", ("sqlite:///{folder}/x.db", "--table", "t"), "sql"),
+    ],
+)
 def test_what_is_not_installed_is_named_with_its_extra(
     embedded: Connection, tmp_path: Path, module: str, arguments: tuple[str, ...], extra: str
 ) -> None:
