@@ -78,14 +78,14 @@ def ingest(
     reported and not sent), .html, .pdf, .docx, .pptx, .xlsx, .csv and .jsonl. Honours .millraceignore files, which work
     like .gitignore; leaves hidden files alone and follows no link out of the folder.
     """
-    from millrace.ingest.opening import Plan, is_url
+    from millrace.ingest.opening import Plan, scheme_of
 
     if yes and not sync:
         raise UsageError("--yes confirms deletions of --sync; add --sync, or leave it out")
     if every is not None and not watch:
         raise UsageError("--every says how often --watch looks; add --watch, or leave it out")
     named = [expanded(path, os.environ) for path in paths]
-    if missing := [path for path in named if not is_url(path) and not Path(path).exists()]:
+    if missing := [path for path in named if not scheme_of(path) and not Path(path).exists()]:
         raise UsageError(f"{missing[0]} does not exist; name a folder or a file")
     columns = pairs(column, "--column")
     if unknown := columns.keys() - _COLUMNS:

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from millrace.errors import ConfigurationError
+
 _FORMAT: Final = 1
 
 
@@ -68,16 +70,21 @@ class Memory:
 
         Raises
         ------
-        OSError
+        ConfigurationError
             The folder cannot be written to.
         """
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(msgspec.json.encode(_Written(seen=self.seen)))
-        fresh.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(msgspec.json.encode(_Written(seen=self.seen)))
+            fresh.replace(self._path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._path} cannot be written ({error}); name another folder: --state FOLDER. Everything was sent"
+            ) from error
 
     def _read(self) -> dict[str, Seen]:
         if self._path is None:

@@ -91,15 +91,21 @@ async def open_sources(plan: Plan) -> AsyncIterator[Sequence[Source]]:
         yield sources
 
 
-def is_url(path: Path | str) -> bool:
-    """Whether a path is a URL."""
-    return isinstance(path, str) and "://" in path
+def scheme_of(path: Path | str) -> str:
+    """Scheme of a URL; empty for a path."""
+    scheme, found, _ = path.partition("://") if isinstance(path, str) else ("", "", "")
+    return scheme.lower() if found else ""
 
 
 def _sources(plan: Plan) -> Iterator[Source]:
+    schemes = {scheme_of(path) for path in plan.paths}
+    if (plan.rules.include or plan.rules.exclude) and schemes - _STORES - {""}:
+        raise InputRejected("--include and --exclude choose files and objects; ingest pages and tables without them")
+    if (plan.table or plan.columns) and not schemes - _STORES - _WEB - {""}:
+        raise InputRejected("--table and --column say what to read of a database; name its URL, or leave them out")
     pages: dict[str, list[str]] = {}
     for path in plan.paths:
-        scheme = str(path).partition("://")[0].lower() if is_url(path) else ""
+        scheme = scheme_of(path)
         if scheme in _WEB:
             pages.setdefault(plan.source or urlsplit(str(path)).hostname or "web", []).append(str(path))
         elif scheme in _STORES:

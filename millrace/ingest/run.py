@@ -158,9 +158,13 @@ class Ingestion:
     async def _lost(self, sources: Sequence[Source]) -> list[KnownDocument]:
         names = {source.name for source in sources}
         mine = [d for d in self._client.known.all() if d.tenant == self._plan.tenant and d.source in names and d.exists]
-        gone = {d.document for d in mine}
-        for source in sources:
-            gone &= await source.lost(gone)
+        gone: set[str] = set()
+        for name in names:
+            lost = {d.document for d in mine if d.source == name}
+            for source in sources:
+                if source.name == name:
+                    lost &= await source.lost(lost)
+            gone |= lost
         if len(gone) > MAX_LOST * len(mine) and not self._plan.confirmed:
             name = ", ".join(sorted(names))
             message = (

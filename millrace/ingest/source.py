@@ -76,7 +76,13 @@ class Source(Protocol):
         """
 
     async def commit(self) -> None:
-        """Note how far the log knows this source: everything that `documents` gave is in the log."""
+        """Note how far the log knows this source: everything that `documents` gave is in the log.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot be noted.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

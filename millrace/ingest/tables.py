@@ -39,7 +39,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     content : str
         Holds the text, Markdown; empty to take the whole row, as JSON.
     title : str
-        Holds the title.
+        Holds the title, which becomes the heading above the text.
     deleted : str
         True, or not null, in rows that stand for a deletion.
     """
@@ -175,8 +175,7 @@ class TableSource:
         if columns.deleted and row[columns.deleted] not in (None, False, ""):
             return Document(id=name, state="deleted")
         if columns.content:
-            text = row[columns.content]
-            content = text if isinstance(text, bytes) else str("" if text is None else text).encode()
+            content = _text(row, columns).encode()
         else:
             taken = {k: v for k, v in row.items() if k not in {columns.cursor, columns.deleted}}
             content = json.dumps(taken, ensure_ascii=False, default=_plain).encode() + b"\n"
@@ -188,12 +187,21 @@ class TableSource:
             id=name,
             media_type="text/markdown" if columns.content else "application/x-ndjson",
             content=content,
-            title=str(row[columns.title] or "") if columns.title else "",
         )
 
     def _id(self, row: Mapping[str, Any] | sa.RowMapping) -> str:
         parts = (str(row[name]).replace("%", "%25").replace("/", "%2F") for name in self._key)
         return f"{self._prefix}{self._table}/{'/'.join(parts)}"
+
+
+def _text(row: Mapping[str, Any], columns: Columns) -> str:
+    """Text of a row, below its title: a new title is new content, and every chunk knows it."""
+    found = row[columns.content]
+    text = found.decode("utf-8", "replace") if isinstance(found, bytes) else str("" if found is None else found)
+    title = " ".join(str(row[columns.title] or "").split()) if columns.title else ""
+    if not title or text.lstrip().partition("\n")[0].strip() == f"# {title}":
+        return text
+    return f"# {title}\n\n{text}"
 
 
 def _reflect(url: str, table: str, schema: str | None) -> tuple[sa.Engine, sa.Table]:

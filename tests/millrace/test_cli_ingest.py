@@ -80,6 +80,8 @@ def test_a_password_from_the_environment_may_hold_any_character() -> None:
         (("sqlite:///x.db", "--table", "t", "--column", "id=a"), "known are cursor, key"),
         (("http://127.0.0.1/", "--allow-network", "here"), "10.1.0.0/16"),
         (("nowhere",), "does not exist"),
+        ((".", "--table", "t"), "name its URL"),
+        (("https://example.com/", "--exclude", "x"), "choose files and objects"),
     ],
 )
 def test_what_means_nothing_is_refused_with_a_remedy(run: Run, arguments: tuple[str, ...], message: str) -> None:

@@ -92,7 +92,7 @@ async def test_rows_become_documents_and_a_second_run_sends_only_what_changed(
     assert second.n_found == 1  # the newest row, because others may have its time
     assert (third.n_found, third.n_sent) == (3, 2)
     first_note = next(change for change in worker.seen if change.document == "notes/1")
-    assert (first_note.text, first_note.title, first_note.source) == ("# Note 1", "Note 1", "shop.notes")
+    assert (first_note.text, first_note.source) == ("# Note 1", "shop.notes")
     assert sorted(changes(worker.seen[6:])) == [("notes/2", 2, "upsert"), ("notes/7", 1, "upsert")]
 
 
@@ -202,6 +202,15 @@ async def test_a_cursor_may_be_a_number_or_text_and_need_not_be(notes: Notes, cu
     notes.write(7, "new")
     again = await read(notes, memory, held, cursor=cursor)
     assert len(again) == (2 if cursor else 7)
+
+
+async def test_the_title_is_the_heading_above_the_text_unless_the_text_begins_with_it(notes: Notes) -> None:
+    notes.write(1, "Body.")
+    found = await read(notes, Memory(None, "t", "s"), lambda _: "", content="body", title="title")
+    assert {document.id: document.content for document in found if document.id < "notes/3"} == {
+        "notes/1": b"# Note 1\n\nBody.",
+        "notes/2": b"# Note 2",
+    }
 
 
 async def test_without_a_content_column_a_document_is_the_row(notes: Notes) -> None:

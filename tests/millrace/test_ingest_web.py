@@ -11,6 +11,7 @@ import pytest
 
 from millrace.client import Millrace
 from millrace.connection import Connection
+from millrace.errors import ConfigurationError
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion, Report
 from tests.millrace.web_server import Page, WebServer
@@ -213,6 +214,30 @@ async def test_sync_deletes_pages_that_are_gone_and_not_those_that_left_a_feed(
         report = await ingest(embedded, tenant, tmp_path, server.url("/feed"), sync=True)
     assert (report.n_deleted, report.failed) == (1, False)
     assert [c.document.partition("/")[2] for c in worker.seen if c.op == "delete"] == ["0.html"]
+
+
+async def test_sources_of_one_call_answer_for_their_own_documents_alone(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for n in range(6):
+        (folder / f"{n}.md").write_text(f"page {n}")
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, tmp_path, server.url("/leave.html"), str(folder))
+        (folder / "0.md").unlink()
+        report = await ingest(embedded, tenant, tmp_path, server.url("/leave.html"), str(folder), sync=True)
+    assert [change.document for change in worker.seen if change.op == "delete"] == ["0.md"]
+    assert not report.failed
+    assert {path for path in server.paths() if path != "/leave.html"} == set()
+
+
+async def test_a_memory_that_cannot_be_written_is_named_with_a_remedy(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    (tmp_path / "file").write_text("")
+    with indexing(embedded, tenant), pytest.raises(ConfigurationError, match="--state"):
+        await ingest(embedded, tenant, tmp_path / "file", server.url("/leave.html"))
 
 
 async def test_the_memory_is_for_this_user_alone(
