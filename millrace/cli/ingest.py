@@ -63,12 +63,16 @@ def ingest(
         list[str] | None,
         typer.Option(
             envvar="MILLRACE_INGEST_ALLOW_NETWORKS",
-            help="Network that is not public and whose pages may be read, as 10.1.0.0/16; repeatable.",
+            help="Network that is not public and whose pages may be read, as 10.1.0.0/16; repeatable. "
+            "Else MILLRACE_INGEST_ALLOW_NETWORKS, with blanks.",
         ),
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(envvar="MILLRACE_INGEST_STATE", help="Folder that spares work; else ingest in the stack's home."),
+        typer.Option(
+            envvar="MILLRACE_INGEST_STATE",
+            help="Folder for notes that spare reading; else MILLRACE_INGEST_STATE, else ingest in the stack's home.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:

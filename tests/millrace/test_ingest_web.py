@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from millrace.connection import Connection
 from millrace.errors import ConfigurationError
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion, Report
+from millrace.ingest.watch import Watch
+from tests.conditions import until
 from tests.millrace.web_server import Page, WebServer
 from tests.millrace.workers import indexed, indexing, settled
 
@@ -214,6 +217,27 @@ async def test_sync_deletes_pages_that_are_gone_and_not_those_that_left_a_feed(
         report = await ingest(embedded, tenant, tmp_path, server.url("/feed"), sync=True)
     assert (report.n_deleted, report.failed) == (1, False)
     assert [c.document.partition("/")[2] for c in worker.seen if c.op == "delete"] == ["0.html"]
+
+
+async def test_a_watched_page_is_looked_at_again_and_again(
+    embedded: Connection, tenant: str, server: WebServer
+) -> None:
+    plan = Plan(paths=(server.url("/leave.html"),), tenant=tenant, wait=True, allowed=("127.0.0.1",))
+    rounds: list[Report] = []
+
+    def told(report: Report) -> None:
+        rounds.append(report)
+        if len(rounds) == 3:
+            server.pages["/leave.html"] = Page("<p>Twenty weeks.</p>")
+
+    with indexing(embedded, tenant) as worker:
+        async with Millrace(embedded) as client:
+            watch = asyncio.create_task(Watch(client, plan, told, lambda _: None, every_s=0.05).run())
+            await until(lambda: len(worker.seen) == 2 or watch.done())
+            watch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await watch
+    assert [change.version for change in worker.seen] == [1, 2]
 
 
 async def test_sources_of_one_call_answer_for_their_own_documents_alone(
