@@ -73,7 +73,7 @@ def _start(loaded: Loaded, report: Report, step: str) -> None:
 
 async def _first_run(loaded: Loaded, demo: Demo) -> int:
     async with _client(loaded) as millrace:
-        for step in (demo.ingest, demo.ask, demo.edit, demo.revoke, demo.delete, demo.watch, demo.poison):
+        for step in (demo.ingest, demo.ask, demo.measure, demo.edit, demo.revoke, demo.delete, demo.watch, demo.poison):
             await step(millrace)
         return 0 if loaded.settings.profile == "embedded" else await count_embedded(millrace)
 

@@ -12,6 +12,11 @@ from typing import Final
 from infra.demo.log import count_embedded, letters_of, version_of, write_raw
 from infra.demo.report import Report
 from millrace.client import Answer, Millrace
+from millrace.evaluation.asking import AskingOptions, ask_all
+from millrace.evaluation.measures import requirement
+from millrace.evaluation.questions import read_questions
+from millrace.evaluation.report import in_words, requirement_in_words, write_html
+from millrace.evaluation.run import evaluate, make_run
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion
 from millrace.ingest.run import Report as Ingested
@@ -48,6 +53,8 @@ QUESTIONS: Final = (
 NOWHERE: Final = "What is the boiling point of tungsten?"
 POISON: Final = b"\x00\xff\xff\xff\xff this is no event"
 WATCHED_S: Final = 20.0
+REQUIRED: Final = ("recall@5=0.75", "mrr=0.6")
+SHOWN: Final = frozenset({"recall@1", "recall@5", "mrr", "sentence_top3", "refused_unanswerable"})
 
 
 class Demo:
@@ -82,6 +89,22 @@ class Demo:
         self.report.check("says so when the corpus holds no answer", not answer.found, answer.text[:120])
         answer = await self._ask(millrace, WEEKS, KIM)
         self.report.check("kim does not see what is for hr", not _cites(answer, LEAVE), answer.text[:120])
+
+    async def measure(self, millrace: Millrace) -> None:
+        """What `millrace eval` says of the handbook's 60 questions."""
+        self.report.begin("measure: 60 questions whose answers are known")
+        path, options = HANDBOOK / "questions.jsonl", AskingOptions(user="eval")
+        asked = await ask_all(millrace, read_questions(path).questions, options)
+        results = evaluate(make_run(path, options, asked), requirements=[requirement(each) for each in REQUIRED])
+        for each in results.measured:
+            if each.measure.name in SHOWN:
+                self.report.say(f"{each.measure.name:<20} {in_words(each)}")
+        page = self.folder.parent / "eval.html"
+        await asyncio.to_thread(write_html, results, page)
+        self.report.say(f"report: {page}")
+        missed = "; ".join(requirement_in_words(each, results) for each in results.unmet)
+        self.report.check(f"at least {' and '.join(REQUIRED)}", not missed, missed)
+        self.report.check("every question got an answer", results.run.n_failed == 0, f"{results.run.n_failed} failed")
 
     async def edit(self, millrace: Millrace) -> None:
         """A change is answered from as soon as its receipt is honoured."""
