@@ -96,25 +96,9 @@ def signals(question: str, hits: Sequence[Hit], n_chunks: int) -> list[float]:
 
 
 def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
-    """Best sentences, best first; those next to each other are one quote.
-
-    A sentence counts by its own cosine and by the signal of its chunk. The chunk's final score would count the best
-    sentence twice.
-    """
-    vector = np.frombuffer(context.vector, dtype="<f4")
-    scored: list[Quote] = []
-    for hit, signal in zip(context.hits, signals(context.question, context.hits, context.n_chunks), strict=True):
-        row = rows.get(hit.chunk_id)
-        if row is None or not row.sentences:
-            continue
-        cosines = row.sentence_vectors.astype(np.float32) @ vector
-        for i, cosine in enumerate(np.round(cosines.astype(np.float64), 6)):
-            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * signal
-            scored.append(Quote(hit, row, i, i, score))
-    scored.sort(key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
-    best = [quote for quote in scored[: policy.max_quotes] if quote.score >= scored[0].score - policy.quote_margin]
+    """Best sentences, best first; those next to each other are one quote."""
     merged: list[Quote] = []
-    for quote in sorted(best, key=lambda quote: (quote.hit.rank, quote.first)):
+    for quote in sorted(best_sentences(context, rows, policy), key=lambda quote: (quote.hit.rank, quote.first)):
         before = merged[-1] if merged else None
         if before is not None and before.row.chunk_id == quote.row.chunk_id and before.last + 1 == quote.first:
             joined = msgspec.structs.replace(before, last=quote.last, score=max(before.score, quote.score))
@@ -122,6 +106,26 @@ def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: Quer
         else:
             merged.append(quote)
     return sorted(merged, key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
+
+
+def best_sentences(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
+    """The sentences that are quoted, one by one, best first.
+
+    Near-duplicates of better chunks are not read, so that no answer says the same twice. A sentence counts by its own
+    cosine and by the signal of its chunk; the chunk's final score would count the best sentence twice.
+    """
+    vector = np.frombuffer(context.vector, dtype="<f4")
+    scored: list[Quote] = []
+    for hit, signal in zip(context.hits, signals(context.question, context.hits, context.n_chunks), strict=True):
+        row = rows.get(hit.chunk_id)
+        if row is None or not row.sentences or hit.duplicate_of:
+            continue
+        cosines = row.sentence_vectors.astype(np.float32) @ vector
+        for i, cosine in enumerate(np.round(cosines.astype(np.float64), 6)):
+            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * signal
+            scored.append(Quote(hit, row, i, i, score))
+    scored.sort(key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
+    return [quote for quote in scored[: policy.max_quotes] if quote.score >= scored[0].score - policy.quote_margin]
 
 
 def cite(found: Sequence[Quote], view: VisibleSet) -> tuple[Citation, ...]:

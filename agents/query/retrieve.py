@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from millrace.agent import Outputs, agent
+from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import ContextRetrieved, Dropped, Hit, QueryAdmitted
 from millrace.rows import ChunkRow
 from millrace.topics import CONTEXT_RETRIEVED, QUERY_ADMITTED
 
 from agents.lexical import CorpusTerms
 from agents.ports import Principal, QueryPorts, VisibleSet
+from agents.query.duplicates import near_duplicates
 from agents.query.rank import Scored, capped, chunk_text, rank, rerank
 
 FETCH_ROWS = 1_024
@@ -60,7 +62,7 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
         groups=question.groups,
         mode=question.mode,
         explain=question.explain,
-        hits=tuple(_hit(scored, place, view) for place, scored in enumerate(ranked, start=1)),
+        hits=_hits(ranked, view),
         dropped=tuple(Dropped(reason, n) for reason, n in sorted(dropped.items())),
         watermark=view.watermark,
         exact=found.exact,
@@ -92,8 +94,17 @@ async def _ranked(
     return capped(best, source_of, policy.untrusted_source_share, question.top_k)
 
 
-def _hit(scored: Scored, place: int, view: VisibleSet) -> Hit:
-    version = view.get(scored.row.document)
+def _hits(ranked: Sequence[Scored], view: VisibleSet) -> tuple[Hit, ...]:
+    versions = [view.get(scored.row.document) for scored in ranked]
+    tiers = [version.trust if version is not None else "" for version in versions]
+    repeated = near_duplicates([scored.row for scored in ranked], tiers)
+    return tuple(
+        _hit(scored, place, version, duplicate_of)
+        for place, (scored, version, duplicate_of) in enumerate(zip(ranked, versions, repeated, strict=True), start=1)
+    )
+
+
+def _hit(scored: Scored, place: int, version: DocumentIndexed | None, duplicate_of: str) -> Hit:
     return Hit(
         chunk_id=scored.row.chunk_id,
         document=scored.row.document,
@@ -103,6 +114,7 @@ def _hit(scored: Scored, place: int, view: VisibleSet) -> Hit:
         dense=scored.dense,
         lexical=scored.lexical,
         sentence=scored.sentence,
+        duplicate_of=duplicate_of,
     )
 
 

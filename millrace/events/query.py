@@ -30,6 +30,7 @@ class Hit(msgspec.Struct, frozen=True):
     sentence: Annotated[float, "Cosine of question and best sentence of the chunk; 0 in records of earlier times."] = (
         0.0
     )
+    duplicate_of: Annotated[str, "Better chunk of the same trust tier that says nearly the same; empty if none."] = ""
 
 
 class Dropped(msgspec.Struct, frozen=True):
