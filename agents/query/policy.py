@@ -24,7 +24,7 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_candidates: Annotated[int, "Where doubling ends and the store is asked for the visible documents only."] = 1_600
     dense_weight: Annotated[float, "Weight of the cosine in the first score; the rest is BM25's."] = 0.6
     rerank_chunks: Annotated[int, "So many of the best chunks are ordered anew by their best sentence."] = 50
-    rerank_weight: Annotated[float, "Weight of the best sentence's cosine in the final score."] = 0.4
+    rerank_weight: Annotated[float, "Weight of the best sentence's cosine in the final score."] = 0.45
     untrusted_source_share: Annotated[
         float, "Share of the hits that one untrusted source may take while others have something to show."
     ] = 0.4
