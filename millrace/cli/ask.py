@@ -162,6 +162,7 @@ def _render_hits(answer: Any, *, explain: bool) -> None:
             f"{hit.score:.4f}",
             f"{hit.dense:.4f}",
             f"{hit.lexical:.3f}",
+            f"{hit.sentence:.4f}",
             hit.document,
             hit.version,
             hit.chunk_id,
@@ -169,7 +170,7 @@ def _render_hits(answer: Any, *, explain: bool) -> None:
         for hit in answer.hits
     ]
     if rows:
-        table(("#", "# score", "# dense", "# lexical", "document", "# version", "chunk"), rows)
+        table(("#", "# score", "# dense", "# lexical", "# sentence", "document", "# version", "chunk"), rows)
     else:
         say("nothing found that you may see")
     if explain:
