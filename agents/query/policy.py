@@ -28,9 +28,7 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     untrusted_source_share: Annotated[
         float, "Share of the hits that one untrusted source may take while others have something to show."
     ] = 0.4
-    sentence_weight: Annotated[float, "Weight of the sentence's cosine in reading; the rest is its chunk's signal."] = (
-        0.6
-    )
+    sentence_weight: Annotated[float, "Weight of the sentence's signal in reading; the rest is its chunk's."] = 0.7
     max_quotes: Annotated[int, "Sentences quoted in an answer at most."] = 3
     quote_margin: Annotated[float, "Further sentences are quoted if they score within this of the best."] = 0.3
     answer_threshold: Annotated[

@@ -13,7 +13,7 @@ from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, Co
 from millrace.rows import ChunkRow
 from millrace.topics import COMPLETION_GENERATED, CONTEXT_RETRIEVED, REPLY
 
-from agents.lexical import CorpusTerms, terms
+from agents.lexical import CorpusTerms, bm25, count, terms
 from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.policy import QueryPolicy
 from agents.query.replies import correlation_of
@@ -22,6 +22,7 @@ TOLD = frozenset({"superseded", "deleted", "filtered", "rank"})
 """Reasons for which a drop is told to the asker: those of documents that they may, or could, read."""
 READER = "sentences@2"
 SEPARATOR = "\n"
+SCORE_DECIMALS = 6
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -91,8 +92,13 @@ def signals(question: str, hits: Sequence[Hit], n_chunks: int) -> list[float]:
     Cosine + BM25 / (words of the question x idf of a term that one chunk holds). The division by the largest idf makes
     one threshold fit corpora of every size, which plain BM25 does not.
     """
-    most = max(len(terms(question)), 1) * CorpusTerms(max(n_chunks, 1), 0.0, {}).idf("")
+    most = _most(question, n_chunks)
     return [round(hit.dense + hit.lexical / most, 6) for hit in hits]
+
+
+def _most(question: str, n_texts: int) -> float:
+    """What BM25 is divided by: a bound of the sum of idf over the question's words."""
+    return max(len(terms(question)), 1) * CorpusTerms(max(n_texts, 1), 0.0, {}).idf("")
 
 
 def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
@@ -111,19 +117,31 @@ def quotes(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: Quer
 def best_sentences(context: ContextRetrieved, rows: Mapping[str, ChunkRow], policy: QueryPolicy) -> list[Quote]:
     """The sentences that are quoted, one by one, best first.
 
-    Near-duplicates of better chunks are not read, so that no answer says the same twice. A sentence counts by its own
-    cosine and by the signal of its chunk; the chunk's final score would count the best sentence twice.
+    A sentence counts by its own signal and by that of its chunk. Its own is made in the same way, with BM25 over the
+    sentences at hand. Near-duplicates of better chunks are not read, so that no answer says the same twice.
     """
     vector = np.frombuffer(context.vector, dtype="<f4")
-    scored: list[Quote] = []
+    found: list[tuple[Quote, float]] = []
+    texts: list[str] = []
     for hit, signal in zip(context.hits, signals(context.question, context.hits, context.n_chunks), strict=True):
         row = rows.get(hit.chunk_id)
         if row is None or not row.sentences or hit.duplicate_of:
             continue
         cosines = row.sentence_vectors.astype(np.float32) @ vector
-        for i, cosine in enumerate(np.round(cosines.astype(np.float64), 6)):
-            score = policy.sentence_weight * float(cosine) + (1 - policy.sentence_weight) * signal
-            scored.append(Quote(hit, row, i, i, score))
+        for i, (start, end) in enumerate(row.sentences):
+            found.append((Quote(hit, row, i, i, signal), float(cosines[i])))
+            texts.append(row.text[start:end])
+    if not found:
+        return []
+    counts = count(context.question, texts)
+    lexical = bm25(counts, counts.statistics()) / _most(context.question, len(texts))
+    weight = policy.sentence_weight
+    scored = [
+        msgspec.structs.replace(
+            quote, score=round(weight * (cosine + float(words)) + (1 - weight) * quote.score, SCORE_DECIMALS)
+        )
+        for (quote, cosine), words in zip(found, lexical, strict=True)
+    ]
     scored.sort(key=lambda quote: (-quote.score, quote.hit.rank, quote.first))
     return [quote for quote in scored[: policy.max_quotes] if quote.score >= scored[0].score - policy.quote_margin]
 

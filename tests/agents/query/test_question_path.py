@@ -1,13 +1,14 @@
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
 from agents.query import answer_question
 from agents.query.answer import fail_question
 from agents.query.policy import QueryPolicy
-from agents.query.read import answerable, quotes
+from agents.query.read import answerable, best_sentences, quotes
 from millrace.agent import CATALOGUE
 from millrace.event import E
 from millrace.events.query import (
@@ -215,6 +216,20 @@ def test_a_sentence_counts_by_itself_and_by_the_signal_of_its_chunk_not_by_its_r
     assert [quote.score for quote in found] == pytest.approx([0.6 * 0.7 + 0.4 * 0.6, 0.6 * 0.8 + 0.4 * 0.2], abs=1e-3)
 
 
+def test_among_like_sentences_the_one_with_the_question_s_words_comes_first() -> None:
+    text = "It may take long. The gate opens at six."
+    long = msgspec.structs.replace(row("a", [0.6, 0.5]), text=text, sentences=((0, 17), (18, 40)))
+    context = ContextRetrieved(
+        tenant="t",
+        conversation="c",
+        question="When does the gate open?",
+        hits=(Hit("a", "d", 1, 1, 1.0, 0.5, 0.0),),
+        n_chunks=2,
+        vector=np.array([1, 0], "<f4").tobytes(),
+    )
+    assert [quote.first for quote in best_sentences(context, {"a": long}, QueryPolicy(quote_margin=9.0))] == [1, 0]
+
+
 async def test_a_question_restricted_by_labels_has_a_threshold_of_its_own() -> None:
     stack = Stack(query_policy=QueryPolicy(answer_threshold=9.0, restricted_threshold=0.5))
     await publish(stack, changed(KEYS, labels={"team": "x"}))
@@ -245,7 +260,7 @@ def test_the_best_sentences_are_quoted_and_neighbours_are_one_quote() -> None:
     rows = {"a": row("a", [0.1, 0.8, 0.9]), "b": row("b", [0.95, 0.2])}
     found = quotes(context, rows, QueryPolicy(quote_margin=0.2))
     assert [(quote.row.chunk_id, quote.first, quote.last) for quote in found] == [("a", 1, 2), ("b", 0, 0)]
-    assert found[0].score == pytest.approx(0.6 * 0.9 + 0.4 * 0.8, abs=1e-3)
+    assert found[0].score == pytest.approx(0.7 * 0.9 + 0.3 * 0.8, abs=1e-3)
     alone = quotes(context, rows, QueryPolicy(quote_margin=0.01))
     assert [(quote.row.chunk_id, quote.first, quote.last) for quote in alone] == [("a", 2, 2)]
     assert quotes(context, {}, QueryPolicy()) == []
