@@ -35,7 +35,7 @@ def fail_change(change: SourceChanged, error_type: str, message: str) -> Sequenc
 @agent(
     source=SOURCE_CHANGED,
     sinks=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED),
-    batch=Batch(max_items=64, max_bytes=8 * 2**20, linger_ms=20),
+    batch=Batch(max_items=16, max_bytes=8 * 2**20, linger_ms=20),
     on_failure=fail_change,
     timeout_s=1_800.0,
 )
