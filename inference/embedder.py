@@ -21,6 +21,7 @@ from inference.minilm.artefact import MAX_TOKENS, Artefact, open_session, open_t
 SHORT_CALL_CHARACTERS = 2_000
 TEXTS_PER_TASK = 512
 BULK_NICENESS = 10
+RUN_TOKENS = 10  # a run of the model costs as much on top of its texts as this many tokens do
 T = TypeVar("T")
 
 
@@ -37,7 +38,7 @@ class OnnxEmbedder:
         How many batches run at a time; by default one a processor this process may use. Short calls have one more.
     threads : int, default 1
         Threads within a batch. More of them shorten a single call and lower the throughput.
-    batch_tokens : int, default 2048
+    batch_tokens : int, default 1024
         Upper bound for the tokens of a batch, padding included.
 
     Raises
@@ -47,7 +48,7 @@ class OnnxEmbedder:
     """
 
     def __init__(
-        self, artefact: Artefact, *, workers: int | None = None, threads: int = 1, batch_tokens: int = 2_048
+        self, artefact: Artefact, *, workers: int | None = None, threads: int = 1, batch_tokens: int = 1_024
     ) -> None:
         self.model = artefact.model
         self.dim = int(artefact.expected.shape[1])
@@ -124,6 +125,8 @@ class OnnxEmbedder:
 def cut_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Put texts of like length together, at most ``batch_tokens`` a batch with padding, at least one text each.
 
+    The model computes padding like text, so a batch ends where padding begins to cost more than another run.
+
     Parameters
     ----------
     lengths : sequence of int
@@ -137,9 +140,12 @@ def cut_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         Positions of the texts, longest batch first, so that the last ones to run are short.
     """
     batches: list[list[int]] = []
+    longest = padding = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > batch_tokens:
+        padding += longest - lengths[i]
+        if not batches or (len(batches[-1]) + 1) * longest > batch_tokens or padding > RUN_TOKENS:
             batches.append([])
+            longest, padding = lengths[i], 0
         batches[-1].append(i)
     return batches
 

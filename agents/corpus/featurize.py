@@ -41,7 +41,7 @@ def needs_parser(change: SourceChanged) -> bool:
 @agent(
     source=SOURCE_CHANGED,
     sinks=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED),
-    batch=Batch(max_items=64, max_bytes=8 * 2**20, linger_ms=20, apart=needs_parser),
+    batch=Batch(max_items=16, max_bytes=8 * 2**20, linger_ms=20, apart=needs_parser),
     on_failure=fail_change,
     timeout_s=1_800.0,
 )

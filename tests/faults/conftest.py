@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.path.parent != Path(__file__).parent:
             continue
         names = getattr(item, "fixturenames", ())
-        if {"stack", "kafka_only"} & {*names}:
+        if {"stack", "roomy_stack", "kafka_only"} & {*names}:
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.timeout(scaled(7200, 900)))
         if "kafka_only" in names:  # `stack` is marked where Kafka is its parameter
@@ -67,6 +67,22 @@ def stack(request: pytest.FixtureRequest) -> Iterator[FaultStack]:
     found = cast("FaultStack", request.getfixturevalue(f"_{request.param}_stack"))
     yield found
     found.end_workers()
+
+
+@pytest.fixture(params=["embedded", KAFKA])
+def roomy_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FaultStack]:
+    """A stack for more than the small log of the embedded broker keeps: that broker is not shared with other tests.
+
+    Once its log has lost its beginning, no worker of another name can build its table from it.
+    """
+    if request.param == "embedded":
+        with embedded_stack(tmp_path / "home") as found:
+            yield found
+            found.end_workers()
+    else:
+        found = cast("FaultStack", request.getfixturevalue("_kafka_stack"))
+        yield found
+        found.end_workers()
 
 
 @pytest.fixture

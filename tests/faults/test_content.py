@@ -162,13 +162,14 @@ def _mixed(stack: FaultStack, tag: str, without: str = "") -> tuple[int, set[boo
 
 @pytest.mark.slow
 def test_a_folder_ingested_while_no_worker_ran_is_complete_once_one_does(
-    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+    roomy_stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """100 MB; 5 MB in the ordinary run. The expectation comes from the files themselves.
 
     Kafka takes all of it at once. The small log of the embedded broker does not: there `ingest` stops where the log
     could lose something, says that it waits for workers, and goes on when they do.
     """
+    stack = roomy_stack
     rng, folder = random.Random(11), tmp_path / "pages"
     folder.mkdir()
     n_bytes, size = scaled(100_000_000, 5_000_000), 20_000

@@ -93,6 +93,7 @@ def test_a_worker_that_takes_the_records_of_a_partition_one_by_one_delays_the_ne
 ) -> None:
     """Control of C1's delay: the partition without poison is done, the others have not begun."""
     assert _done_beside_held_poison(jobs, without="letters_held+lanes", n_done=20) == [0, 0, 0, 20]
+    jobs.judge()  # nothing is left to the worker of the next test
 
 
 def _done_beside_held_poison(jobs: Jobs, without: str, n_done: int) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.embedder import SHORT_CALL_CHARACTERS, OnnxEmbedder, cut_batches
+from inference.embedder import RUN_TOKENS, SHORT_CALL_CHARACTERS, OnnxEmbedder, cut_batches
 from inference.minilm.artefact import Artefact
 
 XQUAD = Path(__file__).parents[3] / "shared" / "data" / "xquad" / "xquad.en.part-a.json"
@@ -144,7 +144,9 @@ def test_batches_hold_every_text_once_within_the_bound(lengths: list[int], bound
     batches = cut_batches(lengths, bound)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert len(batch) * max(lengths[i] for i in batch) <= bound
+        n_tokens = len(batch) * max(lengths[i] for i in batch)
+        assert n_tokens <= bound
+        assert n_tokens - sum(lengths[i] for i in batch) <= RUN_TOKENS
 
 
 def test_a_text_over_the_bound_is_a_batch_of_its_own() -> None:
