@@ -17,7 +17,8 @@ from millrace.connection import Connection
 from millrace.errors import InputRejected
 from millrace.event import Event
 from millrace.events.corpus import SourceChanged
-from millrace.ingest.run import Ingestion, Plan, Report
+from millrace.ingest.opening import Plan
+from millrace.ingest.run import Ingestion, Report
 from millrace.ingest.walk import Rules
 from millrace.objects import ObjectFolder
 from tests.millrace.workers import indexed, indexing, settled
