@@ -199,7 +199,8 @@ class Demo:
     async def _ask(self, millrace: Millrace, question: str, who: Mapping[str, object], **options: object) -> Answer:
         answer = await millrace.ask(question, **who, **options)  # type: ignore[arg-type]
         self.report.say(f"{who['user']}: {question}")
-        self.report.say(f"  -> {answer.text.strip() or 'not in the corpus'}"[:160] + f"   ({answer.latency_ms:.0f} ms)")
+        said = " ".join(answer.text.split()) or "not in the corpus"
+        self.report.say(f"  -> {said}"[:160] + f"   ({answer.latency_ms:.0f} ms)")
         for n, citation in enumerate(answer.citations, start=1):
             self.report.say(f"     [{n}] {citation.document} v{citation.version}, {citation.heading}")
         return answer
