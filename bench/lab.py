@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient
 
 from bench.contenders.job import Job
 from bench.measure import Contender, Sample
-from infra.kafka import KafkaServer, find_java, install_kafka
+from infra.servers.java import find_java
+from infra.servers.kafka import KafkaServer, install_kafka
 from infra.settings import load, process_environment
 from millrace.codec import Codec
 from millrace.connection import Connection

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Check, Outcome
-from infra.kafka import KAFKA_VERSION
+from infra.servers.kafka import KAFKA_VERSION
 
 _PARTS = (
     "aiokafka", "confluent-kafka", "fastavro", "msgspec", "faust-streaming", "mode-streaming", "lancedb", "onnxruntime",

@@ -24,8 +24,9 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from infra.kafka import KafkaServer, find_java, install_kafka
 from infra.launch.processes import ProcessRecord
+from infra.servers.java import find_java
+from infra.servers.kafka import KafkaServer, install_kafka
 from infra.settings import load, process_environment
 from millrace.errors import ConfigurationError
 from streams.admin import TopicPlan, create_topics

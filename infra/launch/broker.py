@@ -14,10 +14,11 @@ import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.kafka import KafkaServer, find_java, install_kafka
 from infra.launch.home import write_private
 from infra.launch.processes import ProcessRecord, spawn, tail
 from infra.launch.stack import Stack, part_versions
+from infra.servers.java import find_java
+from infra.servers.kafka import KafkaServer, install_kafka
 from infra.settings import Settings, process_environment
 from millrace.connection import Connection
 from millrace.errors import Unavailable

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from infra.kafka import KAFKA_VERSION
 from infra.launch.home import write_private
 from infra.launch.processes import ProcessRecord
+from infra.servers.kafka import KAFKA_VERSION
 from millrace.errors import ConfigurationError
 
 STACK_FORMAT: Final = 1

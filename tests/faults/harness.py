@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import lancedb
 
-from infra.kafka import KafkaServer
 from infra.launch.broker import embedded_broker
 from infra.launch.ports import free_ports
 from infra.launch.processes import tail
 from infra.launch.stack import Stack, write_stack
 from infra.launch.up import down, up
+from infra.servers.kafka import KafkaServer
 from infra.settings import Loaded, load, process_environment
 from millrace.codec import Codec
 from millrace.events.corpus import MaintenanceDue

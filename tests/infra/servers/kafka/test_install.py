@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.kafka import KAFKA_VERSION, find_java, install_kafka
+from infra.servers.java import find_java
+from infra.servers.kafka import KAFKA_VERSION, install_kafka
 from millrace.errors import ConfigurationError
 
 

@@ -9,21 +9,17 @@ from __future__ import annotations
 import base64
 import secrets
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Any, ClassVar, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.ports import HOST, free_ports
-from infra.launch.processes import ProcessRecord, spawn, tail
+from infra.launch.ports import HOST
+from infra.servers.server import Server
 from millrace.errors import Unavailable
 
-_ATTEMPTS: Final = 3
-_GRACE_S: Final = 30.0
 # Settings of a single node on a developer's machine: no replicas, no waiting for further group members, small
 # internal topics, and a log cleaner whose buffer fits the small heap.
 _PROPERTIES: Final = {
@@ -47,7 +43,7 @@ _PROPERTIES: Final = {
 }
 
 
-class KafkaServer:
+class KafkaServer(Server):
     """A single Kafka node in KRaft mode, listening on loopback.
 
     Parameters
@@ -68,11 +64,15 @@ class KafkaServer:
         Java heap in MiB.
     properties : mapping of str to str, optional
         Further server properties, winning over the own ones.
-    timeout_s : float
-        How long a start may take, in seconds.
-    on_spawn : callable, optional
-        Told of the process as soon as it exists, before it is ready.
+    options
+        As of `Server`.
     """
+
+    name: ClassVar[str] = "broker"
+    title: ClassVar[str] = "Kafka"
+    port_names: ClassVar[tuple[str, ...]] = ("clients", "controller")
+    inner_ports: ClassVar[tuple[str, ...]] = ("controller",)
+    port_setting: ClassVar[str] = "kafka.port"
 
     def __init__(
         self,
@@ -85,10 +85,9 @@ class KafkaServer:
         advertised_port: int | None = None,
         heap_mb: int = 512,
         properties: Mapping[str, str] | None = None,
-        timeout_s: float = 60.0,
-        on_spawn: Callable[[ProcessRecord], None] = lambda _: None,
+        **options: Any,
     ) -> None:
-        self._folder = folder
+        super().__init__(folder, environment=environment, ports={"clients": port} if port else None, **options)
         self._java = [
             java,
             f"-Xmx{heap_mb}m",
@@ -97,36 +96,18 @@ class KafkaServer:
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         ]
         self._class_path = f"{jars}/*"
-        self._environment = environment
-        self.port = port
         self._advertised_port = advertised_port
         self._properties = dict(properties or {})
-        self._timeout_s = timeout_s
-        self._on_spawn = on_spawn
-        self._process: ProcessRecord | None = None
+
+    @property
+    def port(self) -> int | None:
+        """Where it listens; None before the first start."""
+        return self.ports.get("clients")
 
     @property
     def bootstrap(self) -> str:
         """Where clients connect: the advertised port on loopback, ``host:port``."""
         return f"{HOST}:{self._advertised_port or self.port}"
-
-    @property
-    def process(self) -> ProcessRecord:
-        """The running node.
-
-        Raises
-        ------
-        Unavailable
-            It does not run.
-        """
-        if self._process is None:
-            raise Unavailable("the Kafka node does not run; call start()")
-        return self._process
-
-    @property
-    def log(self) -> Path:
-        """The file that receives the node's output."""
-        return self._folder / "server.log"
 
     @property
     def cluster_id(self) -> str | None:
@@ -137,65 +118,19 @@ class KafkaServer:
             return None
         return dict(line.partition("=")[::2] for line in lines).get("cluster.id")
 
-    def start(self) -> Self:
-        """Start the node and wait until it serves metadata.
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
+        self._write_properties(ports["clients"], ports["controller"])
+        if self.cluster_id is None:
+            self._format()
+        return [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
 
-        Raises
-        ------
-        Unavailable
-            It ended at once or was not ready in time; the message carries the end of its log.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for attempt in range(_ATTEMPTS):
-            port_is_free_to_choose = self.port is None
-            chosen, controller_port = free_ports(2)
-            port = self.port or chosen
-            self._write_properties(port, controller_port)
-            if self.cluster_id is None:
-                self._format()
-            log = self.log
-            seen = log.stat().st_size if log.exists() else 0
-            command = [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
-            self._process = spawn("broker", command, log, self._environment)
-            try:
-                self._on_spawn(self._process)
-                if self._wait_ready(port):
-                    self.port = port
-                    return self
-            except BaseException:
-                self.kill()
-                raise
-            self.kill()
-            # Another process may have taken a chosen port in between; then, and only then, another try makes sense.
-            taken = "Address already in use" in log.read_bytes()[seen:].decode(errors="replace")
-            if taken and not port_is_free_to_choose:
-                raise Unavailable(
-                    f"Kafka cannot listen on port {port} of {HOST}: it is in use; end the process that has it, or set "
-                    "`kafka.port` to another one (0 chooses)"
-                )
-            if not taken or attempt == _ATTEMPTS - 1:
-                break
-        raise Unavailable(
-            f"Kafka was not ready on port {port} within {self._timeout_s:g} s; its log {log} ends with:\n{tail(log)}"
-        )
-
-    def stop(self) -> None:
-        """End the node in order; it keeps its data and, for this object, its port."""
-        if self._process is not None:
-            self._process.end(_GRACE_S)
-            self._process = None
-
-    def kill(self) -> None:
-        """End the node with SIGKILL, as a fault."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
+    def _ready(self, ports: Mapping[str, int]) -> bool:
+        address = f"{HOST}:{ports['clients']}"
+        client = AdminClient({"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 200})
+        try:
+            return bool(client.list_topics(timeout=1).brokers)
+        except KafkaException:
+            return False
 
     def _write_properties(self, port: int, controller_port: int) -> None:
         properties = {
@@ -218,15 +153,3 @@ class KafkaServer:
             raise Unavailable(
                 f"Kafka could not format its storage in {self._folder}: {(run.stderr or run.stdout).strip()[-600:]}"
             )
-
-    def _wait_ready(self, port: int) -> bool:
-        """Whether the node lists itself as a broker before it ends or the time is up."""
-        client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0, "reconnect.backoff.max.ms": 200})
-        deadline = time.monotonic() + self._timeout_s
-        while self._process is not None and self._process.alive and time.monotonic() < deadline:
-            try:
-                if client.list_topics(timeout=1).brokers:
-                    return True
-            except KafkaException:
-                pass
-        return False

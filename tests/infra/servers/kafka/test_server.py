@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from infra.kafka import KafkaServer
+from infra.servers.kafka import KafkaServer
 from millrace.errors import Unavailable
 from streams.admin import TopicPlan, create_topics
 from tests.brokers import StartKafka
