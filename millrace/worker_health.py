@@ -44,7 +44,7 @@ class _Report(msgspec.Struct, frozen=True):
 def workers(connection: Connection, timeout_s: float) -> Iterator[WorkerHealth]:
     """Health of every worker that ``stack.json`` names."""
     for process in connection.processes:
-        if process.name != "broker":
+        if process.name.startswith("worker-"):
             yield _health(Path(connection.home) / "run", process, timeout_s)
 
 

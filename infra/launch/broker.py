@@ -7,16 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.home import write_private
 from infra.launch.processes import ProcessRecord, spawn, tail
 from infra.launch.stack import Stack, part_versions
+from infra.launch.unlisted import note
 from infra.servers.java import find_java
 from infra.servers.kafka import KafkaServer, install_kafka
 from infra.settings import Settings, process_environment
@@ -25,7 +23,6 @@ from millrace.errors import Unavailable
 from streams.embedded_broker import EmbeddedBroker
 
 _EMBEDDED_READY_S: Final = 30.0
-_NOTE: Final = "run/broker-process.json"
 
 
 def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
@@ -63,27 +60,13 @@ def embedded_broker(stack: Stack) -> EmbeddedBroker:
     return EmbeddedBroker(stack.bootstrap, stack.control, stack.broker.pid if stack.broker else 0, stack.log_epoch)
 
 
-def left_behind(home: Path) -> ProcessRecord | None:
-    """The broker that an `up` killed in mid-start left running; None when there is none."""
-    try:
-        record = msgspec.json.decode((home / _NOTE).read_bytes(), type=ProcessRecord)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    return record if record.alive else None
-
-
-def _note(home: Path, record: ProcessRecord) -> None:
-    """Write down a broker that does not stand in ``stack.json`` yet."""
-    write_private(home / _NOTE, msgspec.json.encode(record).decode())
-
-
 def _start_embedded(settings: Settings) -> Stack:
     ready_file, log = settings.home / "run" / "broker.json", settings.home / "logs" / "broker.log"
     ready_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "streams.embedded_broker", "--ready-file", str(ready_file)]
     record = spawn("broker", command, log, process_environment())
     try:
-        _note(settings.home, record)
+        note(settings.home, record)
         deadline = time.monotonic() + _EMBEDDED_READY_S
         while not ready_file.exists():
             if not record.alive or time.monotonic() > deadline:
@@ -109,7 +92,7 @@ def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
         port=settings.kafka.port or None,
         heap_mb=settings.kafka.heap_mb,
         timeout_s=settings.kafka.start_timeout_s,
-        on_spawn=lambda record: _note(settings.home, record),
+        on_spawn=lambda record: note(settings.home, record),
     ).start()
     return _describe(settings, server.bootstrap, server.cluster_id or "", (server.process,))
 

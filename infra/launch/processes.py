@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -30,7 +31,7 @@ class ProcessRecord:
     Attributes
     ----------
     name : str
-        Its role: ``broker``, ``worker-1``.
+        ``broker``, ``worker-1``, or the name of a server.
     pid : int
         Process id.
     create_time : float
@@ -43,6 +44,13 @@ class ProcessRecord:
     pid: int
     create_time: float
     log: str
+
+    @property
+    def role(self) -> Literal["broker", "server", "worker"]:
+        """What it is to the stack."""
+        if self.name.startswith("broker"):
+            return "broker"
+        return "worker" if self.name.startswith("worker-") else "server"
 
     def find(self) -> psutil.Process | None:
         """The running process, or None when it has ended or its id now belongs to another one."""

@@ -43,6 +43,8 @@ class Stack:
         What `up` started, broker first.
     partitions : mapping of str to int
         Partitions found on the broker, by topic.
+    ports : mapping of str to mapping
+        Ports of the servers on loopback, by server and name of the port.
     versions : mapping of str to str
         Releases of the parts.
     """
@@ -56,18 +58,24 @@ class Stack:
     control: str = ""
     processes: tuple[ProcessRecord, ...] = ()
     partitions: Mapping[str, int] = field(default_factory=dict)
+    ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = STACK_FORMAT
 
     @property
     def broker(self) -> ProcessRecord | None:
         """The broker's process; None when the broker is the user's own."""
-        return next((record for record in self.processes if record.name == "broker"), None)
+        return next((record for record in self.processes if record.role == "broker"), None)
 
     @property
     def workers(self) -> tuple[ProcessRecord, ...]:
-        """The other processes."""
-        return tuple(record for record in self.processes if record.name != "broker")
+        """The worker processes."""
+        return tuple(record for record in self.processes if record.role == "worker")
+
+    @property
+    def servers(self) -> tuple[ProcessRecord, ...]:
+        """The servers beside the broker."""
+        return tuple(record for record in self.processes if record.role == "server")
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,10 @@ from confluent_kafka.admin import AdminClient
 from infra.launch.broker import broker_connection
 from infra.launch.home import read_format
 from infra.launch.processes import ProcessRecord
+from infra.launch.servers import PARTS, Part
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import read_report
+from infra.servers.server import serves
 from infra.settings import Settings
 
 StackState = Literal["running", "degraded", "stopped"]
@@ -68,7 +71,7 @@ class StackStatus:
     stack: Stack | None
 
 
-def read_status(settings: Settings, timeout_s: float = 3.0) -> StackStatus:
+def read_status(settings: Settings, timeout_s: float = 3.0, parts: Sequence[Part] | None = None) -> StackStatus:
     """Look at the processes and ask the broker.
 
     Parameters
@@ -77,6 +80,8 @@ def read_status(settings: Settings, timeout_s: float = 3.0) -> StackStatus:
         Names the home folder and, for a broker of the user's, how to reach it.
     timeout_s : float
         How long the broker may take to answer, in seconds.
+    parts : sequence of Part, optional
+        Other servers than those of the profile.
 
     Raises
     ------
@@ -88,7 +93,8 @@ def read_status(settings: Settings, timeout_s: float = 3.0) -> StackStatus:
     if stack is None:
         return StackStatus("stopped", broker_answers=False, processes=(), stack=None)
     answers = (stack.broker is None or stack.broker.alive) and _answers(settings, stack, timeout_s)
-    processes = tuple(_process(settings, record, answers=answers) for record in stack.processes)
+    health = {part.name: part.health for part in (PARTS.get(stack.profile, ()) if parts is None else parts)}
+    processes = tuple(_process(settings, stack, record, answers, health) for record in stack.processes)
     if not answers and all(process.state == "ended" for process in processes):
         state: StackState = "stopped"
     else:
@@ -104,13 +110,27 @@ def _answers(settings: Settings, stack: Stack, timeout_s: float) -> bool:
         return False
 
 
-def _process(settings: Settings, record: ProcessRecord, *, answers: bool) -> ProcessStatus:
+def _process(
+    settings: Settings,
+    stack: Stack,
+    record: ProcessRecord,
+    answers: bool,  # noqa: FBT001 - what the broker did
+    health: Mapping[str, str],
+) -> ProcessStatus:
     memory_mb = record.memory_mb()
     if memory_mb is None:
         return ProcessStatus(record.name, record.pid, "ended", f"see {record.log}", 0.0, record.log)
-    if record.name == "broker":
-        state, detail = ("ready", "") if answers else ("failed", "runs, but gives no metadata")
-    else:
-        report = read_report(settings.home, record)
-        state, detail = report.state, report.detail
+    state, detail = "ready", ""
+    match record.role:
+        case "broker":
+            if not answers:
+                state, detail = "failed", "runs, but gives no metadata"
+        case "server":
+            ports = stack.ports.get(record.name, {})
+            detail = ", ".join(f"{name} {port}" for name, port in ports.items())
+            if not serves(ports.get("http", 0), health.get(record.name, "/")):
+                state, detail = "failed", f"runs, but is not ready; {detail}"
+        case "worker":
+            report = read_report(settings.home, record)
+            state, detail = report.state, report.detail
     return ProcessStatus(record.name, record.pid, state, detail, memory_mb, record.log)

@@ -8,10 +8,12 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from infra.launch.broker import broker_connection, embedded_broker, left_behind, start_broker
+from infra.launch.broker import broker_connection, embedded_broker, start_broker
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
+from infra.launch.servers import PARTS, Part, start_servers
 from infra.launch.stack import Stack, read_stack, write_stack
+from infra.launch.unlisted import left_behind
 from infra.launch.workers import report_path, start_worker, wait_ready
 from infra.settings import Loaded, Settings
 from millrace.errors import ConfigurationError
@@ -23,7 +25,7 @@ SeedEmbedded = Callable[[Settings, Stack], int]
 """Republishes the visibility topics from the table on disk to a new embedded log; returns the number of records."""
 
 WORKER_GRACE_S: Final = 15.0
-_BROKER_GRACE_S: Final = 30.0
+_SERVER_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def up(
     *,
     seed: SeedEmbedded | None = None,
     worker_command: Sequence[str] | None = None,
+    parts: Sequence[Part] | None = None,
     progress: Progress = lambda _: None,
 ) -> Up:
     """Start what is not running yet: broker, topics, workers; wait until all are ready and leave them running.
@@ -62,6 +65,8 @@ def up(
         Called once for each new embedded log, before any worker starts.
     worker_command : sequence of str, optional
         Another program than ``python -m infra worker``.
+    parts : sequence of Part, optional
+        Other servers than those of the profile.
     progress : callable
         Receives a line at each step.
 
@@ -79,6 +84,8 @@ def up(
         stack = found or _new_log(settings, seed, progress)
         already = frozenset(record.name for record in found.processes) if found else frozenset[str]()
         try:
+            stack = start_servers(settings, stack, PARTS[settings.profile] if parts is None else parts, progress)
+            write_stack(stack)
             stack = _complete(loaded, stack, worker_command, progress)
         except BaseException:
             current = read_stack(settings.home) or stack
@@ -113,19 +120,20 @@ def down(
     prepare_home(settings.home)
     with held(settings.home, progress=progress):
         stack = read_stack(settings.home)
+        ended = _end_left_behind(settings, stack, progress)
         if stack is None:
-            return _end_left_behind(settings, progress)
+            return ended
         running = [record for record in stack.processes if record.alive]
         _end(running, progress, worker_grace_s)
         _forget(settings, stack)
-        return [record.name for record in running]
+        return [*ended, *(record.name for record in running)]
 
 
 def _usable(settings: Settings, progress: Progress) -> Stack | None:
     """The stack that runs here; None when there is none, after what a broken one left has been ended."""
     stack = read_stack(settings.home)
+    _end_left_behind(settings, stack, progress)
     if stack is None:
-        _end_left_behind(settings, progress)
         return None
     running = [record for record in stack.processes if record.alive]
     if running and stack.profile != settings.profile:
@@ -145,13 +153,12 @@ def _usable(settings: Settings, progress: Progress) -> Stack | None:
     return None
 
 
-def _end_left_behind(settings: Settings, progress: Progress) -> list[str]:
-    record = left_behind(settings.home)
-    if record is None:
-        return []
-    progress(f"ending the broker {record.pid} that an interrupted `up` left")
-    _end([record], progress)
-    return [record.name]
+def _end_left_behind(settings: Settings, stack: Stack | None, progress: Progress) -> list[str]:
+    records = left_behind(settings.home, stack.processes if stack else ())
+    for record in records:
+        progress(f"ending {record.name} {record.pid} that an interrupted `up` left")
+    _end(records, progress)
+    return [record.name for record in records]
 
 
 def _new_log(settings: Settings, seed: SeedEmbedded | None, progress: Progress) -> Stack:
@@ -194,10 +201,8 @@ def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progr
 
 
 def _end(records: Sequence[ProcessRecord], progress: Progress, worker_grace_s: float = WORKER_GRACE_S) -> None:
-    workers = [record for record in records if record.name != "broker"]
-    brokers = [record for record in records if record.name == "broker"]
-    for group, grace_s in ((workers, worker_grace_s), (brokers, _BROKER_GRACE_S)):
-        for name in end_all(group, grace_s):
+    for role, grace_s in (("worker", worker_grace_s), ("server", _SERVER_GRACE_S), ("broker", _SERVER_GRACE_S)):
+        for name in end_all([record for record in records if record.role == role], grace_s):
             progress(f"warning: {name} did not end within {grace_s:g} s of SIGTERM and was killed")
 
 

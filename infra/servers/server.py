@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -15,6 +17,19 @@ from millrace.errors import Unavailable
 
 _ATTEMPTS: Final = 3
 _POLL_S: Final = 0.1
+_HTTP_TIMEOUT_S: Final = 1.0
+
+
+def serves(port: int, path: str) -> bool:
+    """Whether a server on loopback answers a GET with 200 within a second."""
+    connection = HTTPConnection(HOST, port, timeout=_HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class Server(ABC):

@@ -1,0 +1,102 @@
+"""The servers of a profile beside the broker: which they are, started together, found again by their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final
+
+from infra.launch.stack import Stack
+from infra.launch.unlisted import note
+from infra.servers.server import Server
+from infra.settings import Settings
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A server that a profile runs.
+
+    Attributes
+    ----------
+    name : str
+        Its role in ``stack.json``, and its folder in the home.
+    version : str
+        Release that is fetched.
+    make : callable
+        Installs it if need be (settings, progress) and gives what makes the `Server` from its folder and the options of
+        the base class.
+    health : str
+        Path on its port ``http`` that answers 200 when it serves.
+    """
+
+    name: str
+    version: str
+    make: Callable[[Settings, Progress], Callable[..., Server]]
+    health: str
+
+
+PARTS: Final[Mapping[str, tuple[Part, ...]]] = {"embedded": (), "kafka": ()}
+"""By profile."""
+
+
+def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
+    """Install and start the servers that do not run yet, all at the same time; each keeps the ports that it had.
+
+    Parameters
+    ----------
+    settings : Settings
+        What they are told.
+    stack : Stack
+        What runs already.
+    parts : sequence of Part
+        What should run.
+    progress : callable
+        Receives a line at each step.
+
+    Returns
+    -------
+    Stack
+        With their processes, ports and versions.
+
+    Raises
+    ------
+    ConfigurationError
+        Something that one of them needs is not installed.
+    Unavailable
+        One did not become ready; those started here are ended again.
+    """
+    running = {record.name for record in stack.processes}
+    missing = [part for part in parts if part.name not in running]
+    made = [part.make(settings, progress) for part in missing]  # one after the other: each says what it fetches
+    servers = [
+        make(
+            folder=settings.home / part.name,
+            ports=stack.ports.get(part.name),
+            on_spawn=lambda record: note(settings.home, record),
+        )
+        for part, make in zip(missing, made, strict=True)
+    ]
+    _start(servers)
+    for part, server in zip(missing, servers, strict=True):
+        progress(f"{server.title} {part.version} ready at {', '.join(map(server.address, server.port_names[:1]))}")
+    return replace(
+        stack,
+        processes=(*stack.processes, *(server.process for server in servers)),
+        ports={**stack.ports, **{server.name: server.ports for server in servers}},
+        versions={**stack.versions, **{part.name: part.version for part in missing}},
+    )
+
+
+def _start(servers: Sequence[Server]) -> None:
+    if not servers:
+        return
+    with ThreadPoolExecutor(len(servers)) as threads:
+        outcomes = [threads.submit(server.start) for server in servers]
+    errors = [error for outcome in outcomes if (error := outcome.exception())]
+    if errors:
+        for server in servers:
+            server.stop()
+        raise errors[0]
