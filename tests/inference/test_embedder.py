@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from inference.embedder import RUN_TOKENS, SHORT_CALL_CHARACTERS, OnnxEmbedder, cut_batches
+from inference.embedder import OnnxEmbedder
+from inference.encoding import SHORT_CALL_CHARACTERS
 from inference.minilm.artefact import Artefact
 
 XQUAD = Path(__file__).parents[3] / "shared" / "data" / "xquad" / "xquad.en.part-a.json"
@@ -137,20 +136,6 @@ async def test_after_a_failed_batch_the_others_are_dropped(artefact: Artefact, m
     embedder._bulk.shutdown(wait=True)
     embedder.close()
     assert len(runs) <= 2
-
-
-@given(st.lists(st.integers(2, 256), max_size=200), st.integers(256, 4_096))
-def test_batches_hold_every_text_once_within_the_bound(lengths: list[int], bound: int) -> None:
-    batches = cut_batches(lengths, bound)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        n_tokens = len(batch) * max(lengths[i] for i in batch)
-        assert n_tokens <= bound
-        assert n_tokens - sum(lengths[i] for i in batch) <= RUN_TOKENS
-
-
-def test_a_text_over_the_bound_is_a_batch_of_its_own() -> None:
-    assert cut_batches([500, 10, 10], 100) == [[0], [1, 2]]
 
 
 @pytest.mark.shared_data

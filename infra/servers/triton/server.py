@@ -1,0 +1,104 @@
+"""One Triton server on loopback: gRPC for clients, metrics, and models that are loaded on request alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import grpc
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from infra.launch.ports import HOST
+from infra.servers.server import Server
+from infra.servers.triton.install import TritonParts
+
+_EXIT_TIMEOUT_S: Final = 10
+_REGION_BYTES: Final = 16 * 2**20
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where the system keeps shared memory
+_ASK_S: Final = 1.0
+
+
+class TritonServer(Server):
+    """A Triton server; see `Server` for starting and ending it.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds its log.
+    parts : TritonParts
+        The installed server.
+    repository : Path
+        Its model repository.
+    models : sequence of str
+        Models that are loaded when it starts; it is ready once all of them are.
+    **options
+        As for `Server`.
+    """
+
+    name = "triton"
+    title = "Triton"
+    port_names: ClassVar[tuple[str, ...]] = ("grpc", "metrics")
+    port_setting = "triton.port"
+    grace_s = _EXIT_TIMEOUT_S + 10.0
+    taken_signs = (*Server.taken_signs, "failed to start GRPC service", "failed to start Metrics service")
+
+    def __init__(
+        self, folder: Path, *, parts: TritonParts, repository: Path, models: Sequence[str], **options: Any
+    ) -> None:
+        super().__init__(folder, **options)
+        self._parts = parts
+        self._repository = repository
+        self._models = tuple(models)
+
+    def stop(self) -> None:
+        """End it in order, and remove the shared memory that killed model processes left behind."""
+        super().stop()
+        self._remove_regions()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a fault; its model processes end by themselves when they miss it."""
+        super().kill()
+        self._remove_regions()
+
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
+        self._remove_regions()
+        return [
+            str(self._parts.program),
+            f"--model-repository={self._repository}",
+            f"--backend-directory={self._parts.backends}",
+            "--model-control-mode=explicit",
+            *(f"--load-model={model}" for model in self._models),
+            "--disable-auto-complete-config",
+            "--allow-http=false",
+            f"--grpc-address={HOST}",
+            f"--grpc-port={ports['grpc']}",
+            f"--metrics-address={HOST}",
+            f"--metrics-port={ports['metrics']}",
+            "--allow-gpu-metrics=false",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            f"--backend-config=python,shm-default-byte-size={_REGION_BYTES}",
+            f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
+        ]
+
+    def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:  # noqa: ARG002 - the signature of `Server`
+        return {"LD_LIBRARY_PATH": str(self._parts.libraries)}
+
+    @property
+    def _region_prefix(self) -> str:
+        """Of its shared memory's names: the same in each life of this folder, and no other server's."""
+        return f"millrace-triton-{hashlib.sha256(str(self._folder.absolute()).encode()).hexdigest()[:12]}-"
+
+    def _remove_regions(self) -> None:
+        """Remove what processes left that were killed; called while none runs."""
+        for region in _SHARED_MEMORY.glob(f"*{self._region_prefix}*"):
+            region.unlink(missing_ok=True)
+
+    def _ready(self, ports: Mapping[str, int]) -> bool:
+        try:
+            with InferenceServerClient(f"{HOST}:{ports['grpc']}") as client:
+                return bool(client.is_server_ready(client_timeout=_ASK_S))
+        except (InferenceServerException, grpc.RpcError):
+            return False
