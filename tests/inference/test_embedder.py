@@ -21,62 +21,6 @@ def embedder(artefact: Artefact) -> Iterator[OnnxEmbedder]:
     embedder.close()
 
 
-def texts_of_many_lengths(n: int) -> list[str]:
-    random = np.random.default_rng(5)
-    words = ["water", "mill", "grain", "wheel", "river", "stone", "sluice", "flour", "sack", "miller"]
-    return [" ".join(random.choice(words, random.integers(1, 60))) for _ in range(n)]
-
-
-async def test_vectors_have_the_promised_shape_and_norm(embedder: OnnxEmbedder) -> None:
-    vectors = await embedder.embed(["one", "", "\ud800", "word " * 5_000])
-    assert (vectors.shape, vectors.dtype.name) == ((4, 384), "float32")
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert (await embedder.embed([])).shape == (0, 384)
-    assert (embedder.dim, embedder.max_tokens) == (384, 256)
-    assert embedder.model.startswith("all-minilm-l6-v2@int8-")
-
-
-async def test_near_meanings_have_near_vectors(embedder: OnnxEmbedder) -> None:
-    cat, kitten, invoice = await embedder.embed(
-        ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "The invoice is due in May."]
-    )
-    assert cat @ kitten > 0.6
-    assert cat @ invoice < 0.3
-
-
-async def test_a_vector_does_not_depend_on_the_texts_beside_it(embedder: OnnxEmbedder) -> None:
-    texts = texts_of_many_lengths(60)
-    together = await embedder.embed(texts)
-    alone = np.concatenate([await embedder.embed([text]) for text in texts])
-    assert np.sum(together * alone, axis=1).min() > 0.9999
-
-
-async def test_order_is_kept_whatever_the_lengths(embedder: OnnxEmbedder) -> None:
-    texts = texts_of_many_lengths(200)
-    forward, backward = await asyncio.gather(embedder.embed(texts), embedder.embed(texts[::-1]))
-    assert np.sum(forward * backward[::-1], axis=1).min() > 0.9999
-
-
-async def test_text_beyond_the_limit_is_not_read(embedder: OnnxEmbedder) -> None:
-    long = "river " * 254
-    cut, longer = await embedder.embed([long, long + "invoice " * 100])
-    np.testing.assert_allclose(cut, longer, atol=1e-3)
-
-
-def test_tokens_are_counted_without_truncation(embedder: OnnxEmbedder) -> None:
-    assert embedder.count_tokens(["", "river", "river " * 1_000, "\ud800"])[:3] == [2, 3, 1_002]
-    assert embedder.count_tokens([]) == []
-
-
-async def test_the_event_loop_runs_on_while_a_corpus_is_embedded(embedder: OnnxEmbedder) -> None:
-    embedding = asyncio.create_task(embedder.embed(texts_of_many_lengths(300)))
-    turns = 0
-    while not embedding.done():
-        turns += 1
-        await asyncio.sleep(0)
-    assert turns > 100
-
-
 async def test_a_short_call_does_not_wait_behind_a_corpus(artefact: Artefact) -> None:
     embedder = OnnxEmbedder(artefact, workers=1)
     release = threading.Event()
