@@ -62,8 +62,14 @@ def triton(
     """The server of this test process, with both lanes of the embedding model."""
     folder = tmp_path_factory.mktemp("triton")
     models = write_model(folder / "repository", artefact, environment=triton_parts.environment)
-    options = {"parts": triton_parts, "environment": process_environment()}
-    with TritonServer(folder / "server", repository=folder / "repository", models=models, **options) as server:
+    server = TritonServer(
+        folder / "server",
+        parts=triton_parts,
+        repository=folder / "repository",
+        models=models,
+        environment=process_environment(),
+    )
+    with server:
         yield server
 
 

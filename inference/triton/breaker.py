@@ -72,7 +72,3 @@ class Breaker:
         self.reason = reason
         self._probing = False
         self._probe_at = self._clock() + self._open_s
-
-    def give_up_probe(self) -> None:
-        """Whoever probed was cancelled and knows nothing: the next one may probe at once."""
-        self._probing = False

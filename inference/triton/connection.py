@@ -114,7 +114,10 @@ class TritonConnection:
             )
         except InferenceServerException as error:
             self._raise(error, f"model {model!r} version {version}, {deadline_s:g} s")
-        vectors = answer.as_numpy("embedding")
+        try:
+            vectors = answer.as_numpy("embedding")
+        except ValueError:  # fewer bytes than its shape says
+            vectors = None
         if vectors is None or vectors.shape != (len(rows), dim) or not _is_normal(vectors):
             found = "no output" if vectors is None else f"shape {vectors.shape}, {vectors.dtype}"
             raise Unavailable(
@@ -174,7 +177,8 @@ class TritonConnection:
     def _raise(self, error: InferenceServerException, what: str) -> NoReturn:
         status, said = (error.status() or "").removeprefix("StatusCode."), error.message() or ""
         kind = next(kind for states, words, kind in _MEANINGS if re.search(states, status) and re.search(words, said))
-        raise kind(f"Triton at {self.address}: {what}: {status}: {said[:300]}") from error
+        remedy = "; give the server's key by the setting `triton.key`" if "restricted" in said else ""
+        raise kind(f"Triton at {self.address}: {what}: {status}: {said[:300]}{remedy}") from error
 
 
 def _is_normal(vectors: npt.NDArray[np.float32]) -> bool:

@@ -183,15 +183,16 @@ class TritonModel:
                     f"{self._breaker.retry_s:.1f} s, for it failed: {self._breaker.reason}"
                 )
             case "probe":
-                try:
-                    await self.open()
-                except MillraceError as error:
-                    self._breaker.open(str(error))
-                    raise Unavailable(f"model {self._name!r} still fails: {error}") from error
-                except BaseException:
-                    self._breaker.give_up_probe()
-                    raise
-                self._breaker.succeeded()
+                # Not this caller's own: a batch beside it that is refused must not cancel the only one who may ask.
+                await self._once("probe", self._probe)
+
+    async def _probe(self) -> None:
+        try:
+            await self.open()
+        except MillraceError as error:
+            self._breaker.open(str(error))
+            raise Unavailable(f"model {self._name!r} still fails: {error}") from error
+        self._breaker.succeeded()
 
     async def _watched(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """Wait for an answer; whenever it stays silent, the model has to prove itself."""

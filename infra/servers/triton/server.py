@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -11,14 +12,26 @@ import grpc
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from inference.triton import TritonConnection
 from infra.launch.ports import HOST
 from infra.servers.server import Server
 from infra.servers.triton.install import TritonParts
+from millrace.errors import Unavailable
 
 _EXIT_TIMEOUT_S: Final = 10
 _REGION_BYTES: Final = 16 * 2**20
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where the system keeps shared memory
 _ASK_S: Final = 1.0
+_PROTOCOLS: Final = (
+    "metadata",
+    "inference",
+    "shared-memory",
+    "model-config",
+    "model-repository",
+    "statistics",
+    "trace",
+    "logging",
+)
 
 
 class TritonServer(Server):
@@ -34,6 +47,9 @@ class TritonServer(Server):
         Its model repository.
     models : sequence of str
         Models that are loaded when it starts; it is ready once all of them are.
+    key : str
+        What clients must show in a header; without one, whoever reaches it may use it. It stands on the server's
+        command line, which other users of this machine can read.
     **options
         As for `Server`.
     """
@@ -46,12 +62,37 @@ class TritonServer(Server):
     taken_signs = (*Server.taken_signs, "failed to start GRPC service", "failed to start Metrics service")
 
     def __init__(
-        self, folder: Path, *, parts: TritonParts, repository: Path, models: Sequence[str], **options: Any
+        self,
+        folder: Path,
+        *,
+        parts: TritonParts,
+        repository: Path,
+        models: Sequence[str],
+        key: str = "",
+        **options: Any,
     ) -> None:
         super().__init__(folder, **options)
         self._parts = parts
         self._repository = repository
         self._models = tuple(models)
+        self._key = key
+
+    def pending(self, model: str) -> int:
+        """Requests that wait in a model's queue.
+
+        Raises
+        ------
+        Unavailable
+            Its metrics cannot be read.
+        """
+        name = "nv_inference_pending_request_count"
+        try:
+            with urllib.request.urlopen(f"http://{self.address('metrics')}/metrics", timeout=_ASK_S) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError as error:
+            raise Unavailable(f"the metrics of Triton at {self.address('metrics')} cannot be read: {error}") from error
+        found = [line for line in lines if line.startswith(f"{name}{{") and f'model="{model}"' in line]
+        return round(sum(float(line.rpartition(" ")[2]) for line in found))
 
     def stop(self) -> None:
         """End it in order, and remove the shared memory that killed model processes left behind."""
@@ -79,9 +120,16 @@ class TritonServer(Server):
             f"--metrics-port={ports['metrics']}",
             "--allow-gpu-metrics=false",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            *self._restrictions(),
             f"--backend-config=python,shm-default-byte-size={_REGION_BYTES}",
             f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
         ]
+
+    def _restrictions(self) -> Sequence[str]:
+        """What only clients with the key may do: everything but asking for its health."""
+        if not self._key:
+            return ()
+        return (f"--grpc-restricted-protocol={','.join(_PROTOCOLS)}:{TritonConnection.KEY_NAME}={self._key}",)
 
     def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:  # noqa: ARG002 - the signature of `Server`
         return {"LD_LIBRARY_PATH": str(self._parts.libraries)}
