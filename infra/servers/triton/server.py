@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import grpc
+import psutil
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -95,17 +98,17 @@ class TritonServer(Server):
         return round(sum(float(line.rpartition(" ")[2]) for line in found))
 
     def stop(self) -> None:
-        """End it in order, and remove the shared memory that killed model processes left behind."""
+        """End it in order."""
         super().stop()
-        self._remove_regions()
+        self._remove_left()
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a fault; its model processes end by themselves when they miss it."""
+        """End it with SIGKILL, as a fault, and its model processes too, which may not notice."""
         super().kill()
-        self._remove_regions()
+        self._remove_left()
 
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
-        self._remove_regions()
+        self._remove_left()
         return [
             str(self._parts.program),
             f"--model-repository={self._repository}",
@@ -139,14 +142,23 @@ class TritonServer(Server):
         """Of its shared memory's names: the same in each life of this folder, and no other server's."""
         return f"millrace-triton-{hashlib.sha256(str(self._folder.absolute()).encode()).hexdigest()[:12]}-"
 
-    def _remove_regions(self) -> None:
-        """Remove what processes left that were killed; called while none runs."""
+    def _remove_left(self) -> None:
+        """End model processes that have outlived a killed server of this folder, and free shared memory of killed ones.
+
+        Called while no server runs.
+        """
+        for process in psutil.process_iter(["cmdline"]):
+            if any(argument.startswith(self._region_prefix) for argument in process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         for region in _SHARED_MEMORY.glob(f"*{self._region_prefix}*"):
             region.unlink(missing_ok=True)
 
     def _ready(self, ports: Mapping[str, int]) -> bool:
         try:
             with InferenceServerClient(f"{HOST}:{ports['grpc']}") as client:
-                return bool(client.is_server_ready(client_timeout=_ASK_S))
-        except (InferenceServerException, grpc.RpcError):
+                ready = bool(client.is_server_ready(client_timeout=_ASK_S))
+            socket.create_connection((HOST, ports["metrics"]), timeout=_ASK_S).close()
+        except (InferenceServerException, grpc.RpcError, OSError):
             return False
+        return ready

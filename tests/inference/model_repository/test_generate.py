@@ -49,7 +49,7 @@ def test_the_configuration_says_what_the_policy_says(tmp_path: Path, artefact: A
         assert not found.response_cache.enable
         batching = found.dynamic_batching
         assert (batching.priority_levels, batching.default_priority_level) == (2, priority)
-        queues = {level: queue for level, queue in batching.priority_queue_policy.items()}
+        queues = dict(batching.priority_queue_policy)
         assert {level: queue.max_queue_size for level, queue in queues.items()} == {1: 5, 2: 7}
         assert {level: queue.default_timeout_microseconds for level, queue in queues.items()} == {
             1: 100_000,
