@@ -14,10 +14,9 @@ from bench.measure import Check, Contender, Outcome, Sample, interleaved, median
 from bench.texts import paragraphs
 from inference.embedder import OnnxEmbedder
 from inference.minilm.artefact import Artefact, prepare
-from inference.model_repository import write_model
 from inference.triton import TritonEmbedder
-from infra.servers.triton import TritonServer, install_triton
-from infra.settings import load, process_environment
+from infra.launch.model_server import start_model_server
+from infra.settings import load
 
 _QUESTION = ["When is the upper gate of the lock opened in winter?"]
 
@@ -91,15 +90,8 @@ async def measure(lab: Lab) -> Outcome:
 @asynccontextmanager
 async def _served(lab: Lab, artefact: Artefact) -> AsyncIterator[tuple[TritonEmbedder, psutil.Process]]:
     """An embedder behind a server of its own, and the server's process."""
-    parts = await asyncio.to_thread(
-        install_triton, load().settings.cache, progress=lambda line: print(line, file=sys.stderr)
-    )
-    repository = lab.new_folder("models")
-    models = write_model(repository, artefact, environment=parts.environment)
-    server = TritonServer(
-        lab.new_folder("triton"), parts=parts, repository=repository, models=models, environment=process_environment()
-    )
-    await asyncio.to_thread(server.start)
+    settings = load({"home": str(lab.new_folder("models"))}).settings
+    server = await asyncio.to_thread(start_model_server, settings, lambda line: print(line, file=sys.stderr))
     try:
         embedder = await TritonEmbedder.open(artefact, server.address("grpc"))
         try:

@@ -15,16 +15,24 @@ from inference.minilm.artefact import prepare
 from inference.model_repository import ServingPolicy
 from inference.triton import TritonEmbedder, TritonOptions
 from infra.settings import Settings, TritonSettings
+from millrace.errors import ConfigurationError
 
 
 @asynccontextmanager
-async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
+async def open_embedder(settings: Settings, served_at: str = "") -> AsyncIterator[Embedder]:
     """Open the embedder; it is closed again at the end.
+
+    Parameters
+    ----------
+    settings : Settings
+        Which one, and how it is asked.
+    served_at : str
+        ``host:port`` of the model server that the launcher has started; one that the settings name comes first.
 
     Raises
     ------
     ConfigurationError
-        An installation is incomplete, or the model computes something else than it should.
+        An installation is incomplete, no model server is named, or the model computes something else than it should.
     Unavailable
         The model server does not answer.
     """
@@ -33,9 +41,14 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder]:
         yield HashingEmbedder()
     elif models.server == "triton":
         triton = settings.triton
+        if not (address := triton.address or served_at):
+            raise ConfigurationError(
+                "models.server is 'triton', but no server runs here and none is named; set triton.address to "
+                "`host:port` of its gRPC service, or models.server to 'in_process'"
+            )
         served = await TritonEmbedder.open(
             await asyncio.to_thread(prepare, settings.cache / "models"),
-            triton.address,
+            address,
             version=triton.version,
             options=triton_options(triton),
             key=triton.key.get_secret_value(),

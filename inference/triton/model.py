@@ -21,7 +21,7 @@ from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_LOAD_S: Final = 30.0
+_LOAD_S: Final = 10.0  # it takes one or two; a server that hangs over it is asked again
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -61,7 +61,7 @@ class ModelSettings(_Group):
     """Models, and where they run."""
 
     server: Literal["in_process", "triton"] = "in_process"
-    """`in_process`: inside the workers; `triton`: behind a Triton server, which workers share."""
+    """`in_process`: inside the workers; `triton`: behind a Triton server, which workers share; `hashing` needs none."""
     embedder: Literal["minilm", "hashing"] = "minilm"
     """`minilm`: all-MiniLM-L6-v2 in int8; `hashing`: words hashed to vectors, fast and without meaning, for tests."""
     threads: int = Field(default=1, ge=1, le=64)
@@ -267,20 +267,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"bootstrap {self.bootstrap!r} is given, but profile 'embedded' starts its own broker; "
                 "use --profile kafka, or unset bootstrap"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _triton_has_an_address(self) -> Self:
-        if self.models.server == "triton" and not self.triton.address:
-            raise ValueError(
-                "models.server is 'triton', but no server is named; set triton.address to `host:port` of its gRPC "
-                "service, or models.server to 'in_process'"
-            )
-        if self.models.server == "triton" and self.models.embedder != "minilm":
-            raise ValueError(
-                f"models.embedder {self.models.embedder!r} runs inside the workers alone; set models.server to "
-                "'in_process', or models.embedder to 'minilm'"
             )
         return self
 

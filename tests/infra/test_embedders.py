@@ -5,18 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from inference.embedder import OnnxEmbedder
 from inference.hashing import HashingEmbedder
-from inference.minilm.artefact import PROBES, prepare
-from inference.model_repository import write_model
+from inference.minilm.artefact import PROBES
 from inference.triton import TritonEmbedder
 from infra.embedders import open_embedder, serving_policy, triton_options
+from infra.launch.model_server import start_model_server
+from infra.launch.processes import ProcessRecord
 from infra.servers.triton import TritonParts
 from infra.settings import Settings, TritonSettings, load
-from millrace.errors import Unavailable
-from tests.tritons import StartTriton
+from millrace.errors import ConfigurationError, Unavailable
 
 
 def settings(home: Path, **groups: Any) -> Settings:
@@ -33,19 +32,22 @@ async def test_the_model_runs_in_this_process_by_default(tmp_path: Path) -> None
         assert isinstance(embedder, OnnxEmbedder)
 
 
-async def test_the_model_runs_behind_a_server_by_setting(
-    tmp_path: Path, start_triton: StartTriton, triton_parts: TritonParts
-) -> None:
-    artefact = prepare(load().settings.cache / "models")
-    policy = serving_policy(TritonSettings(instances=1))
-    models = write_model(tmp_path / "repository", artefact, environment=triton_parts.environment, policy=policy)
-    server = start_triton(tmp_path / "repository", models, key="secret")
-    chosen = settings(
-        tmp_path, models={"server": "triton"}, triton={"address": server.address("grpc"), "key": "secret"}
-    )
-    async with open_embedder(chosen) as embedder:
-        assert isinstance(embedder, TritonEmbedder)
-        assert np.sum(await embedder.embed(PROBES) * artefact.expected, axis=1).min() >= 0.98
+async def test_the_model_runs_behind_the_launchers_server_by_setting(tmp_path: Path, triton_parts: TritonParts) -> None:
+    group = {"instances": 1, "key": "secret"}
+    chosen = settings(tmp_path, models={"server": "triton"}, triton=group)
+    noted: list[ProcessRecord] = []
+    server = start_model_server(chosen, on_spawn=noted.append)
+    try:
+        assert noted == [server.process]
+        async with open_embedder(chosen, server.address("grpc")) as embedder:
+            assert isinstance(embedder, TritonEmbedder)
+            vectors = await embedder.embed(PROBES)
+        named = settings(tmp_path, models={"server": "triton"}, triton={**group, "address": server.address("grpc")})
+        async with open_embedder(named, "127.0.0.1:1") as embedder:
+            np.testing.assert_allclose(await embedder.embed(PROBES), vectors, atol=1e-3)
+    finally:
+        server.stop()
+    assert {path.name for path in (tmp_path / "triton").iterdir()} == {"repository", "server.log"}
 
 
 async def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path) -> None:
@@ -55,11 +57,10 @@ async def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path) -> None:
             pass
 
 
-def test_what_does_not_fit_together_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"set triton\.address"):
-        settings(tmp_path, models={"server": "triton"})
-    with pytest.raises(ValidationError, match="runs inside the workers alone"):
-        settings(tmp_path, models={"server": "triton", "embedder": "hashing"}, triton={"address": "models:8001"})
+async def test_a_server_that_is_nowhere_named_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"set triton\.address"):
+        async with open_embedder(settings(tmp_path, models={"server": "triton"})):
+            pass
 
 
 def test_settings_reach_the_adapter_and_the_server() -> None:
