@@ -100,15 +100,15 @@ class TritonServer(Server):
     def stop(self) -> None:
         """End it in order."""
         super().stop()
-        self._remove_left()
+        remove_left(self._folder)
 
     def kill(self) -> None:
         """End it with SIGKILL, as a fault, and its model processes too, which may not notice."""
         super().kill()
-        self._remove_left()
+        remove_left(self._folder)
 
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
-        self._remove_left()
+        remove_left(self._folder)
         return [
             str(self._parts.program),
             f"--model-repository={self._repository}",
@@ -125,7 +125,7 @@ class TritonServer(Server):
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             *self._restrictions(),
             f"--backend-config=python,shm-default-byte-size={_REGION_BYTES}",
-            f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={region_prefix(self._folder)}",
         ]
 
     def _restrictions(self) -> Sequence[str]:
@@ -137,23 +137,6 @@ class TritonServer(Server):
     def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:  # noqa: ARG002 - the signature of `Server`
         return {"LD_LIBRARY_PATH": str(self._parts.libraries)}
 
-    @property
-    def _region_prefix(self) -> str:
-        """Of its shared memory's names: the same in each life of this folder, and no other server's."""
-        return f"millrace-triton-{hashlib.sha256(str(self._folder.absolute()).encode()).hexdigest()[:12]}-"
-
-    def _remove_left(self) -> None:
-        """End model processes that have outlived a killed server of this folder, and free shared memory of killed ones.
-
-        Called while no server runs.
-        """
-        for process in psutil.process_iter(["cmdline"]):
-            if any(argument.startswith(self._region_prefix) for argument in process.info["cmdline"] or ()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-        for region in _SHARED_MEMORY.glob(f"*{self._region_prefix}*"):
-            region.unlink(missing_ok=True)
-
     def _ready(self, ports: Mapping[str, int]) -> bool:
         try:
             with InferenceServerClient(f"{HOST}:{ports['grpc']}") as client:
@@ -162,3 +145,25 @@ class TritonServer(Server):
         except (InferenceServerException, grpc.RpcError, OSError):
             return False
         return ready
+
+
+def region_prefix(folder: Path) -> str:
+    """How the shared memory of a server is named: the same in each life of its folder, and as no other server's."""
+    return f"millrace-triton-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]}-"
+
+
+def remove_left(folder: Path) -> None:
+    """End model processes that have outlived the server of a folder, and free shared memory of killed ones.
+
+    Parameters
+    ----------
+    folder : Path
+        As `TritonServer` got it; no server may be running there.
+    """
+    prefix = region_prefix(folder)
+    for process in psutil.process_iter(["cmdline"]):
+        if any(argument.startswith(prefix) for argument in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    for region in _SHARED_MEMORY.glob(f"*{prefix}*"):
+        region.unlink(missing_ok=True)

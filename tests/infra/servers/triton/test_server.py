@@ -10,6 +10,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from infra.servers.triton import TritonParts, TritonServer
+from infra.servers.triton.server import region_prefix
 from millrace.errors import Unavailable
 from tests.conditions import wait_until
 from tests.tritons import StartTriton, model_processes
@@ -46,7 +47,7 @@ def repository(tmp_path: Path, triton_parts: TritonParts) -> Path:
 
 
 def regions(server: TritonServer) -> list[Path]:
-    return list(REGIONS.glob(f"*{server._region_prefix}*"))
+    return list(REGIONS.glob(f"*{region_prefix(server._folder)}*"))
 
 
 def test_it_listens_on_loopback_alone_and_keeps_its_ports(start_triton: StartTriton, repository: Path) -> None:
@@ -92,7 +93,7 @@ def test_model_processes_that_outlive_a_server_are_ended_by_the_next_start(
 def test_what_a_killed_life_left_is_removed_at_the_next_start(start_triton: StartTriton, repository: Path) -> None:
     server = start_triton(repository, ["echo"])
     server.stop()
-    left = REGIONS / f"{server._region_prefix}left"
+    left = REGIONS / f"{region_prefix(server._folder)}left"
     foreign = REGIONS / "millrace-triton-0123456789ab-of-another"
     for region in (left, foreign):
         region.write_bytes(b"x")
