@@ -141,17 +141,24 @@ class TritonConnection:
         except Missing:
             return 0
 
-    async def load_again(self, model: str, *, deadline_s: float) -> None:
+    async def load_again(self, model: str, *, ask_s: float, deadline_s: float) -> None:
         """Make the server start a model's processes anew; what runs in the old ones comes to its end.
 
         The server loads a model only if something has changed, so the configuration gets a parameter that has.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        ask_s, deadline_s : float
+            For its configuration, and then for loading it, in seconds.
 
         Raises
         ------
         Unavailable
             It did not; models cannot be loaded by its clients, for example.
         """
-        config = await self._config(model, deadline_s)
+        config = await self._config(model, ask_s)
         config.setdefault("parameters", {})["loaded_again"] = {"string_value": str(time.time_ns())}
         try:
             await self._client.load_model(

@@ -21,6 +21,7 @@ from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_LATE_PROOFS: Final = 3  # so many in a row, each first in the queue, and its processes are replaced: they hang
 _LOAD_S: Final = 10.0  # it takes one or two; a server that hangs over it is asked again
 
 
@@ -96,6 +97,7 @@ class TritonModel:
         self._patience = patience
         self._priority = priority
         self._breaker = breaker or Breaker()
+        self._late_proofs = 0
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def embed(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
@@ -188,10 +190,17 @@ class TritonModel:
 
     async def _probe(self) -> None:
         try:
-            await self.open()
+            try:
+                await self.open()
+            except Late:
+                self._late_proofs += 1
+                if self._late_proofs % _LATE_PROOFS:
+                    raise
+                await self._once("revive", self._revive)
         except MillraceError as error:
             self._breaker.open(str(error))
             raise Unavailable(f"model {self._name!r} still fails: {error}") from error
+        self._late_proofs = 0
         self._breaker.succeeded()
 
     async def _watched(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
@@ -223,12 +232,12 @@ class TritonModel:
             raise Unavailable(f"model {self._name!r} gives no answer and no proof: {failed}") from (error or failed)
 
     async def _revive(self) -> None:
-        """Load a model whose process has died again, unless someone else has done so."""
+        """Load a model whose processes are dead or hang again, unless someone else has done so."""
         with suppress(Unavailable):
             await self.prove()
             return
-        _log.warning("the process of model %r at %s has died; loading it again", self._name, self._connection.address)
-        await self._connection.load_again(self._name, deadline_s=_LOAD_S)
+        _log.warning("model %r at %s is dead or hangs; loading it again", self._name, self._connection.address)
+        await self._connection.load_again(self._name, ask_s=self._patience.proof_s, deadline_s=_LOAD_S)
         try:
             await self.prove()
         except ConfigurationError as error:  # the documents at hand are not to blame

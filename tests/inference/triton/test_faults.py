@@ -57,7 +57,7 @@ async def test_without_loading_it_again_a_dead_model_stays_dead_while_the_server
 ) -> None:
     """The negative control: neither the server's word nor loading it without a change would do."""
 
-    async def load_plainly(self: TritonConnection, model: str, *, deadline_s: float) -> None:
+    async def load_plainly(self: TritonConnection, model: str, *, ask_s: float, deadline_s: float) -> None:
         await self._client.load_model(model, client_timeout=deadline_s)
 
     async with opened(artefact, server.address("grpc")) as embedder:
@@ -107,12 +107,13 @@ async def test_a_killed_server_is_refused_at_once_and_used_again_after_its_resta
         assert cosines(await works_again(embedder), artefact.expected).min() >= 0.98
 
 
+@pytest.mark.timeout(120)
 async def test_a_hanging_model_is_given_up_and_the_other_lane_goes_on(
     gated: Gated, start_triton: StartTriton, artefact: Artefact, names: dict[str, str]
 ) -> None:
     repository = gated()
     server = start_triton(repository, list(names.values()))
-    async with opened(artefact, server.address("grpc"), silence_s=0.3, proof_s=1.5) as embedder:
+    async with opened(artefact, server.address("grpc"), silence_s=0.5, proof_s=2.0) as embedder:
         with closed(repository, names["bulk"]):
             began = time.monotonic()
             corpus = asyncio.create_task(embedder.embed(CORPUS))
@@ -124,14 +125,14 @@ async def test_a_hanging_model_is_given_up_and_the_other_lane_goes_on(
             with pytest.raises(Unavailable, match="is not asked for another"):
                 await embedder.embed(CORPUS)
             assert time.monotonic() - began < 0.5
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 try:
-                    vectors = await embedder.embed(CORPUS)
+                    vectors = await embedder.embed(CORPUS[:4])  # enough for the bulk lane
                     break
                 except Unavailable:
                     await asyncio.sleep(0.02)
-        assert vectors.shape == (len(CORPUS), 384)
+        assert vectors.shape == (4, 384)
 
 
 async def test_a_black_hole_opens_the_breaker_and_is_left_again(triton: TritonServer, artefact: Artefact) -> None:
