@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import ask, codec, edits, freshness, ingest, throughput, visibility
+from bench import ask, codec, edits, freshness, ingest, models, throughput, visibility
 from bench.lab import Lab, open_lab
 from bench.measure import REPETITIONS, Outcome
 from bench.report import Finding, Report, as_json, environment, print_table, write_markdown
@@ -39,6 +39,7 @@ BENCHMARKS = {
     "P6": Benchmark("what an edit embeds again", edits.measure),
     "P7": Benchmark("an edit until it is answered from", freshness.edits),
     "P8": Benchmark("a revoked permission until it is enforced", freshness.revocations),
+    "P9": Benchmark("model calls through Triton", models.measure, broker=False),
     "P11": Benchmark("the visibility table", visibility.measure, broker=False),
 }
 

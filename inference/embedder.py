@@ -16,12 +16,11 @@ from typing import Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from inference.minilm.artefact import MAX_TOKENS, Artefact, open_session, open_tokenizer, prepare, prove
+from inference.encoding import TEXTS_PER_TASK, TextEncoder, is_short
+from inference.minilm.artefact import MAX_TOKENS, Artefact, open_session, prepare, prove
+from inference.model_repository.batching import cut_batches, pad
 
-SHORT_CALL_CHARACTERS = 2_000
-TEXTS_PER_TASK = 512
 BULK_NICENESS = 10
-RUN_TOKENS = 10  # a run of the model costs as much on top of its texts as this many tokens do
 T = TypeVar("T")
 
 
@@ -54,10 +53,9 @@ class OnnxEmbedder:
         self.dim = int(artefact.expected.shape[1])
         self.max_tokens = MAX_TOKENS
         self._batch_tokens = batch_tokens
-        self._tokenizer = open_tokenizer(artefact.tokenizer, truncate=True)
-        self._counter = open_tokenizer(artefact.tokenizer, truncate=False)
+        self._encoder = TextEncoder(artefact)
         self._session = open_session(artefact.graph, threads=threads)
-        prove(self._session, self._tokenizer, artefact.expected)
+        prove(self._session, self._encoder.tokenizer, artefact.expected)
         workers = workers or len(os.sched_getaffinity(0))
         self._bulk = ThreadPoolExecutor(workers, thread_name_prefix="embed-bulk", initializer=_yield_to_others)
         self._short = ThreadPoolExecutor(1, thread_name_prefix="embed-short")
@@ -84,10 +82,10 @@ class OnnxEmbedder:
             Shape (len(texts), dim), float32, each row of L2 norm 1, in the order of the texts.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        lane = self._short if sum(map(len, texts)) <= SHORT_CALL_CHARACTERS else self._bulk
+        lane = self._short if is_short(texts) else self._bulk
         loop = asyncio.get_running_loop()
         parts = [texts[start : start + TEXTS_PER_TASK] for start in range(0, len(texts), TEXTS_PER_TASK)]
-        encoded = await _all([loop.run_in_executor(lane, self._encode, part) for part in parts])
+        encoded = await _all([loop.run_in_executor(lane, self._encoder.encode, part) for part in parts])
         ids = [row for part in encoded for row in part]
         batches = cut_batches([len(row) for row in ids], self._batch_tokens)
 
@@ -99,65 +97,24 @@ class OnnxEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the two that mark its ends included, without truncation."""
-        return [len(encoding) for encoding in self._counter.encode_batch_fast(_encodable(texts))]
+        return self._encoder.count(texts)
 
     def close(self) -> None:
         """Drop what waits, let what runs come to its end, and free the threads."""
         for lane in (self._short, self._bulk):
             lane.shutdown(wait=True, cancel_futures=True)
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(_encodable(texts))]
-
     def _run(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        longest = max(map(len, rows))
-        ids = np.zeros((len(rows), longest), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
+        ids, mask = pad(rows)
         vectors: npt.NDArray[np.float32] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[
             0
         ]
         return vectors
 
 
-def cut_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Put texts of like length together, at most ``batch_tokens`` a batch with padding, at least one text each.
-
-    The model computes padding like text, so a batch ends where padding begins to cost more than another run.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens of each text.
-    batch_tokens : int
-        Upper bound for texts times longest text of a batch.
-
-    Returns
-    -------
-    list of list of int
-        Positions of the texts, longest batch first, so that the last ones to run are short.
-    """
-    batches: list[list[int]] = []
-    longest = padding = 0
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        padding += longest - lengths[i]
-        if not batches or (len(batches[-1]) + 1) * longest > batch_tokens or padding > RUN_TOKENS:
-            batches.append([])
-            longest, padding = lengths[i], 0
-        batches[-1].append(i)
-    return batches
-
-
 def _yield_to_others() -> None:
     """Lower this thread's priority, so that short calls and the event loop run first where processors are short."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BULK_NICENESS)
-
-
-def _encodable(texts: Sequence[str]) -> list[str]:
-    """Replace what has no UTF-8 form (lone surrogates), which the tokenizer would refuse."""
-    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 async def _all(futures: Sequence["asyncio.Future[T]"]) -> list[T]:

@@ -21,9 +21,8 @@ from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.ports import CorpusPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
-from inference.embedder import OnnxEmbedder
 from inference.embedding_cache import EmbeddingCache
-from inference.hashing import HashingEmbedder
+from infra.embedders import open_embedder
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.settings import ParserSettings, Settings
@@ -178,8 +177,7 @@ class _Builder:
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
         objects = ContentStore(self.stack.objects)
-        embedder = await asyncio.to_thread(_embedder, settings)
-        services.callback(embedder.close)
+        embedder = await services.enter_async_context(open_embedder(settings))
         vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
         services.push_async_callback(vectors.close)
         producer = Producer(self.client)
@@ -278,12 +276,6 @@ def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
         max_depth=settings.max_depth,
         documents_per_process=settings.documents_per_process,
     )
-
-
-def _embedder(settings: Settings) -> OnnxEmbedder | HashingEmbedder:
-    if settings.models.embedder == "hashing":
-        return HashingEmbedder()
-    return OnnxEmbedder.load(settings.cache / "models", threads=settings.models.threads)
 
 
 def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStatistics:

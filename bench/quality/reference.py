@@ -19,9 +19,9 @@ from safetensors.numpy import load_file
 
 from bench.datasets import Document
 from bench.quality.measures import Passage
-from inference.embedder import cut_batches
 from inference.minilm.artefact import open_session, open_tokenizer, package_folder
 from inference.minilm.graph import BertConfig, build
+from inference.model_repository.batching import cut_batches
 
 MAX_TOKENS = 200
 MAXSIM_WEIGHT = 0.5

@@ -12,6 +12,7 @@ from infra.settings.fields import (
     Settings,
     StoreSettings,
     TenantSettings,
+    TritonSettings,
     WorkerSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TenantSettings",
+    "TritonSettings",
     "WorkerSettings",
     "load",
     "process_environment",

@@ -58,12 +58,51 @@ class PartitionSettings(_Group):
 
 
 class ModelSettings(_Group):
-    """Models that run inside the workers."""
+    """Models, and where they run."""
 
+    server: Literal["in_process", "triton"] = "in_process"
+    """`in_process`: inside the workers; `triton`: behind a Triton server, which workers share; `hashing` needs none."""
     embedder: Literal["minilm", "hashing"] = "minilm"
     """`minilm`: all-MiniLM-L6-v2 in int8; `hashing`: words hashed to vectors, fast and without meaning, for tests."""
     threads: int = Field(default=1, ge=1, le=64)
     """Threads of one model call."""
+
+
+class TritonSettings(_Group):
+    """The model server that the launcher runs, and how workers ask it or one of yours."""
+
+    address: str = ""
+    """`host:port` of the gRPC service of a server of yours; it needs the models that `write_model` makes."""
+    key: SecretStr = SecretStr("")
+    """What a server with restricted protocols asks for in the header `triton-grpc-protocol-millrace-key`."""
+    tls_ca: Path | None = None
+    """Certificates that sign the server's; without them the connection is not encrypted."""
+    version: int = Field(default=1, ge=1)
+    """Version of the models to use; others may be served beside it."""
+    python: str = ""
+    """Python 3.11 or 3.12 for the models of the launcher's server; by default the one that runs the launcher."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """gRPC port of the launcher's server on loopback; 0 chooses a free one."""
+    start_timeout_s: float = Field(default=60.0, gt=0)
+    """How long the launcher's server may take to become ready, in seconds."""
+    instances: int = Field(default=2, ge=1, le=64)
+    """Processes of each lane's model, 100 MB each; with one alone, now and then a question waits for half a second."""
+    batch_tokens: int = Field(default=1024, ge=256, le=65_536)
+    """Tokens that run together, padding included."""
+    interactive_queue: int = Field(default=64, ge=1)
+    """Requests of questions that may wait in the server; one more is refused."""
+    bulk_queue: int = Field(default=64, ge=1)
+    """Requests of documents that may wait in the server; one more is refused."""
+    bulk_in_flight: int = Field(default=4, ge=1, le=1024)
+    """Requests of documents that a worker has under way at a time."""
+    interactive_deadline_s: float = Field(default=5.0, gt=0)
+    """Time for the embedding of a question, in seconds."""
+    bulk_deadline_s: float = Field(default=30.0, gt=0)
+    """Time for one batch of documents, in seconds, its wait in the server's queue included."""
+    silence_s: float = Field(default=2.0, gt=0)
+    """After this long without an answer a model has to prove that it lives, in seconds."""
+    proof_s: float = Field(default=2.0, gt=0)
+    """Time for such a proof, in seconds; when it fails, nobody asks until a proof succeeds."""
 
 
 class ParserSettings(_Group):
@@ -174,6 +213,8 @@ class Settings(BaseSettings):
     """Partitions."""
     models: ModelSettings = ModelSettings()
     """Models."""
+    triton: TritonSettings = TritonSettings()
+    """Triton."""
     parser: ParserSettings = ParserSettings()
     """Parsers."""
     stores: StoreSettings = StoreSettings()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import BENCHMARKS
+from infra.servers.triton import TritonParts
 from tests.brokers import KafkaParts
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,7 +49,13 @@ def quick(names: list[str], tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_benchmarks_without_a_broker_run(tmp_path: Path) -> None:
-    quick([name for name, benchmark in BENCHMARKS.items() if not benchmark.broker], tmp_path)
+    quick([name for name, benchmark in BENCHMARKS.items() if not benchmark.broker and name != "P9"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_the_model_server_runs(tmp_path: Path, triton_parts: TritonParts) -> None:
+    quick(["P9"], tmp_path)
 
 
 @pytest.mark.slow

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from inference.embedder import RUN_TOKENS, SHORT_CALL_CHARACTERS, OnnxEmbedder, cut_batches
+from inference.embedder import OnnxEmbedder
+from inference.encoding import SHORT_CALL_CHARACTERS
 from inference.minilm.artefact import Artefact
 
 XQUAD = Path(__file__).parents[3] / "shared" / "data" / "xquad" / "xquad.en.part-a.json"
@@ -20,62 +19,6 @@ def embedder(artefact: Artefact) -> Iterator[OnnxEmbedder]:
     embedder = OnnxEmbedder(artefact, workers=2)
     yield embedder
     embedder.close()
-
-
-def texts_of_many_lengths(n: int) -> list[str]:
-    random = np.random.default_rng(5)
-    words = ["water", "mill", "grain", "wheel", "river", "stone", "sluice", "flour", "sack", "miller"]
-    return [" ".join(random.choice(words, random.integers(1, 60))) for _ in range(n)]
-
-
-async def test_vectors_have_the_promised_shape_and_norm(embedder: OnnxEmbedder) -> None:
-    vectors = await embedder.embed(["one", "", "\ud800", "word " * 5_000])
-    assert (vectors.shape, vectors.dtype.name) == ((4, 384), "float32")
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert (await embedder.embed([])).shape == (0, 384)
-    assert (embedder.dim, embedder.max_tokens) == (384, 256)
-    assert embedder.model.startswith("all-minilm-l6-v2@int8-")
-
-
-async def test_near_meanings_have_near_vectors(embedder: OnnxEmbedder) -> None:
-    cat, kitten, invoice = await embedder.embed(
-        ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "The invoice is due in May."]
-    )
-    assert cat @ kitten > 0.6
-    assert cat @ invoice < 0.3
-
-
-async def test_a_vector_does_not_depend_on_the_texts_beside_it(embedder: OnnxEmbedder) -> None:
-    texts = texts_of_many_lengths(60)
-    together = await embedder.embed(texts)
-    alone = np.concatenate([await embedder.embed([text]) for text in texts])
-    assert np.sum(together * alone, axis=1).min() > 0.9999
-
-
-async def test_order_is_kept_whatever_the_lengths(embedder: OnnxEmbedder) -> None:
-    texts = texts_of_many_lengths(200)
-    forward, backward = await asyncio.gather(embedder.embed(texts), embedder.embed(texts[::-1]))
-    assert np.sum(forward * backward[::-1], axis=1).min() > 0.9999
-
-
-async def test_text_beyond_the_limit_is_not_read(embedder: OnnxEmbedder) -> None:
-    long = "river " * 254
-    cut, longer = await embedder.embed([long, long + "invoice " * 100])
-    np.testing.assert_allclose(cut, longer, atol=1e-3)
-
-
-def test_tokens_are_counted_without_truncation(embedder: OnnxEmbedder) -> None:
-    assert embedder.count_tokens(["", "river", "river " * 1_000, "\ud800"])[:3] == [2, 3, 1_002]
-    assert embedder.count_tokens([]) == []
-
-
-async def test_the_event_loop_runs_on_while_a_corpus_is_embedded(embedder: OnnxEmbedder) -> None:
-    embedding = asyncio.create_task(embedder.embed(texts_of_many_lengths(300)))
-    turns = 0
-    while not embedding.done():
-        turns += 1
-        await asyncio.sleep(0)
-    assert turns > 100
 
 
 async def test_a_short_call_does_not_wait_behind_a_corpus(artefact: Artefact) -> None:
@@ -137,20 +80,6 @@ async def test_after_a_failed_batch_the_others_are_dropped(artefact: Artefact, m
     embedder._bulk.shutdown(wait=True)
     embedder.close()
     assert len(runs) <= 2
-
-
-@given(st.lists(st.integers(2, 256), max_size=200), st.integers(256, 4_096))
-def test_batches_hold_every_text_once_within_the_bound(lengths: list[int], bound: int) -> None:
-    batches = cut_batches(lengths, bound)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        n_tokens = len(batch) * max(lengths[i] for i in batch)
-        assert n_tokens <= bound
-        assert n_tokens - sum(lengths[i] for i in batch) <= RUN_TOKENS
-
-
-def test_a_text_over_the_bound_is_a_batch_of_its_own() -> None:
-    assert cut_batches([500, 10, 10], 100) == [[0], [1, 2]]
 
 
 @pytest.mark.shared_data

@@ -1,0 +1,10 @@
+"""Models behind a Triton server.
+
+In reading order: `embedder` is the adapter, `model` one model of a server with its deadlines, proofs and revival,
+`connection` speaks gRPC and sorts what can go wrong, `breaker` says when to stop asking.
+"""
+
+from inference.triton.connection import TritonConnection
+from inference.triton.embedder import TritonEmbedder, TritonOptions
+
+__all__ = ["TritonConnection", "TritonEmbedder", "TritonOptions"]
