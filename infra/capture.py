@@ -140,8 +140,8 @@ def start_capture(
                     progress(f"reading the rows of {table}")
     except psycopg.Error as error:
         raise ConfigurationError(
-            f"the database of mapping {mapping.name!r} cannot be used: {str(error).strip()}; check capture.database_url "
-            "and the user's rights (docs/how-to/capture-changes.md)"
+            f"the database of mapping {mapping.name!r} cannot be used: {str(error).strip()}; check "
+            "capture.database_url and the user's rights (docs/how-to/capture-changes.md)"
         ) from error
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from aiokafka import AIOKafkaConsumer
@@ -103,7 +103,7 @@ class Watching:
             fetch_max_bytes=64 * 2**20,
         )  # fmt: skip
 
-    async def __aenter__(self) -> Watching:
+    async def __aenter__(self) -> Self:
         await self._consumer.start()
         return self
 

@@ -65,6 +65,7 @@ class RowChanged(Event, frozen=True, kw_only=True):
     key: Annotated[str, "Key columns, as JSON."] = "{}"
     before: Annotated[str | None, "Row before, as JSON, where the database tells it."] = None
     after: Annotated[str | None, "Row after, as JSON."] = None
+    read: Annotated[bool, "Whether a snapshot read the row, which no change names."] = False
     commit: Annotated[int, "End of the last commit before the transaction, in bytes of the database's log."] = 0
     lsn: Annotated[int, "Position of the change, in bytes of the database's log."] = 0
 
@@ -85,10 +86,13 @@ class _Source(msgspec.Struct):
 class _Record(msgspec.Struct):
     op: str | None = None
     source: _Source | None = None
-    before: msgspec.Raw | None = None
-    after: msgspec.Raw | None = None
-    payload: msgspec.Raw | None = None
+    before: msgspec.Raw = msgspec.Raw()
+    after: msgspec.Raw = msgspec.Raw()
+    payload: msgspec.Raw = msgspec.Raw()
 
+
+_Sequence = tuple[str | None, str | None]
+"""End of the last commit, and the change itself; digits, because JSON's numbers are too short for some readers."""
 
 Read = Callable[[bytes | None, bytes | None, Sequence[tuple[str, bytes]], Origin], Event]
 
@@ -133,7 +137,7 @@ def _read(
         event = RowChanged(tenant=_tenant(mapping, meaning, table, columns), table=table, op="none")
         return _attach(event, headers, origin, str(origin), 0)
     record = msgspec.json.decode(value, type=_Record)
-    if record.op is None and record.payload is not None:
+    if record.op is None and bytes(record.payload):
         record = msgspec.json.decode(record.payload, type=_Record)
     if record.op is None or record.source is None:
         raise UndecodableRecord(f"the record at {origin} has no `op` and `source`: it is no envelope of Debezium")
@@ -157,6 +161,7 @@ def _read(
         key=msgspec.json.encode(columns).decode(),
         before=_text(record.before),
         after=_text(record.after),
+        read=record.op == "r",
         commit=position.commit,
         lsn=position.lsn,
     )
@@ -184,14 +189,16 @@ def _attach(
 
 
 def _position(source: _Source, origin: Origin) -> Position:
-    if source.connector != "postgresql" or source.lsn is None:
+    """Position of a change; Debezium leaves `lsn` out of what an incremental snapshot read, never `sequence`."""
+    first, second = msgspec.json.decode(source.sequence, type=_Sequence) if source.sequence else (None, None)
+    lsn = int(second) if second else source.lsn
+    if source.connector != "postgresql" or lsn is None:
         raise UndecodableRecord(
-            f"the record at {origin} comes from connector {source.connector!r} and has lsn {source.lsn}; changes are "
-            "ordered by the positions of Debezium's Postgres connector"
+            f"the record at {origin} comes from connector {source.connector!r} and has lsn {lsn}; changes are ordered "
+            "by the positions of Debezium's Postgres connector"
         )
-    first = msgspec.json.decode(source.sequence, type=tuple[str | None, str | None])[0] if source.sequence else None
-    # Without a commit before it, it is of a snapshot, or of the first transaction of a slot.
-    found = Position(int(first) if first else source.lsn, source.lsn)
+    # Without a commit before it, it is of a snapshot before the stream, or of the first transaction of a slot.
+    found = Position(int(first) if first else lsn, lsn)
     if not all(0 <= each < 1 << _POSITION_BITS for each in found):
         raise UndecodableRecord(f"the record at {origin} has position {tuple(found)}, out of 0 to 2**{_POSITION_BITS}")
     return found
@@ -218,6 +225,6 @@ def _tenant(mapping: CaptureMapping, meaning: TableMapping, table: str, key: Map
     return str(found)
 
 
-def _text(raw: msgspec.Raw | None) -> str | None:
-    text = bytes(raw).decode() if raw is not None else "null"
-    return None if text == "null" else text
+def _text(raw: msgspec.Raw) -> str | None:
+    text = bytes(raw).decode()
+    return None if text in {"", "null"} else text
