@@ -13,45 +13,20 @@ from random import Random
 
 import pytest
 
-from infra.servers.connect import ConnectServer, install_connect
-from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
-from infra.settings import load, process_environment
-from millrace.errors import ConfigurationError
 from streams.sources.cdc import CaptureMapping, TableMapping
 from streams.stores.objects import ContentStore
-from tests.brokers import KafkaParts, _shared_kafka
-from tests.system.capture_chain import Chain, Seen, Watching
+from tests.capture_chain import Chain, Seen, Watching
 
 pytestmark = [pytest.mark.native, pytest.mark.slow, pytest.mark.timeout(240)]
 
 NOTES = TableMapping(content=("body",), title="title", groups_column="readers", label_columns={"state": "state"})
 
 
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[Chain]:
-    settings, environment = load().settings, process_environment()
-    folder = tmp_path_factory.mktemp("capture")
-    try:
-        programs = find_postgres()
-        unprivileged()
-        jars = install_connect(settings.cache, settings.kafka.maven)
-    except ConfigurationError as error:
-        pytest.skip(f"change capture not tested: {error}")
-    bootstrap = _shared_kafka(kafka_installed)
-    postgres = PostgresServer(folder / "postgres", programs=programs, environment=environment)
-    connect = ConnectServer(
-        folder / "connect", jars=jars, bootstrap=bootstrap, environment=environment, java=kafka_installed.java,
-        group=f"connect-{secrets.token_hex(4)}",
-    )  # fmt: skip
-    with postgres, connect:
-        yield Chain(postgres, connect, bootstrap)
-
-
 @pytest.fixture
-def mapping(chain: Chain) -> Iterator[CaptureMapping]:
+def mapping(capture_chain: Chain) -> Iterator[CaptureMapping]:
     """A table of this test's own, with three rows that are there before anything is captured."""
     name = f"shop_{secrets.token_hex(4)}"
-    with chain.database() as database:
+    with capture_chain.database() as database:
         database.execute(f"CREATE SCHEMA {name}")
         database.execute(
             f"CREATE TABLE {name}.notes (id int PRIMARY KEY, title text, body text, readers text[], state text)"
@@ -62,11 +37,11 @@ def mapping(chain: Chain) -> Iterator[CaptureMapping]:
             )
     found = CaptureMapping(name=name, tenant=name, tables={f"{name}.notes": NOTES})
     yield found
-    chain.connect.rest.delete(f"millrace_{name}_0")
+    capture_chain.connect.rest.delete(f"millrace_{name}_0")
 
 
-def _expected(chain: Chain, name: str) -> dict[str, tuple[str, tuple[str, ...], str]]:
-    with chain.database() as database:
+def _expected(capture_chain: Chain, name: str) -> dict[str, tuple[str, tuple[str, ...], str]]:
+    with capture_chain.database() as database:
         rows = database.execute(f"SELECT id, title, body, readers, state FROM {name}.notes").fetchall()
     return {
         f"notes/{i}": (f"# {title}\n\n{body or ''}", tuple(sorted(readers or ())), state or "")
@@ -82,8 +57,8 @@ def _found(seen: Seen, objects: ContentStore) -> dict[str, tuple[str, tuple[str,
 class _Told:
     """Waits until the documents are the rows."""
 
-    def __init__(self, chain: Chain, mapping: CaptureMapping, watching: Watching, folder: Path) -> None:
-        self._chain = chain
+    def __init__(self, capture_chain: Chain, mapping: CaptureMapping, watching: Watching, folder: Path) -> None:
+        self._chain = capture_chain
         self._name = mapping.name
         self._watching = watching
         self._objects = ContentStore(folder / "objects", flush=False)
@@ -106,16 +81,16 @@ class _Told:
 
 
 async def test_rows_that_are_there_and_every_change_become_documents(
-    chain: Chain, mapping: CaptureMapping, tmp_path: Path
+    capture_chain: Chain, mapping: CaptureMapping, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(chain.capture, mapping)
+    await asyncio.to_thread(capture_chain.capture, mapping)
     table = f"{mapping.name}.notes"
-    async with chain.agent(mapping, tmp_path), Watching(chain.bootstrap, mapping) as watching:
-        told = _Told(chain, mapping, watching, tmp_path)
+    async with capture_chain.agent(mapping, tmp_path), Watching(capture_chain.bootstrap, mapping) as watching:
+        told = _Told(capture_chain, mapping, watching, tmp_path)
         seen = await told.same()
         assert set(seen.documents()) == {"notes/0", "notes/1", "notes/2"}
         large = "".join(Random(7).choices(string.ascii_letters, k=300_000))  # stored apart, by reference in the log
-        with chain.database() as database:
+        with capture_chain.database() as database:
             database.execute(f"INSERT INTO {table} VALUES (3, 'New', %s, '{{staff,boss}}', NULL)", [large])
             database.execute(f"UPDATE {table} SET title = 'Newer' WHERE id = 3")  # its large text is not sent again
             database.execute(f"UPDATE {table} SET readers = '{{boss}}' WHERE id = 0")
@@ -132,11 +107,11 @@ async def test_rows_that_are_there_and_every_change_become_documents(
         assert seen.documents()["notes/3"].content is not None
         assert [row for row in seen.rows if row.op == "none"], "Debezium sent no tombstone"
         assert not seen.letters
-        with chain.database() as database:
+        with capture_chain.database() as database:
             database.execute(f"ALTER TABLE {table} ADD COLUMN author text")
             database.execute(f"INSERT INTO {table} VALUES (5, 'Wider', 'One more column.', '{{*}}', 'new', 'Ann')")
         await told.same()
-        with chain.database() as database:
+        with capture_chain.database() as database:
             database.execute(f"ALTER TABLE {table} DROP COLUMN state")
             database.execute(f"UPDATE {table} SET title = 'Lost' WHERE id = 5")
             database.execute(f"TRUNCATE {table}")
@@ -147,14 +122,14 @@ async def test_rows_that_are_there_and_every_change_become_documents(
 
 
 async def test_a_killed_connect_repeats_changes_and_the_outcome_is_the_same(
-    chain: Chain, mapping: CaptureMapping, tmp_path: Path
+    capture_chain: Chain, mapping: CaptureMapping, tmp_path: Path
 ) -> None:
     stop = threading.Event()
 
     def write() -> None:
         random = Random(11)
-        with chain.database() as database:
-            while not stop.is_set():
+        with capture_chain.database() as database:
+            while not stop.wait(0.004):
                 i = random.randrange(1, 6)  # row 0 rests: what changes while a row is read is left to its change
                 statement = f"INSERT INTO {mapping.name}.notes VALUES (%s, 'Note', %s, '{{staff}}', NULL) "
                 statement += "ON CONFLICT (id) DO UPDATE SET body = EXCLUDED.body"
@@ -167,17 +142,17 @@ async def test_a_killed_connect_repeats_changes_and_the_outcome_is_the_same(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(writer.join)
         stack.callback(stop.set)
-        await asyncio.to_thread(chain.capture, mapping)
-        await stack.enter_async_context(chain.agent(mapping, tmp_path))
-        watching = await stack.enter_async_context(Watching(chain.bootstrap, mapping))
-        told = _Told(chain, mapping, watching, tmp_path)
+        await asyncio.to_thread(capture_chain.capture, mapping)
+        await stack.enter_async_context(capture_chain.agent(mapping, tmp_path))
+        watching = await stack.enter_async_context(Watching(capture_chain.bootstrap, mapping))
+        told = _Told(capture_chain, mapping, watching, tmp_path)
         try:
             await told.until(lambda seen: any(row.read for row in seen.rows))
             for _ in range(2):
                 n = len(watching.seen.rows)
                 await told.until(lambda seen, n=n: len(seen.rows) > n + 400)  # type: ignore[misc]
-                await asyncio.to_thread(chain.connect.kill)
-                await asyncio.to_thread(chain.connect.start)
+                await asyncio.to_thread(capture_chain.connect.kill)
+                await asyncio.to_thread(capture_chain.connect.start)
         finally:
             stop.set()
             writer.join()
@@ -196,17 +171,19 @@ async def test_a_killed_connect_repeats_changes_and_the_outcome_is_the_same(
     assert not seen.letters
 
 
-async def test_a_restarted_database_loses_no_change(chain: Chain, mapping: CaptureMapping, tmp_path: Path) -> None:
-    await asyncio.to_thread(chain.capture, mapping)
-    async with chain.agent(mapping, tmp_path), Watching(chain.bootstrap, mapping) as watching:
-        told = _Told(chain, mapping, watching, tmp_path)
+async def test_a_restarted_database_loses_no_change(
+    capture_chain: Chain, mapping: CaptureMapping, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(capture_chain.capture, mapping)
+    async with capture_chain.agent(mapping, tmp_path), Watching(capture_chain.bootstrap, mapping) as watching:
+        told = _Told(capture_chain, mapping, watching, tmp_path)
         await told.same()
-        for end in (chain.postgres.stop, chain.postgres.kill):
-            with chain.database() as database:
+        for end in (capture_chain.postgres.stop, capture_chain.postgres.kill):
+            with capture_chain.database() as database:
                 database.execute(f"UPDATE {mapping.name}.notes SET title = 'before ' || title")
             await asyncio.to_thread(end)
-            await asyncio.to_thread(chain.postgres.start)
-            with chain.database() as database:
+            await asyncio.to_thread(capture_chain.postgres.start)
+            with capture_chain.database() as database:
                 database.execute(f"UPDATE {mapping.name}.notes SET title = 'after ' || title")
                 database.execute(
                     f"DELETE FROM {mapping.name}.notes WHERE id = (SELECT max(id) FROM {mapping.name}.notes)"
@@ -214,9 +191,11 @@ async def test_a_restarted_database_loses_no_change(chain: Chain, mapping: Captu
             await told.same(90.0)
 
 
-async def test_starting_again_reads_only_what_is_new(chain: Chain, mapping: CaptureMapping, tmp_path: Path) -> None:
-    await asyncio.to_thread(chain.capture, mapping)
-    with chain.database() as database:
+async def test_starting_again_reads_only_what_is_new(
+    capture_chain: Chain, mapping: CaptureMapping, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(capture_chain.capture, mapping)
+    with capture_chain.database() as database:
         database.execute(f"CREATE TABLE {mapping.name}.pages (id int PRIMARY KEY, body text)")
         database.execute(f"INSERT INTO {mapping.name}.pages VALUES (1, 'A page.')")
     wider = CaptureMapping(
@@ -224,11 +203,11 @@ async def test_starting_again_reads_only_what_is_new(chain: Chain, mapping: Capt
         tenant=mapping.tenant,
         tables={**mapping.tables, f"{mapping.name}.pages": TableMapping(content="body")},
     )
-    async with Watching(chain.bootstrap, mapping) as first:
-        await _Told(chain, mapping, first, tmp_path).until(lambda seen: len(seen.rows) == 3)
-    await asyncio.to_thread(chain.capture, wider)
-    async with chain.agent(wider, tmp_path), Watching(chain.bootstrap, wider) as watching:
-        told = _Told(chain, wider, watching, tmp_path)
+    async with Watching(capture_chain.bootstrap, mapping) as first:
+        await _Told(capture_chain, mapping, first, tmp_path).until(lambda seen: len(seen.rows) == 3)
+    await asyncio.to_thread(capture_chain.capture, wider)
+    async with capture_chain.agent(wider, tmp_path), Watching(capture_chain.bootstrap, wider) as watching:
+        told = _Told(capture_chain, wider, watching, tmp_path)
         seen = await told.until(lambda seen: "pages/1" in seen.documents())
         assert sorted(row.key for row in seen.rows if row.table.endswith(".notes")) == [
             f'{{"id":{i}}}' for i in range(3)

@@ -1,21 +1,28 @@
-"""Postgres, Kafka Connect with Debezium and Kafka as real servers, and what a capture made of them."""
+"""Postgres, Kafka Connect with Debezium and Kafka as real servers, and what a capture made of them.
+
+`capture_chain` is started once by each test process; tests get tables, topics and connectors of their own.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka.admin import AdminClient
 
 from infra.capture import start_capture
-from infra.servers.connect import ConnectServer
-from infra.servers.postgres import PostgresServer
+from infra.servers.connect import ConnectServer, install_connect
+from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
+from infra.settings import load, process_environment
 from millrace.codec import Codec
+from millrace.errors import ConfigurationError
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.topics import ACL_CHANGED, CATALOGUE, SOURCE_CHANGED
@@ -23,6 +30,27 @@ from streams.admin import create_topics, plan_topics, refuse_compacted
 from streams.sources.cdc import CaptureMapping, RowChanged, capture_agent, capture_topics
 from streams.stores.objects import ContentStore
 from streams.worker import Worker, WorkerSettings
+from tests.brokers import KafkaParts, shared_kafka
+
+
+@pytest.fixture(scope="session")
+def capture_chain(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[Chain]:
+    """The servers of a capture; skips where one of them cannot be had, and says why."""
+    settings, environment = load().settings, process_environment()
+    try:
+        programs = find_postgres()
+        unprivileged()
+        jars = install_connect(settings.cache, settings.kafka.maven)
+    except ConfigurationError as error:
+        pytest.skip(f"change capture not tested: {error}")
+    bootstrap, folder = shared_kafka(kafka_installed), tmp_path_factory.mktemp("capture")
+    postgres = PostgresServer(folder / "postgres", programs=programs, environment=environment)
+    connect = ConnectServer(
+        folder / "connect", jars=jars, bootstrap=bootstrap, environment=environment, java=kafka_installed.java,
+        group=f"connect-{secrets.token_hex(4)}",
+    )  # fmt: skip
+    with postgres, connect:
+        yield Chain(postgres, connect, bootstrap)
 
 
 @dataclass
