@@ -7,27 +7,133 @@ it goes on after a crash where it stopped. A snapshot before the stream has neit
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from confluent_kafka.admin import AdminClient
+from pg8000 import dbapi
 
+from infra.launch.broker import broker_connection
+from infra.launch.stack import read_stack
 from infra.servers.connect import ConnectRest
-from millrace.errors import ConfigurationError, Unavailable
-from streams.sources.cdc import CaptureMapping
+from infra.settings import Settings
+from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+from streams.admin import create_topics, plan_topics, refuse_compacted
+from streams.sources.cdc import CaptureMapping, capture_topics, read_mapping
 from streams.sources.cdc.capture import MAX_RECORD_BYTES
 
 SIGNALS: Final = "public.millrace_signal"
 _POLL_S: Final = 0.1
+_PORT: Final = 5432
+_ANSWER_S: Final = 30
+# What pg8000 does about encryption: None takes it where the server offers it.
+_SSL_MODES: Final[Mapping[str, bool | None]] = {
+    "disable": False, "prefer": None, "require": True, "verify-ca": True, "verify-full": True
+}  # fmt: skip
 _CREATE_SIGNALS: Final = """
 CREATE TABLE IF NOT EXISTS public.millrace_signal (id varchar(200) PRIMARY KEY, type varchar(32) NOT NULL, data text)
 """
 _ASK: Final = """
 INSERT INTO public.millrace_signal VALUES (%s, 'execute-snapshot', %s) ON CONFLICT (id) DO NOTHING
 """
+
+
+class Database(NamedTuple):
+    """Where a database is and how to log in; holds the password in clear."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+    sslmode: str
+
+    @classmethod
+    def at(cls, url: str) -> Database:
+        """Database of a URL, ``postgresql://user:password@host:port/database?sslmode=verify-full``.
+
+        Raises
+        ------
+        ConfigurationError
+            The URL is none, or of something else.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port or _PORT
+        except ValueError:
+            parts, port = urlsplit(""), _PORT
+        name, sslmode = parts.path.strip("/"), parse_qs(parts.query).get("sslmode", ["prefer"])[-1]
+        if parts.scheme not in {"postgresql", "postgres"} or not (parts.hostname and parts.username and name):
+            raise ConfigurationError(
+                "capture.database_url cannot be read; write postgresql://user:password@host:port/database"
+            )
+        if sslmode not in _SSL_MODES:
+            raise ConfigurationError(
+                f"capture.database_url has sslmode={sslmode!r}; allowed are {', '.join(sorted(_SSL_MODES))}"
+            )
+        user, password = unquote(parts.username), unquote(parts.password or "")
+        return cls(parts.hostname, port, user, password, unquote(name), sslmode)
+
+    def connect(self) -> dbapi.Connection:
+        """An open connection that commits each statement.
+
+        Raises
+        ------
+        pg8000.dbapi.Error
+            The database does not answer, or does not let us in.
+        """
+        verified = ssl.create_default_context() if self.sslmode.startswith("verify") else None
+        found = dbapi.connect(
+            self.user,
+            self.host,
+            self.database,
+            self.port,
+            self.password,
+            ssl_context=verified or _SSL_MODES[self.sslmode],
+            timeout=_ANSWER_S,
+        )
+        found.autocommit = True
+        return found
+
+
+def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Do all that the stack in the home folder needs for a capture: topics, connector, first reading.
+
+    Raises
+    ------
+    ConfigurationError
+        A setting is missing, or the stack's broker cannot carry Kafka Connect.
+    StackNotFound
+        Nothing runs in the home folder.
+    MillraceError
+        As of `start_capture`.
+    """
+    chosen = settings.capture
+    url = chosen.database_url.get_secret_value()
+    for name, given in (("mapping", chosen.mapping), ("database_url", url), ("connect_url", chosen.connect_url)):
+        if not given:
+            raise ConfigurationError(
+                f"setting capture.{name} is missing; docs/how-to/capture-changes.md says what to write"
+            )
+    mapping = read_mapping(Path(chosen.mapping or ""))
+    stack = read_stack(settings.home)
+    if stack is None:
+        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+    if stack.control:
+        raise ConfigurationError(
+            "Kafka Connect cannot keep its state on the embedded broker; start the stack with --profile kafka"
+        )
+    client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
+    plans = plan_topics(capture_topics(mapping), settings.partitions.model_dump())
+    create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+    refuse_compacted(client, [topic.name for topic in capture_topics(mapping)])
+    start_capture(ConnectRest.at(chosen.connect_url), mapping, url, progress=progress)
 
 
 def connector_name(mapping: CaptureMapping) -> str:
@@ -50,19 +156,19 @@ def connector_config(mapping: CaptureMapping, url: str) -> dict[str, str]:
     ConfigurationError
         The URL cannot be read.
     """
-    parts = _parts(url)
+    parts = Database.at(url)
     keys = [f"{table}:{','.join(meaning.key)}" for table, meaning in mapping.tables.items() if meaning.key]
     name = connector_name(mapping)
     return {
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "tasks.max": "1",
         "topic.prefix": mapping.name,
-        "database.hostname": parts.get("host", "localhost"),
-        "database.port": str(parts.get("port", 5432)),
-        "database.user": parts.get("user", ""),
-        "database.password": parts.get("password", ""),
-        "database.dbname": parts.get("dbname", "postgres"),
-        "database.sslmode": parts.get("sslmode", "prefer"),
+        "database.hostname": parts.host,
+        "database.port": str(parts.port),
+        "database.user": parts.user,
+        "database.password": parts.password,
+        "database.dbname": parts.database,
+        "database.sslmode": parts.sslmode,
         "plugin.name": "pgoutput",
         "slot.name": name,
         "publication.name": name,
@@ -128,20 +234,23 @@ def start_capture(
     """
     name, config = connector_name(mapping), connector_config(mapping, url)
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as database:
-            database.execute(_CREATE_SIGNALS)
+        with contextlib.closing(Database.at(url).connect()) as database:
+            asking = database.cursor()
+            asking.execute(_CREATE_SIGNALS)
             rest.put(name, config)
             rest.wait_running(name, timeout_s)
             progress(f"connector {name} runs")
             _wait_positioned(rest, name, timeout_s)
             for table in mapping.tables:
                 data = json.dumps({"data-collections": [table], "type": "incremental"})
-                if database.execute(_ASK, [f"{name}.{table}", data]).rowcount:
+                asking.execute(_ASK, [f"{name}.{table}", data])
+                if asking.rowcount:
                     progress(f"reading the rows of {table}")
-    except psycopg.Error as error:
+    except dbapi.Error as error:
+        reason = error.args[0].get("M") if error.args and isinstance(error.args[0], dict) else error
         raise ConfigurationError(
-            f"the database of mapping {mapping.name!r} cannot be used: {str(error).strip()}; check "
-            "capture.database_url and the user's rights (docs/how-to/capture-changes.md)"
+            f"the database of mapping {mapping.name!r} cannot be used: {reason}; check capture.database_url and the "
+            "user's rights (docs/how-to/capture-changes.md)"
         ) from error
 
 
@@ -152,12 +261,3 @@ def _wait_positioned(rest: ConnectRest, name: str, timeout_s: float) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(f"connector {name!r} wrote no position down within {timeout_s:g} s; see its log")
         time.sleep(_POLL_S)
-
-
-def _parts(url: str) -> dict[str, Any]:
-    try:
-        return dict(conninfo_to_dict(url))
-    except psycopg.Error as error:
-        raise ConfigurationError(
-            f"capture.database_url cannot be read: {error}; write postgresql://user:password@host:port/database"
-        ) from error

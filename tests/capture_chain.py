@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka.admin import AdminClient
+from pg8000 import dbapi
 
-from infra.capture import start_capture
+from infra.capture import Database, start_capture
 from infra.servers.connect import ConnectServer, install_connect
 from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
 from infra.settings import load, process_environment
@@ -53,6 +53,36 @@ def capture_chain(tmp_path_factory: pytest.TempPathFactory, kafka_installed: Kaf
         yield Chain(postgres, connect, bootstrap)
 
 
+class Client:
+    """A connection to a database; each statement is committed unless it stands in a transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Rows that a statement gives; none for one that gives no rows."""
+        cursor = self._connection.cursor()
+        cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._connection.autocommit = False
+        yield
+        self._connection.commit()
+        self._connection.autocommit = True
+
+
+@contextlib.contextmanager
+def client_of(url: str) -> Iterator[Client]:
+    connection = Database.at(url).connect()
+    try:
+        yield Client(connection)
+    finally:
+        with contextlib.suppress(dbapi.Error):  # of a server that was ended
+            connection.close()
+
+
 @dataclass
 class Chain:
     """The servers of a capture."""
@@ -62,9 +92,9 @@ class Chain:
     bootstrap: str
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
-            yield connection
+    def database(self) -> Iterator[Client]:
+        with client_of(self.postgres.url) as client:
+            yield client
 
     def capture(self, mapping: CaptureMapping) -> None:
         """Create the topics of a mapping and start its connector."""

@@ -153,6 +153,8 @@ class CaptureSettings(_Group):
     """Mapping file; with one, the workers turn captured rows into documents."""
     database_url: SecretStr = SecretStr("")
     """The database, `postgresql://user:password@host/database`; best given by the environment."""
+    connect_url: str = ""
+    """REST API of the Kafka Connect that runs Debezium, `http://host:8083`."""
     postgres_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Postgres that the launcher starts, on loopback; 0 chooses a free one."""
     connect_port: int = Field(default=0, ge=0, le=65535)

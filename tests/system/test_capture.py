@@ -42,7 +42,7 @@ def mapping(capture_chain: Chain) -> Iterator[CaptureMapping]:
 
 def _expected(capture_chain: Chain, name: str) -> dict[str, tuple[str, tuple[str, ...], str]]:
     with capture_chain.database() as database:
-        rows = database.execute(f"SELECT id, title, body, readers, state FROM {name}.notes").fetchall()
+        rows = database.execute(f"SELECT id, title, body, readers, state FROM {name}.notes")
     return {
         f"notes/{i}": (f"# {title}\n\n{body or ''}", tuple(sorted(readers or ())), state or "")
         for i, title, body, readers, state in rows

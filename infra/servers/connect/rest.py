@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from millrace.errors import ConfigurationError, InputRejected, Unavailable
 
@@ -60,6 +60,26 @@ class ConnectRest:
         self._host = host
         self._port = port
         self._timeout_s = timeout_s
+
+    @classmethod
+    def at(cls, url: str) -> ConnectRest:
+        """Client of the worker at a URL, ``http://host:8083``.
+
+        Raises
+        ------
+        ConfigurationError
+            The URL is none, or of another scheme.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if host is None or port is None or parts.scheme != "http":
+            raise ConfigurationError(
+                f"capture.connect_url {url!r} is no address of Kafka Connect; write http://host:8083"
+            )
+        return cls(host, port)
 
     def connectors(self) -> Sequence[str]:
         """Names of all connectors."""

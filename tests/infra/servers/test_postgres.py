@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
+from pg8000 import dbapi
 
+from infra.capture import Database
 from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
 from infra.settings import process_environment
 from millrace.errors import ConfigurationError
+from tests.capture_chain import client_of
 
 Start = Callable[[], PostgresServer]
 
@@ -39,25 +41,25 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_a_restart_and_a_kill_keep_port_password_and_rows(start: Start) -> None:
     server = start()
     url, process = server.url, server.process
-    with psycopg.connect(url, autocommit=True) as client:
+    with client_of(url) as client:
         client.execute("CREATE TABLE kept (n int)")
-        assert client.execute("SHOW wal_level").fetchone() == ("logical",)
+        assert client.execute("SHOW wal_level") == [["logical"]]
         for n, end in enumerate((server.stop, server.kill)):
-            with psycopg.connect(url, autocommit=True) as writer:
+            with client_of(url) as writer:
                 writer.execute("INSERT INTO kept VALUES (%s)", [n])
             end()  # although a client is connected
             assert not process.alive
             server.start()
     assert server.url == url
-    with psycopg.connect(url) as client:
-        assert client.execute("SELECT n FROM kept ORDER BY n").fetchall() == [(0,), (1,)]
+    with client_of(url) as reader:
+        assert reader.execute("SELECT n FROM kept ORDER BY n") == [[0], [1]]
 
 
 @pytest.mark.native
 def test_it_runs_as_no_root_on_loopback_and_asks_for_the_password(start: Start) -> None:
     server = start()
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(server.url.replace(":" + server.url.split(":")[2].split("@")[0], ":wrong"))
+    with pytest.raises(dbapi.DatabaseError, match="password authentication failed"):
+        Database.at(server.url)._replace(password="wrong").connect()
     found = server.process.find()
     assert found is not None
     assert {c.laddr.ip for c in found.net_connections() if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}

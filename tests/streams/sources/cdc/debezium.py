@@ -37,7 +37,7 @@ def envelope(
     before: Mapping[str, Any] | None = None,
     key: Mapping[str, Any] | None = None,
     commit: int | None = 100,
-    lsn: int = 108,
+    lsn: int | None = 108,
     schemas: bool = False,
     **source: Any,
 ) -> RawRecord:

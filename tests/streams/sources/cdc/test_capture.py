@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from agents.corpus.featurize import featurize
-from millrace.agent import spec_of
 from millrace.errors import InputRejected, UndecodableRecord
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled, SourceChanged
-from streams.sources.cdc import Position
+from millrace.testing import Memory
+from streams.admin import plan_topics
+from streams.sources.cdc import CapturePorts, Position, capture_topics
 from tests.agents_in_memory import publish
 from tests.fakes import Stack
 from tests.streams.sources.cdc.debezium import UNAVAILABLE, Agent, RawRecord, envelope, mapping_of
@@ -219,6 +220,21 @@ async def test_a_redelivered_record_gives_the_same_events_under_the_same_ids() -
     assert (await agent.outputs(envelope("u", ROW, lsn=116)))[1].event.meta.id != first[1].event.meta.id
 
 
+async def test_the_memory_runner_takes_captured_rows_as_they_are_read() -> None:
+    agent = Agent(mapping_of())
+    memory = Memory(agent.spec, ports=CapturePorts(agent.objects))
+    change = agent.read(envelope("c", ROW))
+    emitted = await memory.feed([change])
+    assert [type(event) for event in emitted] == [AclChanged, SourceChanged]
+    assert memory.topics["shop.public.notes"][0].meta.id == change.meta.id
+
+
+def test_topics_of_captured_tables_are_planned_like_others_with_dead_letters() -> None:
+    plans = {plan.name: plan for plan in plan_topics(capture_topics(mapping_of()), {})}
+    assert set(plans) == {"shop.public.notes", "shop.public.notes.dlq"}
+    assert plans["shop.public.notes"].config["cleanup.policy"] == "delete"
+
+
 def test_the_epoch_counts_more_than_any_position() -> None:
     low, high = Position((1 << 56) - 1, (1 << 56) - 1), Position(0, 0)
     assert high.order(1) > low.order(0)
@@ -236,4 +252,3 @@ async def test_an_older_change_that_comes_late_is_superseded_by_the_corpus() -> 
     [settled] = result.events
     assert isinstance(settled, DocumentSettled)
     assert (settled.outcome, settled.reason) == ("superseded", "order")
-    assert spec_of(featurize).name == "featurize"

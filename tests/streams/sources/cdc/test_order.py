@@ -164,11 +164,25 @@ def test_the_position_of_a_change_alone_would_not_do() -> None:
     database.write(0, 1, delete=False)
     database.commit(0)
     insert = database.grow()
+    database.write(1, 1, delete=False)
     database.write(1, 1, delete=True)
     database.commit(1)
-    row = {"id": 1, "body": "back again", "readers": []}
+    row = {"id": 1, "body": "back again", "readers": ["few"]}
     database._open[2] = [Write(1, row, insert)]
     database.commit(2)
-    events = [event for event in _emitted(database.sent) if isinstance(event, SourceChanged)]
+    events = _emitted(database.sent)
     assert _texts(events) == {"notes/1": "back again"}
-    assert max(events, key=lambda event: event.version).op == "delete"
+    assert _readers(events, ["notes/1"]) == {"notes/1": ("few",)}
+    changes = [event for event in events if isinstance(event, SourceChanged)]
+    assert max(changes, key=lambda change: change.version).op == "delete"
+
+
+def test_a_snapshot_before_the_stream_counts_more_than_what_was_committed_before_it() -> None:
+    """Such a snapshot knows no commit; its position is that of the database when it was taken."""
+    old = envelope("u", {"id": 1, "body": "of an earlier slot", "readers": ["all"]}, commit=200, lsn=208)
+    read = envelope("r", {"id": 1, "body": "as it is", "readers": ["few"]}, commit=None, lsn=300, snapshot="last")
+    new = envelope("u", {"id": 1, "body": "changed since", "readers": ["one"]}, commit=340, lsn=348)
+    for records, text, readers in (([read, old], "as it is", "few"), ([old, new, read, old], "changed since", "one")):
+        events = _emitted(records)
+        assert _texts(events) == {"notes/1": text}
+        assert _readers(events, ["notes/1"]) == {"notes/1": (readers,)}
