@@ -129,7 +129,7 @@ async def test_a_killed_connect_repeats_changes_and_the_outcome_is_the_same(
     def write() -> None:
         random = Random(11)
         with capture_chain.database() as database:
-            while not stop.wait(0.004):
+            while not stop.wait(0.02):
                 i = random.randrange(1, 6)  # row 0 rests: what changes while a row is read is left to its change
                 statement = f"INSERT INTO {mapping.name}.notes VALUES (%s, 'Note', %s, '{{staff}}', NULL) "
                 statement += "ON CONFLICT (id) DO UPDATE SET body = EXCLUDED.body"
@@ -150,7 +150,7 @@ async def test_a_killed_connect_repeats_changes_and_the_outcome_is_the_same(
             await told.until(lambda seen: any(row.read for row in seen.rows))
             for _ in range(2):
                 n = len(watching.seen.rows)
-                await told.until(lambda seen, n=n: len(seen.rows) > n + 400)  # type: ignore[misc]
+                await told.until(lambda seen, n=n: len(seen.rows) > n + 100)  # type: ignore[misc]
                 await asyncio.to_thread(capture_chain.connect.kill)
                 await asyncio.to_thread(capture_chain.connect.start)
         finally:
