@@ -108,6 +108,26 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def capture(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Set Debezium to work on the database of the settings; the workers turn its rows into documents."""
+
+    def run() -> None:
+        from infra.capture import capture as start
+        from infra.capture import connector_name
+        from streams.sources.cdc import read_mapping
+
+        settings = _load(home).settings
+        start(settings, _progress)
+        mapping = read_mapping(Path(settings.capture.mapping or ""))
+        if as_json:
+            _print_json({"connector": connector_name(mapping), "tables": list(mapping.tables)})
+        else:
+            _out.print(f"capturing: {', '.join(mapping.tables)}, by connector {connector_name(mapping)}")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
 def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the effective settings, each with its origin; secrets are masked."""
 

@@ -29,8 +29,17 @@ from millrace.agent import CATALOGUE, AgentSpec
 from millrace.errors import ConfigurationError, MillraceError, StackNotFound
 from millrace.topics import Topic
 from streams import health
-from streams.admin import DEFAULT_PARTITIONS, TopicPlan, create_topics, plan_topics, touch_topics
+from streams.admin import (
+    DEFAULT_PARTITIONS,
+    TopicPlan,
+    create_topics,
+    plan_topics,
+    refuse_compacted,
+    touch_topics,
+)
 from streams.pump import PumpSettings
+from streams.sources.cdc import capture_agent, read_mapping
+from streams.stores.objects import ContentStore
 from streams.tables import changelog
 from streams.worker import Worker, WorkerSettings
 
@@ -73,8 +82,9 @@ def worker(
     report = Report(settings.home, name)
     try:
         report.write("starting", "loading agents")
-        specs = load_agents(agents or settings.worker.agents or OWN_AGENTS)
-        asyncio.run(serve(settings, specs, report))
+        chosen = agents or settings.worker.agents
+        specs = load_agents(chosen or OWN_AGENTS)
+        asyncio.run(serve(settings, specs, report, captures=not chosen))
     except MillraceError as error:
         report.write("failed", str(error))
         log.error("worker %s failed: %s", name, error)  # noqa: TRY400 - the message says what to do; a trace does not
@@ -123,8 +133,8 @@ def load_agents(modules: Sequence[str]) -> list[AgentSpec]:
     return found
 
 
-async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) -> None:
-    """Run agents until SIGTERM or SIGINT.
+async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, *, captures: bool = False) -> None:
+    """Run agents until SIGTERM or SIGINT; with `captures`, that of the mapping in the settings as well.
 
     Raises
     ------
@@ -142,6 +152,8 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
         report.write("starting", "connecting")
         stack = _stack(settings)
         settings = settings_of(settings, stack)
+        if captures and settings.capture.mapping is not None:
+            specs = [*specs, capture_agent(read_mapping(settings.capture.mapping), ContentStore(stack.objects))]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
@@ -187,6 +199,7 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     else:
         create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+        refuse_compacted(client, [topic.name for topic in topics.values() if topic.read is not None])
 
 
 def settings_of(settings: Settings, stack: Stack) -> Settings:

@@ -214,7 +214,11 @@ class Codec:
         ------
         ContractError
             Undecodable, unknown or foreign type, missing headers, or key, header and body of different tenants.
+        MillraceError
+            What else a topic's own `read` raises.
         """
+        if topic.read is not None:
+            return topic.read(key, value, headers, origin)
         return self.admit(topic, self.decode(value), key, headers, origin)
 
     def admit(self, topic: Topic, event: E, key: bytes | None, headers: Headers, origin: Origin) -> E:

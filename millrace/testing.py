@@ -145,10 +145,14 @@ class Memory:
         return None if found is None or spec.state is None else msgspec.msgpack.decode(found, type=spec.state)
 
     def _append(self, topic: Topic, event: Event) -> Event:
-        """Write an event and read it back, as a broker would hand it on."""
-        record = self._codec.record(topic, event)
+        """Write an event and read it back, as a broker would hand it on; what others write is taken as read."""
         log = self.topics.setdefault(topic.name, [])
-        read = self._codec.read(topic, record.key, record.value, record.headers, Origin(topic.name, 0, len(log)))
+        origin = Origin(topic.name, 0, len(log))
+        if topic.read is None:
+            record = self._codec.record(topic, event)
+            read = self._codec.read(topic, record.key, record.value, record.headers, origin)
+        else:
+            read = event.with_meta(msgspec.structs.replace(event.meta, origin=origin))
         log.append(read)
         for spec, pending in zip(self._specs, self._pending, strict=True):
             if any(source.name == topic.name for source in spec.sources):

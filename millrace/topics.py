@@ -4,13 +4,13 @@ All topics keyed by document share one partition count, and so do all keyed by c
 two of them see both records of a key on the same worker.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from millrace import keys
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.events.corpus import (
     AclChanged,
     ChunksEmbedded,
@@ -52,6 +52,9 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     reply : bool
         Whether records go to the partition that the asker named; a terminal one (``terminal = True`` on its class) is
         sent only after everything else of the same input is acknowledged.
+    read : callable or None
+        For topics that others write in a form of their own: ``read(key, value, headers, origin)`` makes the event of a
+        record, metadata included, or raises what it is dead-lettered with. None where the records are events.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     cleanup: Literal["delete", "compact"] = "delete"
     max_bytes: int = 1_048_576
     reply: bool = False
+    read: Callable[[bytes | None, bytes | None, Sequence[tuple[str, bytes]], Origin], Event] | None = None
 
     @property
     def dead_letters(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import DAY_MS, Topic
@@ -167,6 +167,34 @@ def touch_topics(
             _partitions(client, timeout_s, name)
     found = _partitions(client, timeout_s)
     return _checked(wanted, found) if create is not None else {name: found[name] for name in wanted}
+
+
+def refuse_compacted(client: AdminClient, topics: Iterable[str], *, timeout_s: float = 30.0) -> None:
+    """Check that topics which others write are deleted by age alone.
+
+    In a compacted one a change could be gone before it is read, and with it what only that change says.
+
+    Raises
+    ------
+    ConfigurationError
+        A topic is compacted.
+    Unavailable
+        The broker does not answer.
+    """
+    wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+    for resource, future in client.describe_configs(wanted, request_timeout=timeout_s).items() if wanted else ():
+        try:
+            policy = future.result()["cleanup.policy"].value
+        except KafkaException as error:
+            raise Unavailable(
+                f"the settings of topic {resource.name!r} cannot be read: {error.args[0].str()}"
+            ) from error
+        if policy != "delete":
+            raise ConfigurationError(
+                f"topic {resource.name!r} has cleanup.policy={policy}, allowed is 'delete': the deletion of a row "
+                f"could be compacted away before it is read; kafka-configs --alter --topic {resource.name} "
+                "--add-config cleanup.policy=delete"
+            )
 
 
 def _text(config: Mapping[str, object]) -> dict[str, str]:

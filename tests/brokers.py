@@ -101,7 +101,7 @@ def embedded_broker(_embedded: EmbeddedBroker) -> Broker:
 @pytest.fixture
 def kafka_broker(kafka_installed: KafkaParts) -> Broker:
     """The Kafka node of this test run."""
-    bootstrap = _shared_kafka(kafka_installed)
+    bootstrap = shared_kafka(kafka_installed)
     client = AdminClient({"bootstrap.servers": bootstrap})
 
     def create(name: str, partitions: int, config: Mapping[str, str]) -> None:
@@ -167,7 +167,7 @@ def _find_kafka() -> KafkaParts:
     return KafkaParts(find_java(settings.kafka.java), install_kafka(settings.cache, settings.kafka.maven))
 
 
-def _shared_kafka(parts: KafkaParts) -> str:
+def shared_kafka(parts: KafkaParts) -> str:
     """Bootstrap address of the run's Kafka node; whoever comes first starts it."""
     folder = Path(os.environ[_RUN_FOLDER])
     with (folder / "kafka.lock").open("w") as lock:
@@ -206,7 +206,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with contextlib.suppress(ConfigurationError):  # each test that needs it will say so
         parts = _find_kafka()
         if any(_shares_kafka(item) for item in session.items):
-            _shared_kafka(parts)
+            shared_kafka(parts)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ working folder, then the defaults in `fields`. `load` returns the values togethe
 """
 
 from infra.settings.fields import (
+    CaptureSettings,
     KafkaSettings,
     ModelSettings,
     ParserSettings,
@@ -19,6 +20,7 @@ from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environmen
 
 __all__ = [
     "CONFIG_FILE",
+    "CaptureSettings",
     "KafkaSettings",
     "Loaded",
     "ModelSettings",

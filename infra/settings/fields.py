@@ -185,6 +185,23 @@ class TenantSettings(_Group):
     """Groups that may read an ingested document; `*` is everyone in the tenant."""
 
 
+class CaptureSettings(_Group):
+    """Change capture from Postgres: what the rows of its tables mean, and where it and Kafka Connect are."""
+
+    mapping: Path | None = None
+    """Mapping file; with one, the workers turn captured rows into documents."""
+    database_url: SecretStr = SecretStr("")
+    """The database, `postgresql://user:password@host/database`; best given by the environment."""
+    connect_url: str = ""
+    """REST API of the Kafka Connect that runs Debezium, `http://host:8083`."""
+    postgres_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the Postgres that the launcher starts, on loopback; 0 chooses a free one."""
+    connect_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the REST API of Kafka Connect, on loopback; 0 chooses a free one."""
+    connect_heap_mb: int = Field(default=256, ge=128)
+    """Java heap of Kafka Connect, in MiB."""
+
+
 class Settings(BaseSettings):
     """All settings; frozen."""
 
@@ -223,6 +240,8 @@ class Settings(BaseSettings):
     """Workers."""
     tenant: TenantSettings = TenantSettings()
     """Tenant defaults."""
+    capture: CaptureSettings = CaptureSettings()
+    """Change capture."""
     corpus: dict[str, Any] = {}
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}

@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import hashlib
-import json
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -18,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from millrace.errors import InputRejected, Unavailable
 from millrace.ingest.memory import Memory, Seen
+from millrace.ingest.row import id_part, row_as_json, titled
 from millrace.ingest.source import Document, Held, Skipped
 
 _CHUNK: Final = 500
@@ -178,7 +178,7 @@ class TableSource:
             content = _text(row, columns).encode()
         else:
             taken = {k: v for k, v in row.items() if k not in {columns.cursor, columns.deleted}}
-            content = json.dumps(taken, ensure_ascii=False, default=_plain).encode() + b"\n"
+            content = row_as_json(taken)
         if len(content) > self._max_bytes:
             message = f"the row has {len(content)} bytes, at most {self._max_bytes} are taken; raise --max-bytes"
             self.skipped.append(Skipped(name, "too_large", message))
@@ -190,18 +190,14 @@ class TableSource:
         )
 
     def _id(self, row: Mapping[str, Any] | sa.RowMapping) -> str:
-        parts = (str(row[name]).replace("%", "%25").replace("/", "%2F") for name in self._key)
-        return f"{self._prefix}{self._table}/{'/'.join(parts)}"
+        return f"{self._prefix}{self._table}/{'/'.join(id_part(row[name]) for name in self._key)}"
 
 
 def _text(row: Mapping[str, Any], columns: Columns) -> str:
-    """Text of a row, below its title: a new title is new content, and every chunk knows it."""
+    """Text of a row, below its title."""
     found = row[columns.content]
     text = found.decode("utf-8", "replace") if isinstance(found, bytes) else str("" if found is None else found)
-    title = " ".join(str(row[columns.title] or "").split()) if columns.title else ""
-    if not title or text.lstrip().partition("\n")[0].strip() == f"# {title}":
-        return text
-    return f"# {title}\n\n{text}"
+    return titled(row[columns.title] if columns.title else "", text)
 
 
 def _reflect(url: str, table: str, schema: str | None) -> tuple[sa.Engine, sa.Table]:
@@ -250,9 +246,3 @@ def _decode(text: str) -> Any:
         "date": dt.date.fromisoformat,
     }
     return read[kind](value) if kind in read else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (bytes, memoryview)):
-        return f"{len(bytes(value))} bytes"
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

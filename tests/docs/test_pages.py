@@ -22,10 +22,17 @@ def _runnable() -> list[Any]:
     """Pages that are run: those at the top hold fragments and instructions to people."""
     found = [(page, page.read_text()) for page in pages()]
     return [
-        pytest.param(page, id=_name(page), marks=[pytest.mark.kafka] if "$KAFKA" in text else [])
+        pytest.param(page, id=_name(page), marks=_marks(text))
         for page, text in found
         if page.parent != ROOT and any(steps(text))
     ]
+
+
+def _marks(text: str) -> list[pytest.MarkDecorator]:
+    """What a page needs beside the embedded stack: a Kafka of its own, or the servers of a capture."""
+    if "$DATABASE" in text:
+        return [pytest.mark.kafka, pytest.mark.native]
+    return [pytest.mark.kafka] if "$KAFKA" in text else []
 
 
 def _terminal() -> dict[str, str]:
@@ -56,7 +63,11 @@ def test_the_examples_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, environment: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     text = page.read_text()
-    if "$KAFKA" in text:
+    if "$DATABASE" in text:
+        chain = request.getfixturevalue("capture_chain")
+        connect = f"http://{chain.connect.address('rest')}"
+        environment |= {"KAFKA": chain.bootstrap, "DATABASE": chain.postgres.url, "CONNECT": connect}
+    elif "$KAFKA" in text:
         environment["KAFKA"] = request.getfixturevalue("start_kafka")().bootstrap
     environment["MILLRACE_MODELS__EMBEDDER"] = "minilm" if "<!-- embedder: minilm -->" in text else "hashing"
     for step in steps(text):

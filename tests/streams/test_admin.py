@@ -5,7 +5,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, DAY_MS, DOCUMENT_INDEXED, REPLY, SOURCE_CHANGED
-from streams.admin import DEFAULT_PARTITIONS, TopicPlan, create_topics, plan_topics, touch_topics
+from streams.admin import (
+    DEFAULT_PARTITIONS,
+    TopicPlan,
+    create_topics,
+    plan_topics,
+    refuse_compacted,
+    touch_topics,
+)
 from tests.brokers import Broker
 
 
@@ -57,6 +64,19 @@ def test_kafka_gets_the_retention_compaction_and_size_of_the_catalogue(kafka_bro
     assert indexed["max.message.bytes"] == str(DOCUMENT_INDEXED.max_bytes)
     changed = _config(client, kafka_broker.name(SOURCE_CHANGED.name))
     assert (changed["cleanup.policy"], changed["retention.ms"]) == ("delete", str(7 * DAY_MS))
+
+
+def test_a_topic_of_others_that_is_compacted_is_refused(kafka_broker: Broker) -> None:
+    client = _client(kafka_broker)
+    good = kafka_broker.create_topic("aged")
+    refuse_compacted(client, [good])
+    refuse_compacted(client, [])
+    for policy in ("compact", "compact,delete"):
+        bad = kafka_broker.create_topic(policy.replace(",", "."), config={"cleanup.policy": policy})
+        with pytest.raises(ConfigurationError, match=rf"{bad}' has cleanup.policy={policy}, allowed is 'delete'"):
+            refuse_compacted(client, [good, bad])
+    with pytest.raises(Unavailable, match="cannot be read"):
+        refuse_compacted(client, [kafka_broker.name("missing")])
 
 
 def test_creating_again_is_harmless_and_adds_only_what_is_new(kafka_broker: Broker) -> None:

@@ -153,7 +153,7 @@ def test_a_note_of_a_superseded_record_that_was_changed_is_noticed(
     fold(table, log, acl("a.md", 1, "*"), indexed("a.md", 1), indexed("a.md", 2))
     table.close()
     with sqlite3.connect(tmp_path / "visibility.sqlite") as connection:
-        connection.execute(f"UPDATE ended SET {column} = 1")  # noqa: S608 - names of ours
+        connection.execute(f"UPDATE ended SET {column} = 1")
     connection.close()
     assert not open_table().positions
 
