@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from infra.settings import Loaded, load
 from millrace.errors import ConfigurationError, MillraceError
+from millrace.topics import Topic
 
 app = typer.Typer(
     name="python -m infra",
@@ -108,6 +109,43 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def register(
+    *,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agents", help="Module with agents whose topics are registered as well")
+    ] = None,
+    lock: Annotated[
+        list[Path] | None, typer.Option("--lock", help="Folder of their schema lock; several allowed")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register the contract with the schema registry, as `up` does by itself; doing so again changes nothing."""
+
+    def run() -> None:
+        from infra.launch.registry import register_contract
+        from infra.launch.stack import read_stack
+
+        settings = _load(home).settings
+        stack = read_stack(settings.home)
+        url = settings.registry.url or (stack.registry if stack else "")
+        if not url:
+            raise ConfigurationError(
+                "no schema registry: set registry.url to one of yours, or start one with registry.run and "
+                "`python -m infra up --profile kafka`"
+            )
+        log_epoch = stack.log_epoch if stack else ""
+        topics = _topics(agents or ())
+        found = register_contract(settings, url, log_epoch, topics=topics, locks=lock or (), progress=_progress)
+        if as_json:
+            _print_json({"registry": url, "n_versions": len(found.ids), "added": found.added})
+        else:
+            _out.print(f"{url} holds {len(found.ids)} schema versions, {len(found.added)} of them new")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
 def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the effective settings, each with its origin; secrets are masked."""
 
@@ -123,6 +161,16 @@ def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: J
 
 def _load(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
     return load({"home": home, "profile": profile, "worker": {"count": workers}})
+
+
+def _topics(modules: Sequence[str]) -> list[Topic]:
+    """Topics that the agents of modules read or write."""
+    if not modules:
+        return []
+    from infra.worker import load_agents
+
+    specs = [part for spec in load_agents(modules) for part in (spec, *spec.stages)]
+    return list({topic.name: topic for spec in specs for topic in (*spec.sources, *spec.sinks)}.values())
 
 
 def _guarded(run: Callable[[], None], *, as_json: bool) -> None:

@@ -37,6 +37,8 @@ class Stack:
         The home folder, absolute.
     started_at : str
         UTC, ISO 8601.
+    registry : str
+        Where the schema registry is; empty without one.
     control : str
         Control port of the embedded broker; empty with Kafka.
     processes : tuple of ProcessRecord
@@ -53,6 +55,7 @@ class Stack:
     objects: str
     home: str
     started_at: str
+    registry: str = ""
     control: str = ""
     processes: tuple[ProcessRecord, ...] = ()
     partitions: Mapping[str, int] = field(default_factory=dict)
@@ -66,12 +69,17 @@ class Stack:
 
     @property
     def workers(self) -> tuple[ProcessRecord, ...]:
-        """The other processes."""
-        return tuple(record for record in self.processes if record.name != "broker")
+        """The processes that run agents."""
+        return tuple(record for record in self.processes if is_worker(record))
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the file."""
         return {"format": self.format, **asdict(self)}
+
+
+def is_worker(record: ProcessRecord) -> bool:
+    """Whether a process runs agents; the others are servers."""
+    return record.name.startswith("worker-")
 
 
 def write_stack(stack: Stack) -> None:

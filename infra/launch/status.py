@@ -11,9 +11,13 @@ from confluent_kafka.admin import AdminClient
 from infra.launch.broker import broker_connection
 from infra.launch.home import read_format
 from infra.launch.processes import ProcessRecord
+from infra.launch.registry import NAME as REGISTRY
+from infra.launch.registry import registry_access
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import read_report
 from infra.settings import Settings
+from millrace.errors import MillraceError
+from millrace.registry import Registry
 
 StackState = Literal["running", "degraded", "stopped"]
 
@@ -88,7 +92,7 @@ def read_status(settings: Settings, timeout_s: float = 3.0) -> StackStatus:
     if stack is None:
         return StackStatus("stopped", broker_answers=False, processes=(), stack=None)
     answers = (stack.broker is None or stack.broker.alive) and _answers(settings, stack, timeout_s)
-    processes = tuple(_process(settings, record, answers=answers) for record in stack.processes)
+    processes = tuple(_process(settings, stack, record, answers=answers) for record in stack.processes)
     if not answers and all(process.state == "ended" for process in processes):
         state: StackState = "stopped"
     else:
@@ -104,12 +108,22 @@ def _answers(settings: Settings, stack: Stack, timeout_s: float) -> bool:
         return False
 
 
-def _process(settings: Settings, record: ProcessRecord, *, answers: bool) -> ProcessStatus:
+def _registry(settings: Settings, stack: Stack) -> tuple[str, str]:
+    try:
+        Registry(registry_access(settings, stack.registry)).request("GET", "/config")
+    except MillraceError as error:
+        return "failed", str(error)
+    return "ready", stack.registry
+
+
+def _process(settings: Settings, stack: Stack, record: ProcessRecord, *, answers: bool) -> ProcessStatus:
     memory_mb = record.memory_mb()
     if memory_mb is None:
         return ProcessStatus(record.name, record.pid, "ended", f"see {record.log}", 0.0, record.log)
     if record.name == "broker":
         state, detail = ("ready", "") if answers else ("failed", "runs, but gives no metadata")
+    elif record.name == REGISTRY:
+        state, detail = _registry(settings, stack)
     else:
         report = read_report(settings.home, record)
         state, detail = report.state, report.detail

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient
 from infra.launch.broker import broker_connection, embedded_broker, left_behind, start_broker
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
-from infra.launch.stack import Stack, read_stack, write_stack
+from infra.launch.registry import with_registry
+from infra.launch.stack import Stack, is_worker, read_stack, write_stack
 from infra.launch.workers import report_path, start_worker, wait_ready
 from infra.settings import Loaded, Settings
 from millrace.errors import ConfigurationError
@@ -23,7 +24,7 @@ SeedEmbedded = Callable[[Settings, Stack], int]
 """Republishes the visibility topics from the table on disk to a new embedded log; returns the number of records."""
 
 WORKER_GRACE_S: Final = 15.0
-_BROKER_GRACE_S: Final = 30.0
+_SERVER_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def up(
     worker_command: Sequence[str] | None = None,
     progress: Progress = lambda _: None,
 ) -> Up:
-    """Start what is not running yet: broker, topics, workers; wait until all are ready and leave them running.
+    """Start what is not running yet (broker, topics, registry, workers), wait until all are ready, leave them running.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def up(
 def down(
     settings: Settings, progress: Progress = lambda _: None, *, worker_grace_s: float = WORKER_GRACE_S
 ) -> list[str]:
-    """End workers, then the broker; data stays. Only processes of ``stack.json`` with the same start time are touched.
+    """End workers, then the servers; data stays. Only processes of ``stack.json`` with the same start time are touched.
 
     Parameters
     ----------
@@ -180,8 +181,9 @@ def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
 
 
 def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
-    """Start the workers that are missing; each is in ``stack.json`` before the next one starts."""
+    """Start the registry and the workers that are missing; each is in ``stack.json`` before the next one starts."""
     settings = loaded.settings
+    stack = with_registry(settings, stack, progress)
     running = {record.name for record in stack.processes}
     for number in range(1, settings.worker.count + 1):
         if (name := f"worker-{number}") not in running:
@@ -194,9 +196,9 @@ def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progr
 
 
 def _end(records: Sequence[ProcessRecord], progress: Progress, worker_grace_s: float = WORKER_GRACE_S) -> None:
-    workers = [record for record in records if record.name != "broker"]
-    brokers = [record for record in records if record.name == "broker"]
-    for group, grace_s in ((workers, worker_grace_s), (brokers, _BROKER_GRACE_S)):
+    workers = [record for record in records if is_worker(record)]
+    servers = [record for record in records if not is_worker(record)]
+    for group, grace_s in ((workers, worker_grace_s), (servers, _SERVER_GRACE_S)):
         for name in end_all(group, grace_s):
             progress(f"warning: {name} did not end within {grace_s:g} s of SIGTERM and was killed")
 
