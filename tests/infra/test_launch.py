@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from infra.launch.home import held
+from infra.launch.ports import free_ports
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
@@ -28,6 +29,7 @@ from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, SOURCE_CHANGED
 from tests.brokers import StartKafka
 
+REGISTRY: dict[str, Any] = {"registry": {"run": True, "timeout_s": 20.0}}
 WORKER = Path(__file__).with_name("launch_worker.py")
 
 
@@ -277,6 +279,39 @@ def test_an_up_waits_for_the_one_that_holds_the_folder_and_then_says_who_it_is(l
     with held(launcher.home), pytest.raises(Unavailable, match=f"changed by process {os.getpid()}"):  # noqa: SIM117
         with held(launcher.home, timeout_s=0.2):
             pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("kafka_installed", "apicurio_installed")
+def test_the_registry_starts_with_the_stack_keeps_its_ids_and_comes_back_at_its_address(launcher: Launcher) -> None:
+    first = launcher.up(profile="kafka", workers=1, flags=REGISTRY).stack
+    access = find_connection(home=launcher.home, environ={}).registry
+    assert access is not None
+    assert access.url == first.registry
+    notes = (launcher.home / "registry-ids.json").read_text()
+    assert any("registered" in line for line in launcher.said)
+    found = read_status(launcher.loaded(profile="kafka", **REGISTRY).settings)
+    assert found.state == "running"
+    assert {process.name: process.state for process in found.processes}["registry"] == "ready"
+    _one(first, "registry").kill()
+    assert read_status(launcher.loaded(profile="kafka", **REGISTRY).settings).state == "degraded"
+    again = launcher.up(profile="kafka", workers=1, flags=REGISTRY)
+    assert (again.joined, again.started, again.stack.registry) == (True, ("registry",), first.registry)
+    assert set(launcher.down()) == {"broker", "worker-1", "registry"}
+    assert not any(record.alive for record in again.stack.processes)
+    launcher.said.clear()
+    launcher.up(profile="kafka", flags=REGISTRY)
+    assert not any("registered" in line for line in launcher.said)
+    assert (launcher.home / "registry-ids.json").read_text() == notes
+
+
+@pytest.mark.usefixtures("kafka_installed")
+def test_a_registry_of_the_users_own_that_is_down_stops_the_start_with_a_readable_message(launcher: Launcher) -> None:
+    flags = {"registry": {"url": f"http://127.0.0.1:{free_ports(1)[0]}"}}
+    with pytest.raises(Unavailable, match=r"schema registry at .* does not answer"):
+        launcher.up(profile="kafka", workers=1, flags=flags)
+    assert read_stack(launcher.home) is None
 
 
 @pytest.mark.slow

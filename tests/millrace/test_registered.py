@@ -23,7 +23,7 @@ from millrace.topics import ANSWER_PRODUCED, CATALOGUE, SOURCE_CHANGED
 class Shelf:
     """A registry in memory: numbers what is put into it, counts what it is asked, and can be down."""
 
-    access: RegistryAccess = RegistryAccess(url="http://shelf")
+    access: RegistryAccess = field(default_factory=lambda: RegistryAccess(url="http://shelf"))
     down: Exception | None = None
     asked: list[Any] = field(default_factory=list)
     texts: dict[int, dict[str, Any]] = field(default_factory=dict)

@@ -69,7 +69,14 @@ def test_one_that_lets_nobody_in_names_the_settings(server: HttpServer, status: 
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, b"<html>"), (404, b"<html>"), (404, b"{}"), (200, b"[]"), (200, b'{"schema": "{"}'), (200, b'{"schema": 7}')],
+    [
+        (200, b"<html>"),
+        (404, b"<html>"),
+        (404, b"{}"),
+        (200, b"[]"),
+        (200, b'{"schema": "{"}'),
+        (200, b'{"schema": 7}'),
+    ],
 )
 def test_what_is_no_registry_is_named_as_such(server: HttpServer, answer: Answer) -> None:
     server.answer = lambda method, path: answer
