@@ -143,7 +143,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
         stack = _stack(settings)
         settings = settings_of(settings, stack)
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
-        client = broker_connection(settings, stack.bootstrap).aiokafka()
+        client = broker_connection(settings, stack.bootstrap, settings.kafka.principal).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
             plain = WorkerSettings(
                 connection=client,
@@ -182,11 +182,12 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         if spec.form == "keyed":
             n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
             plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
-    client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
+    connection = broker_connection(settings, stack.bootstrap, settings.kafka.principal)
+    client = AdminClient(connection.librdkafka())
     if stack.control:
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     else:
-        create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+        create_topics(client, plans)
 
 
 def settings_of(settings: Settings, stack: Stack) -> Settings:

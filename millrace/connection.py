@@ -195,7 +195,7 @@ def find_connection(
     return msgspec.structs.replace(
         stack,
         objects=store or _absolute(file.objects, here) or stack.objects,
-        security=_security(environment, {} if stack.embedded else file.kafka),
+        security={**stack.security, **_security(environment, {} if stack.embedded else file.kafka)},
         registry=_registry(environment, {} if stack.embedded else file.registry, stack.registry),
         tenant=environment.get("MILLRACE_TENANT__ID") or file.tenant.id or stack.tenant,
         groups=_groups(environment, file.tenant.groups),
@@ -255,8 +255,10 @@ def _read(path: Path) -> Connection | None:
                 f"{path} has format {number!r}, this release reads up to {STACK_FORMAT}; upgrade the millrace package, "
                 "or end that stack with the release that started it"
             )
+        credentials = written.get("credentials")
+        security = msgspec.json.decode(Path(credentials).read_bytes(), type=dict[str, str]) if credentials else {}
         registry = {"url": url} if (url := written.get("registry")) else None
-        own = {"origin": str(path), "security": {}, "registry": registry}
+        own = {"origin": str(path), "security": security, "registry": registry}
         return msgspec.convert(written | own, Connection)
     except FileNotFoundError:
         return None

@@ -39,6 +39,8 @@ class Stack:
         UTC, ISO 8601.
     registry : str
         Where the schema registry is; empty without one.
+    credentials : str
+        File with which the command line logs in at secured nodes; empty where none is needed.
     control : str
         Control port of the embedded broker; empty with Kafka.
     processes : tuple of ProcessRecord
@@ -56,6 +58,7 @@ class Stack:
     home: str
     started_at: str
     registry: str = ""
+    credentials: str = ""
     control: str = ""
     processes: tuple[ProcessRecord, ...] = ()
     partitions: Mapping[str, int] = field(default_factory=dict)
@@ -66,6 +69,11 @@ class Stack:
     def broker(self) -> ProcessRecord | None:
         """The broker's process; None when the broker is the user's own."""
         return next((record for record in self.processes if record.name == "broker"), None)
+
+    @property
+    def brokers(self) -> tuple[ProcessRecord, ...]:
+        """The broker's processes, one for each node."""
+        return tuple(record for record in self.processes if record.name.startswith("broker"))
 
     @property
     def workers(self) -> tuple[ProcessRecord, ...]:

@@ -120,7 +120,7 @@ def _process(settings: Settings, stack: Stack, record: ProcessRecord, *, answers
     memory_mb = record.memory_mb()
     if memory_mb is None:
         return ProcessStatus(record.name, record.pid, "ended", f"see {record.log}", 0.0, record.log)
-    if record.name == "broker":
+    if record.name.startswith("broker"):
         state, detail = ("ready", "") if answers else ("failed", "runs, but gives no metadata")
     elif record.name == REGISTRY:
         state, detail = _registry(settings, stack)

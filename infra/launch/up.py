@@ -12,6 +12,7 @@ from infra.launch.broker import broker_connection, embedded_broker, left_behind,
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
 from infra.launch.registry import with_registry
+from infra.launch.rights import with_rights
 from infra.launch.stack import Stack, is_worker, read_stack, write_stack
 from infra.launch.workers import report_path, start_worker, wait_ready
 from infra.settings import Loaded, Settings
@@ -137,22 +138,21 @@ def _usable(settings: Settings, progress: Progress) -> Stack | None:
             "or choose another folder with --home"
         )
     same_broker = settings.bootstrap == stack.bootstrap if stack.broker is None else not settings.bootstrap
-    if same_broker and (stack.broker is None or stack.broker.alive):
+    if same_broker and all(record.alive for record in stack.brokers):
         return replace(stack, processes=tuple(running))
     if running:
-        progress("the broker of this stack is gone: ending the workers that it left, then starting anew")
+        progress("the broker of this stack is gone: ending what it left, then starting anew")
         _end(running, progress)
     _forget(settings, stack)
     return None
 
 
 def _end_left_behind(settings: Settings, progress: Progress) -> list[str]:
-    record = left_behind(settings.home)
-    if record is None:
-        return []
-    progress(f"ending the broker {record.pid} that an interrupted `up` left")
-    _end([record], progress)
-    return [record.name]
+    records = left_behind(settings.home)
+    for record in records:
+        progress(f"ending the {record.name} {record.pid} that an interrupted `up` left")
+    _end(records, progress)
+    return [record.name for record in records]
 
 
 def _new_log(settings: Settings, seed: SeedEmbedded | None, progress: Progress) -> Stack:
@@ -177,13 +177,14 @@ def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
     client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     if settings.profile == "embedded":
         return touch_topics(client, plans, create=embedded_broker(stack).create_topic)
-    return create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+    return create_topics(client, plans)
 
 
 def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
     """Start the registry and the workers that are missing; each is in ``stack.json`` before the next one starts."""
     settings = loaded.settings
-    stack = with_registry(settings, stack, progress)
+    stack = with_registry(settings, with_rights(settings, stack, progress), progress)
+    write_stack(stack)
     running = {record.name for record in stack.processes}
     for number in range(1, settings.worker.count + 1):
         if (name := f"worker-{number}") not in running:

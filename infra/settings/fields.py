@@ -29,7 +29,13 @@ class KafkaSettings(_Group):
     heap_mb: int = Field(default=512, ge=256)
     """Java heap of the node, in MiB."""
     port: int = Field(default=0, ge=0, le=65535)
-    """Port of the node on loopback; 0 chooses a free one at each start."""
+    """Port of the node on loopback; 0 chooses a free one at each start. With three nodes they are always chosen."""
+    nodes: Literal[1, 3] = 1
+    """Nodes that the launcher runs; of three any one may be lost. Fixed once there is data."""
+    secured: bool = False
+    """Whether the nodes ask for passwords and allow each principal only what it needs. Fixed once there is data."""
+    principal: str = "worker"
+    """As whom a worker logs in at secured nodes: `worker`, `corpus-worker`, `query-worker`; the rules go by it."""
     start_timeout_s: float = Field(default=60.0, gt=0)
     """How long the node may take to become ready, in seconds."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -28,28 +28,24 @@ class ClusterNode(KafkaServer):
         Its number in the cluster, from 1.
     quorum : mapping of int to int
         Controller port of every node, by number.
-    cluster_id : str
-        What its storage is formatted with.
     options
         As of `KafkaServer`.
     """
 
     inner_ports: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, folder: Path, *, node_id: int, quorum: Mapping[int, int], cluster_id: str, **options: Any
-    ) -> None:
+    def __init__(self, folder: Path, *, node_id: int, quorum: Mapping[int, int], **options: Any) -> None:
         super().__init__(folder, **options)
         self.node_id = node_id
         self.ports["controller"] = quorum[node_id]
         self._controllers = quorum
-        self._new_cluster_id = cluster_id
+        self.new_cluster_id = ""
 
     def _quorum(self, controller_port: int) -> Mapping[int, int]:  # noqa: ARG002 - fixed for the cluster's life
         return self._controllers
 
     def _format(self, cluster_id: str) -> None:  # noqa: ARG002 - all nodes share one
-        super()._format(self._new_cluster_id)
+        super()._format(self.new_cluster_id)
 
 
 class KafkaCluster:
@@ -69,13 +65,11 @@ class KafkaCluster:
         self, folder: Path, *, on_spawn: Callable[[ProcessRecord], None] = lambda _: None, **options: Any
     ) -> None:
         quorum = dict(enumerate(free_ports(_N_NODES), start=1))
-        cluster_id = new_cluster_id()
         self.nodes: tuple[ClusterNode, ...] = tuple(
             ClusterNode(
                 folder / f"node-{number}",
                 node_id=number,
                 quorum=quorum,
-                cluster_id=cluster_id,
                 on_spawn=lambda record, number=number: on_spawn(_named(record, number)),
                 **options,
             )
@@ -90,7 +84,7 @@ class KafkaCluster:
     @property
     def cluster_id(self) -> str | None:
         """The id its storage was formatted with; None before the first start."""
-        return self.nodes[0].cluster_id
+        return next((node.cluster_id for node in self.nodes if node.cluster_id), None)
 
     @property
     def processes(self) -> tuple[ProcessRecord, ...]:
@@ -111,7 +105,10 @@ class KafkaCluster:
         Unavailable
             One was not ready in time; then none is left running.
         """
+        cluster_id = self.cluster_id or new_cluster_id()
         try:
+            for node in self.nodes:
+                node.new_cluster_id = cluster_id
             with ThreadPoolExecutor(_N_NODES) as pool:
                 for started in [pool.submit(node.start) for node in self.nodes if not node.running]:
                     started.result()
