@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import Loaded, load
-from millrace.errors import ConfigurationError, MillraceError
+from millrace.errors import ConfigurationError, MillraceError, StackNotFound
 from millrace.topics import Topic
 
 app = typer.Typer(
@@ -141,6 +141,37 @@ def register(
             _print_json({"registry": url, "n_versions": len(found.ids), "added": found.added})
         else:
             _out.print(f"{url} holds {len(found.ids)} schema versions, {len(found.added)} of them new")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
+def topics(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Set what is different to what the catalogue says")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare how topics are kept (retention, compaction, sizes) with the catalogue; exits 1 where they differ."""
+
+    def run() -> None:
+        from infra.launch import topics as launch
+        from infra.launch.stack import read_stack
+
+        settings = _load(home).settings
+        stack = read_stack(settings.home)
+        if stack is None:
+            raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+        settings = settings.model_copy(update={"profile": stack.profile})
+        found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack)
+        if as_json:
+            _print_json({"repaired": repair, "drifts": found})
+        elif not found:
+            _out.print("all topics are kept as in the catalogue")
+        else:
+            rows = [(drift.topic, drift.setting, drift.found, drift.expected) for drift in found]
+            _out.print(_table(("topic", "setting", "was" if repair else "is", "catalogue"), rows))
+        raise typer.Exit(1 if found and not repair else 0)
 
     _guarded(run, as_json=as_json)
 

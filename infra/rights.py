@@ -28,6 +28,7 @@ from confluent_kafka.admin import (
 
 from millrace.agent import AgentSpec
 from millrace.errors import Unavailable
+from millrace.positions import READER_GROUP
 from millrace.topics import (
     ACL_CHANGED,
     ANSWER_PRODUCED,
@@ -60,6 +61,8 @@ class Rights:
         Topic names.
     groups : frozenset of str
         Consumer groups that it may join.
+    sees_settings : bool
+        Whether it may look at how the topics that it reads are kept.
     sees_groups : str
         Prefix of the groups whose positions it may look at; empty for none.
     """
@@ -68,6 +71,7 @@ class Rights:
     writes: frozenset[str] = frozenset()
     sees: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    sees_settings: bool = False
     sees_groups: str = ""
 
     def bindings(self, principal: str) -> set[AclBinding]:
@@ -80,6 +84,9 @@ class Rights:
         found = {
             _binding(principal, ResourceType.TOPIC, name, operation) for names, operation in topics for name in names
         }
+        if self.sees_settings:
+            operation = AclOperation.DESCRIBE_CONFIGS
+            found |= {_binding(principal, ResourceType.TOPIC, name, operation) for name in self.reads}
         found |= {_binding(principal, ResourceType.GROUP, name, AclOperation.READ) for name in self.groups}
         if self.sees_groups:
             found.add(
@@ -99,6 +106,7 @@ def app_rights() -> Rights:
     return Rights(
         reads=_names(REPLY, SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED),
         writes=_names(SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED),
+        groups=frozenset({READER_GROUP}),
     )
 
 
@@ -108,6 +116,8 @@ def operator_rights(group_prefix: str) -> Rights:
     return Rights(
         reads=every | {topic.dead_letters for topic in CATALOGUE.values() if not topic.reply},
         writes=every,
+        groups=frozenset({READER_GROUP}),
+        sees_settings=True,
         sees_groups=group_prefix,
     )
 

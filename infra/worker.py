@@ -170,8 +170,11 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report) 
                 log.info("stopping: what is in flight ends, offsets are committed")
 
 
-def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> None:
-    """Create the topics that the agents read and write, their dead letter topics and their tables' changelogs."""
+def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, user: str | None = None) -> None:
+    """Create the topics that the agents read and write, their dead letter topics and their tables' changelogs.
+
+    At secured nodes a worker may not; there the launcher has done so before, as `user`.
+    """
     topics: dict[str, Topic] = {}
     for spec in specs:
         for part in (spec, *spec.stages):
@@ -182,7 +185,7 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         if spec.form == "keyed":
             n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
             plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
-    connection = broker_connection(settings, stack.bootstrap, settings.kafka.principal)
+    connection = broker_connection(settings, stack.bootstrap, user or settings.kafka.principal)
     client = AdminClient(connection.librdkafka())
     if stack.control:
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)

@@ -14,6 +14,7 @@ from infra.launch.processes import ProcessRecord, end_all
 from infra.launch.registry import with_registry
 from infra.launch.rights import with_rights
 from infra.launch.stack import Stack, is_worker, read_stack, write_stack
+from infra.launch.topics import topic_drifts
 from infra.launch.workers import report_path, start_worker, wait_ready
 from infra.settings import Loaded, Settings
 from millrace.errors import ConfigurationError
@@ -183,6 +184,8 @@ def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
 def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
     """Start the registry and the workers that are missing; each is in ``stack.json`` before the next one starts."""
     settings = loaded.settings
+    for drift in topic_drifts(settings, stack):
+        progress(f"warning: topic {drift}; set it back with `python -m infra topics --repair`, or leave it on purpose")
     stack = with_registry(settings, with_rights(settings, stack, progress), progress)
     write_stack(stack)
     running = {record.name for record in stack.processes}

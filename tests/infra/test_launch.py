@@ -15,16 +15,18 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from infra.launch.home import held
 from infra.launch.ports import free_ports
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
+from infra.launch.topics import repair, topic_drifts
 from infra.launch.up import Up, down, up
 from infra.settings import Loaded, load
-from millrace.connection import find_connection
+from millrace.connection import Connection, find_connection
+from millrace.diagnosis import diagnose
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, SOURCE_CHANGED
 from tests.brokers import StartKafka
@@ -47,6 +49,9 @@ class Launcher:
         flags = options.pop("flags", {})
         command = [sys.executable, str(WORKER), state]
         return up(self.loaded(workers, profile, **flags), worker_command=command, progress=self.said.append, **options)
+
+    def connection(self) -> Connection:
+        return find_connection(home=self.home, environ={})
 
     def down(self, **options: Any) -> list[str]:
         return down(self.loaded().settings, self.said.append, **options)
@@ -304,6 +309,41 @@ def test_the_registry_starts_with_the_stack_keeps_its_ids_and_comes_back_at_its_
     launcher.up(profile="kafka", flags=REGISTRY)
     assert not any("registered" in line for line in launcher.said)
     assert (launcher.home / "registry-ids.json").read_text() == notes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("kafka_installed")
+def test_three_nodes_keep_every_topic_three_times_and_a_drifted_topic_is_noticed(launcher: Launcher) -> None:
+    flags: dict[str, Any] = {"kafka": {"nodes": 3, "heap_mb": 256, "start_timeout_s": 120.0}}
+    stack = launcher.up(profile="kafka", flags=flags).stack
+    assert {process.name for process in stack.brokers} == {"broker", "broker-2", "broker-3"}
+    found = read_status(launcher.loaded(profile="kafka", **flags).settings)
+    assert (found.state, {process.state for process in found.processes}) == ("running", {"ready"})
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    topics = admin.list_topics(timeout=20).topics
+    assert {len(p.replicas) for name in CATALOGUE for p in topics[name].partitions.values()} == {3}
+    loaded = launcher.loaded(profile="kafka", **flags)
+    assert topic_drifts(loaded.settings, stack) == []
+    assert not any("warning" in line for line in launcher.said)
+
+    resource = ConfigResource(ConfigResource.Type.TOPIC, SOURCE_CHANGED.name)
+    resource.add_incremental_config(ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET))
+    next(iter(admin.incremental_alter_configs([resource]).values())).result(20)
+    assert launcher.up(profile="kafka", flags=flags).joined
+    drift = f"{SOURCE_CHANGED.name} has retention.ms 1000 instead of 604800000"
+    assert any(drift in line and "topics --repair" in line for line in launcher.said)
+    [finding] = [each for each in diagnose(launcher.connection, 20.0) if each.name == "topic settings"]
+    assert (finding.state, finding.detail) == ("wrong", drift)
+    assert [str(each) for each in repair(loaded.settings, stack)] == [drift]
+    assert topic_drifts(loaded.settings, stack) == []
+
+    assert set(launcher.down()) == {"broker", "broker-2", "broker-3"}
+    assert not any(process.alive for process in stack.processes)
+    with pytest.raises(ConfigurationError, match=r"data of 3 nodes, and the setting kafka\.nodes is 1"):
+        launcher.up(profile="kafka")
+    with pytest.raises(ConfigurationError, match=r"written without passwords, and the setting kafka\.secured is True"):
+        launcher.up(profile="kafka", flags={"kafka": {**flags["kafka"], "secured": True}})
 
 
 @pytest.mark.usefixtures("kafka_installed")
