@@ -24,6 +24,9 @@ _CONTENT: Final = "application/vnd.schemaregistry.v1+json"
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _QUIET_S: Final = 1.0
 _REMEDY: Final = "is it running? see `python -m infra status`, or set MILLRACE_REGISTRY__URL"
+_NOT_ALLOWED: Final = (int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN))
+_MAX_ID: Final = 0x7FFFFFFF
+"""Registries number with signed integers of 32 bits; a frame has room for more."""
 # Subject, version or schema is not there; schema is not under the subject.
 _NOT_FOUND: Final = (40401, 40402, 40403)
 
@@ -140,13 +143,16 @@ class Registry:
 
     def schema(self, number: int) -> dict[str, Any] | None:
         """Avro schema of an id; None when the registry does not know it. Errors as of `request`."""
+        if number > _MAX_ID:
+            return None
         try:
             answer = self.request("GET", f"/schemas/ids/{number}")
             found: Any = json.loads(answer["schema"])
         except Refused as error:
-            if error.code in _NOT_FOUND:
-                return None
-            raise
+            # Whatever else it has against an id stays so: a record that carries it must not be tried for ever.
+            if error.code in _NOT_ALLOWED:
+                raise
+            return None
         except (KeyError, TypeError, ValueError) as error:
             raise self._foreign(f"gave no schema for id {number}") from error
         return found if isinstance(found, dict) and found.get("type") == "record" else None
@@ -172,7 +178,7 @@ class Registry:
     def _refused(self, method: str, path: str, status: int, content: bytes) -> Exception:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
             return self._down(f"answered {method} {path} with HTTP {status}")
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if status in _NOT_ALLOWED:
             return Refused(
                 status,
                 f"the schema registry at {self.access.url} does not allow {method} {path} (HTTP {status}); set "

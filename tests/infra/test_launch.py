@@ -6,63 +6,26 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AdminClient
 
 from infra.launch.home import held
-from infra.launch.ports import free_ports
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
-from infra.launch.topics import repair, topic_drifts
-from infra.launch.up import Up, down, up
-from infra.settings import Loaded, load
-from millrace.connection import Connection, find_connection
-from millrace.diagnosis import diagnose
+from infra.launch.up import up
+from infra.settings import load
+from millrace.connection import find_connection
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, SOURCE_CHANGED
 from tests.brokers import StartKafka
-
-REGISTRY: dict[str, Any] = {"registry": {"run": True, "timeout_s": 20.0}}
-WORKER = Path(__file__).with_name("launch_worker.py")
-
-
-class Launcher:
-    """`up` and `down` in a home folder of the test's own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.said: list[str] = []
-
-    def loaded(self, workers: int = 0, profile: str = "embedded", **flags: Any) -> Loaded:
-        return load({"home": self.home, "profile": profile, "worker": {"count": workers}, **flags}, self.home / "none")
-
-    def up(self, workers: int = 0, state: str = "ready", profile: str = "embedded", **options: Any) -> Up:
-        flags = options.pop("flags", {})
-        command = [sys.executable, str(WORKER), state]
-        return up(self.loaded(workers, profile, **flags), worker_command=command, progress=self.said.append, **options)
-
-    def connection(self) -> Connection:
-        return find_connection(home=self.home, environ={})
-
-    def down(self, **options: Any) -> list[str]:
-        return down(self.loaded().settings, self.said.append, **options)
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path / "home")
-    yield launcher
-    (launcher.home / "format").write_text("1")
-    launcher.down(worker_grace_s=1.0)
+from tests.infra.launcher import WORKER, Launcher
 
 
 def _one(stack: Stack, name: str) -> ProcessRecord:
@@ -284,74 +247,6 @@ def test_an_up_waits_for_the_one_that_holds_the_folder_and_then_says_who_it_is(l
     with held(launcher.home), pytest.raises(Unavailable, match=f"changed by process {os.getpid()}"):  # noqa: SIM117
         with held(launcher.home, timeout_s=0.2):
             pass
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("kafka_installed", "apicurio_installed")
-def test_the_registry_starts_with_the_stack_keeps_its_ids_and_comes_back_at_its_address(launcher: Launcher) -> None:
-    first = launcher.up(profile="kafka", workers=1, flags=REGISTRY).stack
-    access = find_connection(home=launcher.home, environ={}).registry
-    assert access is not None
-    assert access.url == first.registry
-    notes = (launcher.home / "registry-ids.json").read_text()
-    assert any("registered" in line for line in launcher.said)
-    found = read_status(launcher.loaded(profile="kafka", **REGISTRY).settings)
-    assert found.state == "running"
-    assert {process.name: process.state for process in found.processes}["registry"] == "ready"
-    _one(first, "registry").kill()
-    assert read_status(launcher.loaded(profile="kafka", **REGISTRY).settings).state == "degraded"
-    again = launcher.up(profile="kafka", workers=1, flags=REGISTRY)
-    assert (again.joined, again.started, again.stack.registry) == (True, ("registry",), first.registry)
-    assert set(launcher.down()) == {"broker", "worker-1", "registry"}
-    assert not any(record.alive for record in again.stack.processes)
-    launcher.said.clear()
-    launcher.up(profile="kafka", flags=REGISTRY)
-    assert not any("registered" in line for line in launcher.said)
-    assert (launcher.home / "registry-ids.json").read_text() == notes
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("kafka_installed")
-def test_three_nodes_keep_every_topic_three_times_and_a_drifted_topic_is_noticed(launcher: Launcher) -> None:
-    flags: dict[str, Any] = {"kafka": {"nodes": 3, "heap_mb": 256, "start_timeout_s": 120.0}}
-    stack = launcher.up(profile="kafka", flags=flags).stack
-    assert {process.name for process in stack.brokers} == {"broker", "broker-2", "broker-3"}
-    found = read_status(launcher.loaded(profile="kafka", **flags).settings)
-    assert (found.state, {process.state for process in found.processes}) == ("running", {"ready"})
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    topics = admin.list_topics(timeout=20).topics
-    assert {len(p.replicas) for name in CATALOGUE for p in topics[name].partitions.values()} == {3}
-    loaded = launcher.loaded(profile="kafka", **flags)
-    assert topic_drifts(loaded.settings, stack) == []
-    assert not any("warning" in line for line in launcher.said)
-
-    resource = ConfigResource(ConfigResource.Type.TOPIC, SOURCE_CHANGED.name)
-    resource.add_incremental_config(ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET))
-    next(iter(admin.incremental_alter_configs([resource]).values())).result(20)
-    assert launcher.up(profile="kafka", flags=flags).joined
-    drift = f"{SOURCE_CHANGED.name} has retention.ms 1000 instead of 604800000"
-    assert any(drift in line and "topics --repair" in line for line in launcher.said)
-    [finding] = [each for each in diagnose(launcher.connection, 20.0) if each.name == "topic settings"]
-    assert (finding.state, finding.detail) == ("wrong", drift)
-    assert [str(each) for each in repair(loaded.settings, stack)] == [drift]
-    assert topic_drifts(loaded.settings, stack) == []
-
-    assert set(launcher.down()) == {"broker", "broker-2", "broker-3"}
-    assert not any(process.alive for process in stack.processes)
-    with pytest.raises(ConfigurationError, match=r"data of 3 nodes, and the setting kafka\.nodes is 1"):
-        launcher.up(profile="kafka")
-    with pytest.raises(ConfigurationError, match=r"written without passwords, and the setting kafka\.secured is True"):
-        launcher.up(profile="kafka", flags={"kafka": {**flags["kafka"], "secured": True}})
-
-
-@pytest.mark.usefixtures("kafka_installed")
-def test_a_registry_of_the_users_own_that_is_down_stops_the_start_with_a_readable_message(launcher: Launcher) -> None:
-    flags = {"registry": {"url": f"http://127.0.0.1:{free_ports(1)[0]}"}}
-    with pytest.raises(Unavailable, match=r"schema registry at .* does not answer"):
-        launcher.up(profile="kafka", workers=1, flags=flags)
-    assert read_stack(launcher.home) is None
 
 
 @pytest.mark.slow

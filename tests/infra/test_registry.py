@@ -46,6 +46,11 @@ def test_all_released_versions_are_registered_once_under_a_subject_for_each_topi
     assert {f"{REPLY.name}-{event.type_name()}" for event in REPLY.events} <= subjects
 
 
+@pytest.mark.parametrize("number", [0, 999_999, 2**31 - 1, 2**31, 2**32 - 1])
+def test_an_id_that_was_never_given_is_unknown(registry: Registry, number: int) -> None:
+    assert registry.schema(number) is None
+
+
 def test_an_incompatible_change_is_refused_and_leaves_the_subject_as_it_was(registry: Registry) -> None:
     name = prefix()
     old, new, broken = noted(), noted(a=STARS), noted(a=STARS, b=GRAVE)

@@ -122,6 +122,17 @@ def test_a_schema_that_is_no_record_is_none_of_ours(server: HttpServer) -> None:
     assert client(server).schema(1) is None
 
 
+def test_an_id_that_no_registry_gives_is_unknown_without_asking(server: HttpServer) -> None:
+    assert client(server).schema(2**32 - 1) is None
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("code", [400, 404, 40403, 42201])
+def test_an_id_that_the_registry_objects_to_is_unknown_and_not_tried_for_ever(server: HttpServer, code: int) -> None:
+    server.answer = lambda method, path: (400, json.dumps({"error_code": code, "message": "no"}).encode())
+    assert client(server).schema(1) is None
+
+
 @pytest.mark.parametrize("url", ["registry:8081", "file:///etc/passwd", "http://", ""])
 def test_a_url_that_is_none_is_refused_before_anything_is_sent(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"registry\.url"):
