@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import Loaded, load
-from millrace.errors import ConfigurationError, MillraceError
+from millrace.errors import ConfigurationError, MillraceError, StackNotFound
+from millrace.topics import Topic
 
 app = typer.Typer(
     name="python -m infra",
@@ -128,6 +129,74 @@ def capture(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def register(
+    *,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agents", help="Module with agents whose topics are registered as well")
+    ] = None,
+    lock: Annotated[
+        list[Path] | None, typer.Option("--lock", help="Folder of their schema lock; several allowed")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register the contract with the schema registry, as `up` does by itself; doing so again changes nothing."""
+
+    def run() -> None:
+        from infra.launch.registry import register_contract
+        from infra.launch.stack import read_stack
+
+        settings = _load(home).settings
+        stack = read_stack(settings.home)
+        url = settings.registry.url or (stack.registry if stack else "")
+        if not url:
+            raise ConfigurationError(
+                "no schema registry: set registry.url to one of yours, or start one with registry.run and "
+                "`python -m infra up --profile kafka`"
+            )
+        log_epoch = stack.log_epoch if stack else ""
+        topics = _topics(agents or ())
+        found = register_contract(settings, url, log_epoch, topics=topics, locks=lock or (), progress=_progress)
+        if as_json:
+            _print_json({"registry": url, "n_versions": len(found.ids), "added": found.added})
+        else:
+            _out.print(f"{url} holds {len(found.ids)} schema versions, {len(found.added)} of them new")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
+def topics(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Set what is different to what the catalogue says")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare how topics are kept (retention, compaction, sizes) with the catalogue; exits 1 where they differ."""
+
+    def run() -> None:
+        from infra.launch import topics as launch
+        from infra.launch.stack import read_stack
+
+        settings = _load(home).settings
+        stack = read_stack(settings.home)
+        if stack is None:
+            raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+        settings = settings.model_copy(update={"profile": stack.profile})
+        found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack)
+        if as_json:
+            _print_json({"repaired": repair, "drifts": found})
+        elif not found:
+            _out.print("all topics are kept as in the catalogue")
+        else:
+            rows = [(drift.topic, drift.setting, drift.found, drift.expected) for drift in found]
+            _out.print(_table(("topic", "setting", "was" if repair else "is", "catalogue"), rows))
+        raise typer.Exit(1 if found and not repair else 0)
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
 def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the effective settings, each with its origin; secrets are masked."""
 
@@ -143,6 +212,16 @@ def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: J
 
 def _load(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
     return load({"home": home, "profile": profile, "worker": {"count": workers}})
+
+
+def _topics(modules: Sequence[str]) -> list[Topic]:
+    """Topics that the agents of modules read or write."""
+    if not modules:
+        return []
+    from infra.worker import load_agents
+
+    specs = [part for spec in load_agents(modules) for part in (spec, *spec.stages)]
+    return list({topic.name: topic for spec in specs for topic in (*spec.sources, *spec.sinks)}.values())
 
 
 def _guarded(run: Callable[[], None], *, as_json: bool) -> None:

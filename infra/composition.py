@@ -23,6 +23,7 @@ from agents.ports import CorpusPorts, QueryPorts, StatisticsPorts, TermStatistic
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from infra.embedders import open_embedder
+from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.settings import ParserSettings, Settings
@@ -32,6 +33,8 @@ from millrace.codec import Codec
 from millrace.cutting import split
 from millrace.errors import ConfigurationError
 from millrace.events.corpus import StatisticsComputed
+from millrace.registered import Registered
+from millrace.registry import Registry
 from streams.maintenance import Maintenance
 from streams.parsing.limits import MIB, ParserLimits
 from streams.parsing.pool import ParserPool
@@ -142,19 +145,19 @@ async def compose(
     Raises
     ------
     ConfigurationError
-        If an installation is incomplete.
+        If an installation is incomplete, or the schema registry does not have this release's schemas.
     Unavailable
-        If the broker does not answer.
+        If the broker or the registry does not answer.
     """
-    folder = Path(stack.objects)
-    codec = codec_for(specs, Codec(writers=schema_folder.writers(folder)))
+    codec = await asyncio.to_thread(_codec, settings, stack, specs)
     async with AsyncExitStack() as services:
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
             await _Builder(composition, settings, stack, name, client, services).build(classes)
             composition.prepare_for(specs, settings.worker.cut)
-        await asyncio.to_thread(schema_folder.publish, folder, codec)
+        if not stack.registry:
+            await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
         yield composition
 
 
@@ -177,7 +180,7 @@ class _Builder:
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
         objects = ContentStore(self.stack.objects)
-        embedder = await services.enter_async_context(open_embedder(settings))
+        embedder = await services.enter_async_context(open_embedder(settings, self.stack.address("triton", "grpc")))
         vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
         services.push_async_callback(vectors.close)
         producer = Producer(self.client)
@@ -276,6 +279,15 @@ def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
         max_depth=settings.max_depth,
         documents_per_process=settings.documents_per_process,
     )
+
+
+def _codec(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> Codec:
+    """Codec that has met all that the agents read and write, so that the registry may go down later."""
+    if not stack.registry:
+        return codec_for(specs, Codec(writers=schema_folder.writers(Path(stack.objects))))
+    registered = Registered(Registry(registry_access(settings, stack.registry)))
+    registered.warm()
+    return codec_for(specs, Codec(ids=registered.id_of, writers=registered.schema))
 
 
 def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStatistics:

@@ -155,7 +155,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
         if captures and settings.capture.mapping is not None:
             specs = [*specs, capture_agent(read_mapping(settings.capture.mapping), ContentStore(stack.objects))]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
-        client = broker_connection(settings, stack.bootstrap).aiokafka()
+        client = broker_connection(settings, stack.bootstrap, settings.kafka.principal).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
             plain = WorkerSettings(
                 connection=client,
@@ -182,8 +182,11 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
                 log.info("stopping: what is in flight ends, offsets are committed")
 
 
-def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> None:
-    """Create the topics that the agents read and write, their dead letter topics and their tables' changelogs."""
+def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, user: str | None = None) -> None:
+    """Create the topics that the agents read and write, their dead letter topics and their tables' changelogs.
+
+    At secured nodes a worker may not; there the launcher has done so before, as `user`.
+    """
     topics: dict[str, Topic] = {}
     for spec in specs:
         for part in (spec, *spec.stages):
@@ -194,11 +197,12 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         if spec.form == "keyed":
             n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
             plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
-    client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
+    connection = broker_connection(settings, stack.bootstrap, user or settings.kafka.principal)
+    client = AdminClient(connection.librdkafka())
     if stack.control:
         touch_topics(client, plans, create=embedded_broker(stack).create_topic)
     else:
-        create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+        create_topics(client, plans)
         refuse_compacted(client, [topic.name for topic in topics.values() if topic.read is not None])
 
 

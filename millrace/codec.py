@@ -1,12 +1,12 @@
 """Turn events into Kafka records and back: Avro with the Confluent framing, CloudEvents in headers.
 
-A value is ``0x00``, the schema id (4 bytes, big endian) and the Avro body. Ids come from an `IdMap`: by default the
-fingerprint (embedded profile), elsewhere what the registry gave at deploy time.
+A value is ``0x00``, the schema id (4 bytes, big endian) and the Avro body. Ids derive from the fingerprint, unless a
+registry numbers the schemas (`millrace.registered`).
 """
 
 import datetime as dt
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -22,11 +22,13 @@ from millrace.errors import (
     WrongEventType,
 )
 from millrace.event import E, Event, Meta, Origin, attach
-from millrace.schema import avro_schema, schema_id
+from millrace.schema import avro_schema, fingerprint, schema_id
 from millrace.schema_lock import released
 from millrace.topics import CATALOGUE, Topic
 
 Headers = Sequence[tuple[str, bytes]]
+Ids = Callable[[type[Event], Topic | None], int]
+"""Gives the id that a registry has for an event's current schema; the topic is None where only the event is known."""
 _HEAD = 5
 
 
@@ -75,8 +77,8 @@ class Codec:
     ----------
     events : iterable of type, optional
         Event classes; defaults to all of Millrace's catalogue. More can be added with `register`.
-    ids : mapping, optional
-        Schema id by full name, where a registry numbers them; otherwise the embedded ids.
+    ids : callable, optional
+        Gives schema ids where a registry numbers them, when one is needed; by default they derive from the fingerprint.
     writers : callable, optional
         ``writers(schema_id)`` gives the Avro schema of an id that is not current (lock or registry), or None;
         defaults to the committed lock.
@@ -86,24 +88,43 @@ class Codec:
         self,
         events: Iterable[type[Event]] | None = None,
         *,
-        ids: Mapping[str, int] | None = None,
+        ids: Ids | None = None,
         writers: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
-        self._ids = dict(ids or {})
+        self._ids = ids
         self._writers = writers or released().writer
         self._encoders: dict[type[Event], Callable[[Event], bytes]] = {}
         self._decoders: dict[int, tuple[type[Event], Any, Any]] = {}
         self._by_head: dict[bytes, tuple[type[Event], Any, Any]] = {}  # the same, by the first bytes of a value
         self._classes: dict[str, type[Event]] = {}
+        self._numbers: dict[type[Event], int] = {}
         for event in events if events is not None else _catalogue_events():
-            self.register(event)
+            if ids is None:
+                self.register(event)
+            else:
+                self._classes[event.type_name()] = event
 
-    def register(self, event: type[Event]) -> int:
-        """Add an event class; returns its schema id."""
-        schema = avro_schema(event)
-        number = self._ids.get(event.type_name(), schema_id(schema))
+    def register(self, event: type[Event], topic: Topic | None = None) -> int:
+        """Add an event class; returns its schema id.
+
+        Parameters
+        ----------
+        event : type
+            The class.
+        topic : Topic, optional
+            Carries it; a registry needs it for an event outside Millrace's catalogue.
+
+        Raises
+        ------
+        ConfigurationError
+            If a registry numbers the schemas and does not have this one.
+        Unavailable
+            If that registry does not answer.
+        """
         if event in self._encoders:
-            return number
+            return self._numbers[event]
+        schema = avro_schema(event)
+        number = self._numbers[event] = schema_id(schema) if self._ids is None else self._ids(event, topic)
         parsed = parse_schema(schema)
         self._decoders[number] = (event, parsed, None)
         self._classes[event.type_name()] = event
@@ -111,7 +132,9 @@ class Codec:
         return number
 
     def schemas(self) -> dict[int, dict[str, Any]]:
-        """Avro schema of each registered class, by the id it is written with."""
+        """Avro schema of each known class, by the id it is written with; errors as of `register`."""
+        for event in list(self._classes.values()):
+            self.register(event)
         return {number: avro_schema(event) for number, (event, _, reader) in self._decoders.items() if reader is None}
 
     def encode(self, event: Event) -> bytes:
@@ -139,6 +162,8 @@ class Codec:
         ------
         UndecodableRecord, UnknownSchema, InvalidEvent
             See `millrace.errors`.
+        Unavailable
+            The id was never met, and the registry that would know it does not answer; try again later.
         """
         known = self._by_head.get(value[:_HEAD]) if value is not None else None
         if value is None or known is None:
@@ -183,8 +208,9 @@ class Codec:
                 "or writes another contract: upgrade, or add its lock"
             )
             raise UnknownSchema(message)
-        known = (event, parse_schema(schema), parse_schema(avro_schema(event)))
-        self._decoders[number] = known
+        ours = avro_schema(event)
+        reader = None if fingerprint(schema) == fingerprint(ours) else parse_schema(ours)
+        known = self._decoders[number] = (event, parse_schema(schema), reader)
         return known
 
     def record(self, topic: Topic, event: Event) -> Record:
@@ -198,6 +224,8 @@ class Codec:
         if type(event) not in topic.events:
             message = f"{type(event).__name__} cannot go to {topic.name}, which carries {_names(topic)}"
             raise WrongEventType(message)
+        if type(event) not in self._encoders:
+            self.register(type(event), topic)
         meta = event.meta
         return Record(
             topic=topic.name,

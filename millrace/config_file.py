@@ -25,6 +25,8 @@ class ConfigFile(msgspec.Struct, frozen=True):
     ----------
     kafka : mapping of str to any
         The group ``kafka``; of it clients take how to log in.
+    registry : mapping of str to any
+        The group ``registry``; of it clients take where it is and how to log in.
     """
 
     bootstrap: str = ""
@@ -32,6 +34,7 @@ class ConfigFile(msgspec.Struct, frozen=True):
     home: str = ""
     profile: str = ""
     kafka: dict[str, Any] = {}
+    registry: dict[str, Any] = {}
     tenant: TenantSection = TenantSection()
 
     @classmethod

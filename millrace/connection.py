@@ -13,11 +13,13 @@ import msgspec
 
 from millrace.config_file import NAME, ConfigFile
 from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+from millrace.registry import RegistryAccess
 
 STACK_FORMAT: Final = 1
 EMBEDDED_FETCH_MS: Final = 5
 """How long the embedded broker may hold a fetch that finds nothing: a produce does not wake it."""
 _REMEDY: Final = "start one with `python -m infra up`, or set MILLRACE_BOOTSTRAP=host:port"
+_REGISTRY: Final = ("url", "username", "password", "token", "ca_location")
 _SECURITY: Final = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")
 
 
@@ -53,6 +55,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         What the stack runs on this machine.
     security : mapping of str to str
         ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``, ``ssl_ca_location``.
+    registry : RegistryAccess or None
+        The stack's schema registry; None where ids derive from the schemas themselves.
     tenant : str
         Whose documents and questions, when nothing is said.
     groups : tuple of str
@@ -71,6 +75,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     processes: tuple[Process, ...] = ()
     security: Mapping[str, str] = {}
+    registry: RegistryAccess | None = None
     tenant: str = "default"
     groups: tuple[str, ...] = ("*",)
     origin: str = "argument"
@@ -190,7 +195,8 @@ def find_connection(
     return msgspec.structs.replace(
         stack,
         objects=store or _absolute(file.objects, here) or stack.objects,
-        security=_security(environment, {} if stack.embedded else file.kafka),
+        security={**stack.security, **_security(environment, {} if stack.embedded else file.kafka)},
+        registry=_registry(environment, {} if stack.embedded else file.registry, stack.registry),
         tenant=environment.get("MILLRACE_TENANT__ID") or file.tenant.id or stack.tenant,
         groups=_groups(environment, file.tenant.groups),
     )
@@ -203,6 +209,16 @@ def _first(*found: tuple[str | None, str]) -> tuple[str, str]:
 def _security(environment: Mapping[str, str], file: Mapping[str, Any]) -> dict[str, str]:
     named = {name: environment.get(f"MILLRACE_KAFKA__{name.upper()}") or file.get(name) for name in _SECURITY}
     return {name: str(value) for name, value in named.items() if value}
+
+
+def _registry(
+    environment: Mapping[str, str], file: Mapping[str, Any], stack: RegistryAccess | None
+) -> RegistryAccess | None:
+    named = {name: environment.get(f"MILLRACE_REGISTRY__{name.upper()}") or file.get(name) for name in _REGISTRY}
+    found = {name: str(value) for name, value in named.items() if value}
+    if stack is not None:
+        return msgspec.structs.replace(stack, **found)
+    return msgspec.convert(found, RegistryAccess) if "url" in found else None
 
 
 def _groups(environment: Mapping[str, str], file: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -239,7 +255,11 @@ def _read(path: Path) -> Connection | None:
                 f"{path} has format {number!r}, this release reads up to {STACK_FORMAT}; upgrade the millrace package, "
                 "or end that stack with the release that started it"
             )
-        return msgspec.convert(written | {"origin": str(path), "security": {}}, Connection)
+        credentials = written.get("credentials")
+        security = msgspec.json.decode(Path(credentials).read_bytes(), type=dict[str, str]) if credentials else {}
+        registry = {"url": url} if (url := written.get("registry")) else None
+        own = {"origin": str(path), "security": security, "registry": registry}
+        return msgspec.convert(written | own, Connection)
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, OSError) as error:

@@ -15,10 +15,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from millrace.connection import Connection
-from millrace.errors import MillraceError
+from millrace.errors import ConfigurationError, MillraceError
 from millrace.positions import log_bounds
 from millrace.schema import avro_schema, fingerprint
 from millrace.schema_lock import released
+from millrace.topic_settings import catalogue_settings, drifted
 from millrace.topics import CATALOGUE
 from millrace.worker_health import running, workers
 
@@ -64,7 +65,8 @@ def diagnose(find: Callable[[], Connection], timeout_s: float) -> list[Finding]:
     findings.append(
         Finding("broker", "ok", f"answers; {len(ends)} topics read in {(time.monotonic() - started) * 1e3:.0f} ms")
     )
-    return [*findings, _topics(connection, ends), *_lag(connection, ends, timeout_s)]
+    findings += [_topics(connection, ends), _topic_settings(connection, timeout_s)]
+    return [*findings, *_lag(connection, ends, timeout_s)]
 
 
 def releases() -> dict[str, str]:
@@ -179,6 +181,26 @@ def _topics(connection: Connection, ends: Mapping[str, Mapping[int, int]]) -> Fi
         remedy = "python -m infra up creates what is missing; never change the partitions of a topic in use"
         return Finding("topics", "wrong", "; ".join(wrong), remedy)
     return Finding("topics", "ok", f"all {len(CATALOGUE)} are there with the same partitions within each key")
+
+
+def _topic_settings(connection: Connection, timeout_s: float) -> Finding:
+    name = "topic settings"
+    if connection.embedded:
+        return Finding(name, "skipped", "the embedded broker keeps everything in memory and has no such settings")
+    admin = AdminClient(connection.librdkafka() | {"log_level": 2}, logger=None)
+    try:
+        found = drifted(admin, catalogue_settings(), timeout_s)
+    except ConfigurationError as error:
+        return Finding(name, "skipped", str(error))
+    except MillraceError as error:
+        return Finding(name, "wrong", str(error), "python -m infra status")
+    if found:
+        shown = "; ".join(str(drift) for drift in found[:5]) + (
+            f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        )
+        remedy = "python -m infra topics --repair, unless that was on purpose"
+        return Finding(name, "wrong", shown, remedy)
+    return Finding(name, "ok", "retention, compaction and sizes are as in the catalogue")
 
 
 def _lag(connection: Connection, ends: Mapping[str, Mapping[int, int]], timeout_s: float) -> Iterator[Finding]:

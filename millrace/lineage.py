@@ -8,6 +8,7 @@ import msgspec
 
 from millrace.codec import Codec
 from millrace.connection import Connection
+from millrace.contract import codec_of
 from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
@@ -125,7 +126,7 @@ def question_trace(
     wanted = {topic.name: topic for topic in topics if topic.group != "corpus"}
     entries: list[Entry] = []
     trace_id = correlation_id = ""
-    codec = Codec()
+    codec = codec_of(connection)
     with LogReader(connection, list(wanted), start=start) as reader:
         for n, record in enumerate(reader, 1):
             if progress is not None and n % 1000 == 0:
@@ -147,7 +148,7 @@ def question_trace(
 def document_history(connection: Connection, tenant: str, document: str) -> DocumentHistory:
     """Collect every record of a document, and fold them."""
     key = document_key(tenant, document)
-    codec = Codec()
+    codec = codec_of(connection)
     known = KnownDocument(tenant=tenant, document=document)
     visible: DocumentIndexed | None = None
     entries = []

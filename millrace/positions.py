@@ -14,6 +14,8 @@ from millrace.keys import partition_for
 Place = tuple[str, int]
 Bounds = Mapping[Place, tuple[int, int]]
 
+READER_GROUP: Final = "millrace-reader"
+"""Named because the client wants a group; nothing is ever joined or committed. A secured broker must allow it."""
 _LEADERLESS: Final = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -157,7 +159,7 @@ def log_sizes(connection: Connection, timeout_s: float = 10.0) -> dict[str, dict
 def reader_settings(connection: Connection, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
     """Settings of a consumer that reads by assignment and never commits."""
     return connection.librdkafka() | {
-        "group.id": "millrace-reader",  # named because the client wants one; nothing is ever joined or committed
+        "group.id": READER_GROUP,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",

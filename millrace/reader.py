@@ -19,6 +19,7 @@ from confluent_kafka import (
 
 from millrace.codec import Codec
 from millrace.connection import Connection
+from millrace.contract import codec_of
 from millrace.errors import ConfigurationError, ContractError, UndecodableRecord
 from millrace.event import Event, Origin
 from millrace.positions import LogBounds, Place, Start, Stop, reader_settings, truncated, unavailable
@@ -238,7 +239,7 @@ def read(
         See `LogReader`.
     """
     by_name = {topic.name: topic for topic in topics}
-    codec = codec or Codec()
+    codec = codec or codec_of(connection)
     with LogReader(connection, list(topics), start=start, stop=stop, keys=keys) as reader:
         n = 0
         for batch in reader.batches():

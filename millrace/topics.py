@@ -36,6 +36,9 @@ from millrace.events.usage import UsageMetered, UsageTotalled
 
 DAY_MS = 86_400_000
 INLINE_MAX_BYTES = 262_144
+# A dead letter carries its source's bytes and the error headers.
+_ERROR_HEADERS_BYTES = 65_536
+_DEAD_LETTERS_MS = 30 * DAY_MS
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,29 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int = 1_048_576
     reply: bool = False
     read: Callable[[bytes | None, bytes | None, Sequence[tuple[str, bytes]], Origin], Event] | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Settings of the topic on a broker, in Kafka's names."""
+        kept = "min.compaction.lag.ms" if self.cleanup == "compact" else "retention.ms"
+        return {
+            "cleanup.policy": self.cleanup,
+            kept: str(self.retention_ms),
+            "max.message.bytes": str(self.max_bytes),
+        }
+
+    @property
+    def dead_letters_config(self) -> dict[str, str]:
+        """Settings of its dead letter topic: records 64 kB larger, deleted by age and never compacted.
+
+        Two dead letters of a key are two findings.
+        """
+        kept_ms = self.retention_ms if 0 < self.retention_ms < _DEAD_LETTERS_MS else _DEAD_LETTERS_MS
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(kept_ms),
+            "max.message.bytes": str(self.max_bytes + _ERROR_HEADERS_BYTES),
+        }
 
     @property
     def dead_letters(self) -> str:

@@ -1,7 +1,8 @@
 """Create topics, always by an explicit step and from a catalogue, and check those that exist.
 
-Idempotent. An existing topic is never altered: another number of partitions would send keys elsewhere and break their
-order, so it is refused with what to do instead.
+Idempotent. An existing topic is not altered by creating: another number of partitions would send keys elsewhere and
+break their order, so it is refused with what to do instead. Other settings are compared by `millrace.topic_settings`,
+and set by `repair_topics` alone.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from millrace.errors import ConfigurationError, Unavailable
-from millrace.topics import DAY_MS, Topic
+from millrace.topic_settings import Drift, drifted
+from millrace.topics import Topic
 
 DEFAULT_PARTITIONS: Final = 4
-# A dead letter carries its source's bytes and the error headers.
-_ERROR_HEADERS_BYTES: Final = 65_536
-_DEAD_LETTERS_MS: Final = 30 * DAY_MS
 _BROKER_DEFAULT: Final = -1
 
 
@@ -56,22 +55,14 @@ def plan_topics(topics: Iterable[Topic], partitions: Mapping[str, int]) -> list[
     Returns
     -------
     list of TopicPlan
-        A dead letter topic has its source's partitions, takes records 64 kB larger, and is deleted by age, never
-        compacted: two dead letters of a key are two findings.
+        A dead letter topic has its source's partitions.
     """
     plans = []
     for topic in topics:
         n = partitions.get(topic.group, DEFAULT_PARTITIONS)
-        kept = "min.compaction.lag.ms" if topic.cleanup == "compact" else "retention.ms"
-        config = {"cleanup.policy": topic.cleanup, kept: topic.retention_ms, "max.message.bytes": topic.max_bytes}
-        plans.append(TopicPlan(topic.name, n, _text(config)))
+        plans.append(TopicPlan(topic.name, n, topic.config))
         if not topic.reply:
-            config = {
-                "cleanup.policy": "delete",
-                "retention.ms": topic.retention_ms if 0 < topic.retention_ms < _DEAD_LETTERS_MS else _DEAD_LETTERS_MS,
-                "max.message.bytes": topic.max_bytes + _ERROR_HEADERS_BYTES,
-            }
-            plans.append(TopicPlan(topic.dead_letters, n, _text(config)))
+            plans.append(TopicPlan(topic.dead_letters, n, topic.dead_letters_config))
     return plans
 
 
@@ -124,6 +115,34 @@ def create_topics(
             client, [TopicPartition(plan.topic, i) for plan in new for i in range(plan.num_partitions)], deadline
         )
     return _checked(wanted, found)
+
+
+def repair_topics(client: AdminClient, plans: Iterable[TopicPlan], *, timeout_s: float = 30.0) -> list[Drift]:
+    """Set the settings of existing topics to what the plans say; gives what was different.
+
+    Raises
+    ------
+    ConfigurationError
+        The broker refuses.
+    Unavailable
+        The broker does not answer.
+    """
+    drifts = drifted(client, {plan.name: plan.config for plan in plans}, timeout_s)
+    resources: dict[str, ConfigResource] = {}
+    for drift in drifts:
+        entry = ConfigEntry(drift.setting, drift.expected, incremental_operation=AlterConfigOpType.SET)
+        resource = resources.setdefault(drift.topic, ConfigResource(ConfigResource.Type.TOPIC, drift.topic))
+        resource.add_incremental_config(entry)
+    if resources:
+        answers = client.incremental_alter_configs(list(resources.values()), request_timeout=timeout_s)
+        for resource, future in answers.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                raise ConfigurationError(
+                    f"the broker refused the settings of topic {resource.name!r}: {error.args[0].str()}"
+                ) from error
+    return drifts
 
 
 def touch_topics(

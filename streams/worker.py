@@ -69,7 +69,7 @@ def codec_for(specs: Collection[AgentSpec], codec: Codec | None = None) -> Codec
     for spec in specs:
         for topic in (*spec.sources, *spec.sinks, *(each for stage in spec.stages for each in stage.sources)):
             for event in topic.events:
-                codec.register(event)
+                codec.register(event, topic)
     return codec
 
 

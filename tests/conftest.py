@@ -2,7 +2,13 @@
 
 import pytest
 
-pytest_plugins = ["tests.brokers", "tests.capture_chain", "tests.faults.report", "tests.tritons"]
+pytest_plugins = [
+    "tests.brokers",
+    "tests.capture_chain",
+    "tests.faults.report",
+    "tests.registries",
+    "tests.tritons",
+]
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -16,12 +17,14 @@ from infra.launch.processes import ProcessRecord, spawn, tail
 from infra.launch.stack import Stack, part_versions
 from infra.launch.unlisted import note
 from infra.servers.java import find_java
-from infra.servers.kafka import KafkaServer, install_kafka
+from infra.servers.kafka import KafkaCluster, KafkaServer, Secrets, install_kafka
+from infra.servers.kafka.security import ADMIN
 from infra.settings import Settings, process_environment
 from millrace.connection import Connection
-from millrace.errors import Unavailable
+from millrace.errors import ConfigurationError, Unavailable
 from streams.embedded_broker import EmbeddedBroker
 
+_KAFKA: Final = "kafka"
 _EMBEDDED_READY_S: Final = 30.0
 
 
@@ -40,10 +43,26 @@ def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
     return _start_kafka(settings, progress) if settings.profile == "kafka" else _start_embedded(settings)
 
 
-def broker_connection(settings: Settings, bootstrap: str) -> Connection:
-    """How clients reach the broker; holds the password in clear, so it is for a client and for nothing else."""
+def kafka_secrets(settings: Settings) -> Secrets | None:
+    """Passwords of the nodes that the launcher runs; None when they ask for none, or the broker is the user's own."""
+    return Secrets(settings.home / _KAFKA / "secrets") if settings.kafka.secured and not settings.bootstrap else None
+
+
+def broker_connection(settings: Settings, bootstrap: str, user: str = ADMIN) -> Connection:
+    """How a client reaches the broker; holds the password in clear, so it is for a client and for nothing else.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the stack; for a broker of the user's own they say how to log in.
+    bootstrap : str
+        Where the broker is.
+    user : str
+        As whom, at secured nodes that the launcher runs.
+    """
     kafka = settings.kafka
-    security: dict[str, str] = {}
+    passwords = kafka_secrets(settings) if settings.profile != "embedded" else None
+    security = passwords.credentials(user) if passwords else {}
     if settings.bootstrap and kafka.security_protocol != "PLAINTEXT":
         security["security_protocol"] = kafka.security_protocol
         if kafka.security_protocol.startswith("SASL"):
@@ -84,17 +103,38 @@ def _start_embedded(settings: Settings) -> Stack:
 def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
     java = find_java(settings.kafka.java)
     jars = install_kafka(settings.cache, settings.kafka.maven, progress)
-    server = KafkaServer(
-        settings.home / "kafka",
-        jars=jars,
-        environment=process_environment(),
-        java=java,
-        port=settings.kafka.port or None,
-        heap_mb=settings.kafka.heap_mb,
-        timeout_s=settings.kafka.start_timeout_s,
-        on_spawn=lambda record: note(settings.home, record),
-    ).start()
-    return _describe(settings, server.bootstrap, server.cluster_id or "", (server.process,))
+    folder = settings.home / _KAFKA
+    _check_layout(settings, folder)
+    options: dict[str, Any] = {
+        "jars": jars,
+        "environment": process_environment(),
+        "java": java,
+        "heap_mb": settings.kafka.heap_mb,
+        "secrets": kafka_secrets(settings),
+        "timeout_s": settings.kafka.start_timeout_s,
+        "on_spawn": lambda record: note(settings.home, record),
+    }
+    if settings.kafka.nodes == 1:
+        server = KafkaServer(folder, port=settings.kafka.port or None, **options).start()
+        return _describe(settings, server.bootstrap, server.cluster_id or "", (server.process,))
+    cluster = KafkaCluster(folder, **options).start()
+    return _describe(settings, cluster.bootstrap, cluster.cluster_id or "", cluster.processes)
+
+
+def _check_layout(settings: Settings, folder: Path) -> None:
+    """Refuse to start beside the data of another number of nodes, or on data with other security."""
+    n_nodes = 1 if (folder / "data").exists() else 3 if (folder / "node-1").exists() else 0
+    if n_nodes and n_nodes != settings.kafka.nodes:
+        raise ConfigurationError(
+            f"{folder} holds the data of {n_nodes} node{'s' if n_nodes > 1 else ''}, and the setting kafka.nodes is "
+            f"{settings.kafka.nodes}; set it back, or use another folder with --home"
+        )
+    if n_nodes and settings.kafka.secured != (folder / "secrets").exists():
+        was = "without" if settings.kafka.secured else "with"
+        raise ConfigurationError(
+            f"{folder} holds data that was written {was} passwords, and the setting kafka.secured is "
+            f"{settings.kafka.secured}; set it back, or use another folder with --home"
+        )
 
 
 def _cluster_id(settings: Settings) -> str:

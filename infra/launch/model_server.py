@@ -1,59 +1,49 @@
-"""Start the model server of a profile: installed, with a repository of the artefacts, proven by whoever opens it."""
+"""The model server of a stack: installed, with a repository of the artefacts, proven by whoever opens it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Final
 
 from inference.minilm.artefact import prepare
 from inference.model_repository import write_model
 from infra.embedders import serving_policy
-from infra.launch.processes import ProcessRecord
-from infra.servers.triton import TritonServer, install_triton
+from infra.launch.servers import MakeServer, Part
+from infra.launch.stack import Stack
+from infra.servers.server import serves
+from infra.servers.triton import TRITON_VERSION, TritonServer, install_triton
 from infra.settings import Settings, process_environment
 
 
-def start_model_server(
-    settings: Settings,
-    progress: Callable[[str], None] = lambda _: None,
-    on_spawn: Callable[[ProcessRecord], None] = lambda _: None,
-) -> TritonServer:
-    """Start Triton with the embedding model; it keeps its repository and log under ``triton`` in the home folder.
-
-    Parameters
-    ----------
-    settings : Settings
-        Group `triton`, and where things lie.
-    progress : callable
-        Receives a line before and after anything is fetched.
-    on_spawn : callable
-        Told of the process as soon as it exists.
-
-    Raises
-    ------
-    ConfigurationError
-        Something that it needs is not installed, or the version is taken by another artefact.
-    Unavailable
-        It did not become ready.
-    """
+def _make(settings: Settings, progress: Callable[[str], None]) -> MakeServer:
     triton = settings.triton
     parts = install_triton(settings.cache, triton.python or sys.executable, progress)
-    folder = settings.home / "triton"
+    repository = settings.home / NAME / "repository"
     models = write_model(
-        folder / "repository",
+        repository,
         prepare(settings.cache / "models"),
         version=triton.version,
         environment=parts.environment,
         policy=serving_policy(triton),
     )
-    return TritonServer(
+    return lambda folder, ports, note: TritonServer(
         folder,
         parts=parts,
-        repository=folder / "repository",
+        repository=repository,
         models=models,
         key=triton.key.get_secret_value(),
         environment=process_environment(),
-        ports={"grpc": triton.port} if triton.port else None,
+        ports={**(ports or {}), **({"grpc": triton.port} if triton.port else {})},
         timeout_s=triton.start_timeout_s,
-        on_spawn=on_spawn,
-    ).start()
+        on_spawn=note,
+    )
+
+
+def _unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001 - what every part is asked with
+    well = serves(stack.ports.get(NAME, {}).get("metrics", 0), "/metrics")
+    return "" if well else "gives no metrics"
+
+
+NAME: Final = TritonServer.name
+PART: Final = Part(NAME, TRITON_VERSION, _make, _unwell)

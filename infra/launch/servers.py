@@ -1,23 +1,25 @@
-"""The servers of a profile beside the broker: which they are, started together, found again by their ports."""
+"""Servers beside the broker: started together, found again by their ports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
 
+from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack
 from infra.launch.unlisted import note
 from infra.servers.server import Server
 from infra.settings import Settings
 
 Progress = Callable[[str], None]
+MakeServer = Callable[[Path, Mapping[str, int] | None, Callable[[ProcessRecord], None]], Server]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A server that a profile runs.
+    """A server that a stack runs beside its broker.
 
     Attributes
     ----------
@@ -26,20 +28,16 @@ class Part:
     version : str
         Release that is fetched.
     make : callable
-        Installs it if need be (settings, progress) and gives what makes the `Server` from its folder and the options of
-        the base class.
-    health : str
-        Path on its port ``http`` that answers 200 when it serves.
+        Installs it if need be, and gives what makes the `Server` from its folder, the ports that it had (or None) and
+        who is told of its process.
+    unwell : callable
+        Asks whether it serves: empty, or what is wrong.
     """
 
     name: str
     version: str
-    make: Callable[[Settings, Progress], Callable[..., Server]]
-    health: str
-
-
-PARTS: Final[Mapping[str, tuple[Part, ...]]] = {"embedded": (), "kafka": ()}
-"""By profile."""
+    make: Callable[[Settings, Progress], MakeServer]
+    unwell: Callable[[Settings, Stack], str]
 
 
 def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
@@ -72,11 +70,7 @@ def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progr
     missing = [part for part in parts if part.name not in running]
     made = [part.make(settings, progress) for part in missing]  # one after the other: each says what it fetches
     servers = [
-        make(
-            folder=settings.home / part.name,
-            ports=stack.ports.get(part.name),
-            on_spawn=lambda record: note(settings.home, record),
-        )
+        make(settings.home / part.name, stack.ports.get(part.name), lambda record: note(settings.home, record))
         for part, make in zip(missing, made, strict=True)
     ]
     _start(servers)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.launch.home import write_private
+from infra.launch.ports import HOST
 from infra.launch.processes import ProcessRecord
 from infra.servers.kafka import KAFKA_VERSION
 from millrace.errors import ConfigurationError
@@ -37,6 +38,10 @@ class Stack:
         The home folder, absolute.
     started_at : str
         UTC, ISO 8601.
+    registry : str
+        Where the schema registry is; empty without one.
+    credentials : str
+        File with which the command line logs in at secured nodes; empty where none is needed.
     control : str
         Control port of the embedded broker; empty with Kafka.
     processes : tuple of ProcessRecord
@@ -55,6 +60,8 @@ class Stack:
     objects: str
     home: str
     started_at: str
+    registry: str = ""
+    credentials: str = ""
     control: str = ""
     processes: tuple[ProcessRecord, ...] = ()
     partitions: Mapping[str, int] = field(default_factory=dict)
@@ -68,6 +75,11 @@ class Stack:
         return next((record for record in self.processes if record.role == "broker"), None)
 
     @property
+    def brokers(self) -> tuple[ProcessRecord, ...]:
+        """The broker's processes, one for each node."""
+        return tuple(record for record in self.processes if record.role == "broker")
+
+    @property
     def workers(self) -> tuple[ProcessRecord, ...]:
         """The worker processes."""
         return tuple(record for record in self.processes if record.role == "worker")
@@ -76,6 +88,11 @@ class Stack:
     def servers(self) -> tuple[ProcessRecord, ...]:
         """The servers beside the broker."""
         return tuple(record for record in self.processes if record.role == "server")
+
+    def address(self, server: str, port: str) -> str:
+        """``host:port`` of a server of this stack; empty when it runs none of that name."""
+        found = self.ports.get(server, {}).get(port)
+        return f"{HOST}:{found}" if found else ""
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the file."""

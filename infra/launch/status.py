@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +12,10 @@ from confluent_kafka.admin import AdminClient
 from infra.launch.broker import broker_connection
 from infra.launch.home import read_format
 from infra.launch.processes import ProcessRecord
-from infra.launch.servers import PARTS, Part
+from infra.launch.profiles import parts_of
+from infra.launch.servers import Part
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import read_report
-from infra.servers.server import serves
 from infra.settings import Settings
 
 StackState = Literal["running", "degraded", "stopped"]
@@ -93,8 +93,10 @@ def read_status(settings: Settings, timeout_s: float = 3.0, parts: Sequence[Part
     if stack is None:
         return StackStatus("stopped", broker_answers=False, processes=(), stack=None)
     answers = (stack.broker is None or stack.broker.alive) and _answers(settings, stack, timeout_s)
-    health = {part.name: part.health for part in (PARTS.get(stack.profile, ()) if parts is None else parts)}
-    processes = tuple(_process(settings, stack, record, answers, health) for record in stack.processes)
+    known = {part.name: part for part in (parts_of(settings) if parts is None else parts)}
+    processes = tuple(
+        _process(settings, stack, record, known.get(record.name), answers=answers) for record in stack.processes
+    )
     if not answers and all(process.state == "ended" for process in processes):
         state: StackState = "stopped"
     else:
@@ -111,26 +113,19 @@ def _answers(settings: Settings, stack: Stack, timeout_s: float) -> bool:
 
 
 def _process(
-    settings: Settings,
-    stack: Stack,
-    record: ProcessRecord,
-    answers: bool,  # noqa: FBT001 - what the broker did
-    health: Mapping[str, str],
+    settings: Settings, stack: Stack, record: ProcessRecord, part: Part | None, *, answers: bool
 ) -> ProcessStatus:
     memory_mb = record.memory_mb()
     if memory_mb is None:
         return ProcessStatus(record.name, record.pid, "ended", f"see {record.log}", 0.0, record.log)
     state, detail = "ready", ""
-    match record.role:
-        case "broker":
-            if not answers:
-                state, detail = "failed", "runs, but gives no metadata"
-        case "server":
-            ports = stack.ports.get(record.name, {})
-            detail = ", ".join(f"{name} {port}" for name, port in ports.items())
-            if not serves(ports.get("http", 0), health.get(record.name, "/")):
-                state, detail = "failed", f"runs, but is not ready; {detail}"
-        case "worker":
-            report = read_report(settings.home, record)
-            state, detail = report.state, report.detail
+    if record.role == "broker" and not answers:
+        state, detail = "failed", "runs, but gives no metadata"
+    elif record.role == "worker":
+        report = read_report(settings.home, record)
+        state, detail = report.state, report.detail
+    elif record.role == "server":
+        ports = ", ".join(f"{name} {port}" for name, port in stack.ports.get(record.name, {}).items())
+        unwell = part.unwell(settings, stack) if part else ""
+        state, detail = ("failed", unwell) if unwell else ("ready", f"{stack.versions.get(record.name, '')}, {ports}")
     return ProcessStatus(record.name, record.pid, state, detail, memory_mb, record.log)

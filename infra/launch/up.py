@@ -11,8 +11,12 @@ from confluent_kafka.admin import AdminClient
 from infra.launch.broker import broker_connection, embedded_broker, start_broker
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, end_all
-from infra.launch.servers import PARTS, Part, start_servers
+from infra.launch.profiles import parts_of
+from infra.launch.registry import with_registry
+from infra.launch.rights import with_rights
+from infra.launch.servers import Part, start_servers
 from infra.launch.stack import Stack, read_stack, write_stack
+from infra.launch.topics import topic_drifts
 from infra.launch.unlisted import left_behind
 from infra.launch.workers import report_path, start_worker, wait_ready
 from infra.settings import Loaded, Settings
@@ -55,7 +59,7 @@ def up(
     parts: Sequence[Part] | None = None,
     progress: Progress = lambda _: None,
 ) -> Up:
-    """Start what is not running yet: broker, topics, workers; wait until all are ready and leave them running.
+    """Start what is not running yet (broker, topics, registry, workers), wait until all are ready, leave them running.
 
     Parameters
     ----------
@@ -84,9 +88,8 @@ def up(
         stack = found or _new_log(settings, seed, progress)
         already = frozenset(record.name for record in found.processes) if found else frozenset[str]()
         try:
-            stack = start_servers(settings, stack, PARTS[settings.profile] if parts is None else parts, progress)
-            write_stack(stack)
-            stack = _complete(loaded, stack, worker_command, progress)
+            stack = _with_servers(settings, stack, parts_of(settings) if parts is None else parts, progress)
+            stack = _with_workers(loaded, stack, worker_command, progress)
         except BaseException:
             current = read_stack(settings.home) or stack
             _end([record for record in current.processes if record.name not in already], progress)
@@ -99,7 +102,7 @@ def up(
 def down(
     settings: Settings, progress: Progress = lambda _: None, *, worker_grace_s: float = WORKER_GRACE_S
 ) -> list[str]:
-    """End workers, then the broker; data stays. Only processes of ``stack.json`` with the same start time are touched.
+    """End workers, then the servers; data stays. Only processes of ``stack.json`` with the same start time are touched.
 
     Parameters
     ----------
@@ -144,10 +147,10 @@ def _usable(settings: Settings, progress: Progress) -> Stack | None:
             "or choose another folder with --home"
         )
     same_broker = settings.bootstrap == stack.bootstrap if stack.broker is None else not settings.bootstrap
-    if same_broker and (stack.broker is None or stack.broker.alive):
+    if same_broker and all(record.alive for record in stack.brokers):
         return replace(stack, processes=tuple(running))
     if running:
-        progress("the broker of this stack is gone: ending the workers that it left, then starting anew")
+        progress("the broker of this stack is gone: ending what it left, then starting anew")
         _end(running, progress)
     _forget(settings, stack)
     return None
@@ -183,10 +186,19 @@ def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
     client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     if settings.profile == "embedded":
         return touch_topics(client, plans, create=embedded_broker(stack).create_topic)
-    return create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+    return create_topics(client, plans)
 
 
-def _complete(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
+def _with_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
+    """Start the servers that are missing, and give broker and registry what the workers need."""
+    for drift in topic_drifts(settings, stack):
+        progress(f"warning: topic {drift}; set it back with `python -m infra topics --repair`, or leave it on purpose")
+    stack = start_servers(settings, with_rights(settings, stack, progress), parts, progress)
+    write_stack(stack)
+    return with_registry(settings, stack, progress)
+
+
+def _with_workers(loaded: Loaded, stack: Stack, command: Sequence[str] | None, progress: Progress) -> Stack:
     """Start the workers that are missing; each is in ``stack.json`` before the next one starts."""
     settings = loaded.settings
     running = {record.name for record in stack.processes}

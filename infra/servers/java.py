@@ -50,6 +50,7 @@ def fetch_artefacts(
     size_mb: int,
     maven: str = "mvn",
     arguments: Sequence[str] = (),
+    finish: Callable[[Path], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Make sure that the dependencies of a pom are in the cache folder.
@@ -68,6 +69,8 @@ def fetch_artefacts(
         Name or path of Maven, needed only when the artefacts are not there yet.
     arguments : sequence of str
         Further arguments of ``dependency:copy-dependencies``.
+    finish : callable
+        Called with the folder after the fetch and before it counts as complete, to unpack an archive for example.
     progress : callable
         Receives a line before and after anything is fetched.
 
@@ -106,6 +109,7 @@ def fetch_artefacts(
                 f"Maven could not fetch {title} {version}:\n{reason}\n"
                 "check the network and Maven's settings.xml, or use --profile embedded"
             )
+        finish(folder)
         progress(f"{title} {version} is ready ({sum(1 for _ in folder.iterdir())} files)")
 
     return cached(cache, name, make)

@@ -106,6 +106,11 @@ class Server(ABC):
         return self._process
 
     @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._process is not None and self._process.alive
+
+    @property
     def log(self) -> Path:
         """The file that receives its output."""
         return self._folder / "server.log"

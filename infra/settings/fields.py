@@ -29,7 +29,13 @@ class KafkaSettings(_Group):
     heap_mb: int = Field(default=512, ge=256)
     """Java heap of the node, in MiB."""
     port: int = Field(default=0, ge=0, le=65535)
-    """Port of the node on loopback; 0 chooses a free one at each start."""
+    """Port of the node on loopback; 0 chooses a free one at each start. With three nodes they are always chosen."""
+    nodes: Literal[1, 3] = 1
+    """Nodes that the launcher runs; of three any one may be lost. Fixed once there is data."""
+    secured: bool = False
+    """Whether the nodes ask for passwords and allow each principal only what it needs. Fixed once there is data."""
+    principal: str = "worker"
+    """As whom a worker logs in at secured nodes: `worker`, `corpus-worker`, `query-worker`; the rules go by it."""
     start_timeout_s: float = Field(default=60.0, gt=0)
     """How long the node may take to become ready, in seconds."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -42,6 +48,31 @@ class KafkaSettings(_Group):
     """Password, with a SASL protocol; best given by the environment."""
     ssl_ca_location: Path | None = None
     """Certificates that sign the broker's, with an SSL protocol; the system's by default."""
+
+
+class RegistrySettings(_Group):
+    """The schema registry; without one, schema ids derive from the schemas themselves."""
+
+    url: str = ""
+    """A registry of yours that speaks Confluent's protocol, to where `/subjects` begins."""
+    run: bool = False
+    """Start an Apicurio Registry beside the broker, where `url` is empty."""
+    username: str = ""
+    """User name, where the registry wants one."""
+    password: SecretStr = SecretStr("")
+    """Password; best given by the environment."""
+    token: SecretStr = SecretStr("")
+    """Bearer token, instead of user name and password; best given by the environment."""
+    ca_location: Path | None = None
+    """Certificates that sign the registry's; the system's by default."""
+    timeout_s: float = Field(default=2.0, gt=0)
+    """How long the registry may take to answer, in seconds."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port of the started registry on loopback; 0 chooses a free one."""
+    heap_mb: int = Field(default=256, ge=128)
+    """Java heap of the started registry, in MiB."""
+    start_timeout_s: float = Field(default=90.0, gt=0)
+    """How long the started registry may take to become ready, in seconds."""
 
 
 class PartitionSettings(_Group):
@@ -226,6 +257,8 @@ class Settings(BaseSettings):
     """Per-user folder for what is fetched once (Kafka). Default: `millrace` in `XDG_CACHE_HOME`, or in `~/.cache`."""
     kafka: KafkaSettings = KafkaSettings()
     """Kafka."""
+    registry: RegistrySettings = RegistrySettings()
+    """Schema registry."""
     partitions: PartitionSettings = PartitionSettings()
     """Partitions."""
     models: ModelSettings = ModelSettings()
@@ -286,6 +319,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"bootstrap {self.bootstrap!r} is given, but profile 'embedded' starts its own broker; "
                 "use --profile kafka, or unset bootstrap"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _registry_has_a_use(self) -> Self:
+        if self.profile == "embedded" and (self.registry.url or self.registry.run):
+            raise ValueError(
+                "a schema registry is set, but the log of profile 'embedded' numbers schemas by itself; use --profile "
+                "kafka, or unset registry.url and registry.run"
             )
         return self
 

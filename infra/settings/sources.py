@@ -123,7 +123,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
-        hidden = not name or "password" in name or problem["type"] == "extra_forbidden"
+        hidden = not name or "password" in name or "token" in name or problem["type"] == "extra_forbidden"
         found = "" if hidden else f" (found {problem['input']!r})"
         what = (
             "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")

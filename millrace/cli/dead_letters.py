@@ -50,7 +50,7 @@ def list_letters(
 def show_letter(context: typer.Context, letter: Name, agents: Modules = None, as_json: Json = False) -> None:
     """Show one dead letter: why it is here, its headers, its content decoded or in hex."""
     found = _one(context, letter, agents)
-    data = _row(found) | _content(found, agents)
+    data = _row(found) | _content(context, found, agents)
 
     def render() -> None:
         for name, value in data.items():
@@ -165,10 +165,10 @@ def _row(letter: Letter) -> dict[str, Any]:
     return {"letter": letter.id, "source": letter.source, **letter.error}
 
 
-def _content(letter: Letter, agents: list[str] | None) -> dict[str, Any]:
+def _content(context: typer.Context, letter: Letter, agents: list[str] | None) -> dict[str, Any]:
     import msgspec
 
-    from millrace.codec import Codec
+    from millrace.contract import codec_of
     from millrace.errors import ContractError
 
     topic = catalogue(agents)[letter.source]
@@ -178,7 +178,7 @@ def _content(letter: Letter, agents: list[str] | None) -> dict[str, Any]:
         "headers": {name: value.decode("utf-8", "replace") for name, value in letter.headers},
     }
     try:
-        found["event"] = msgspec.to_builtins(Codec(topic.events).decode(letter.value))
+        found["event"] = msgspec.to_builtins(codec_of(connection_of(context), topic.events).decode(letter.value))
     except ContractError as error:
         found |= {"unreadable": str(error), "starts_with": (letter.value or b"")[:_PREVIEW_BYTES].hex(" ")}
     return found

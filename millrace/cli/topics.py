@@ -141,13 +141,14 @@ def _event(topic: Topic, text: str, number: int) -> Any:
 
 
 def _records(context: typer.Context, topic: Topic, where: str, start: Any, *, follow: bool) -> Iterator[dict[str, Any]]:
-    from millrace.codec import Codec
+    from millrace.contract import codec_of
     from millrace.errors import ContractError
     from millrace.lineage import iso
     from millrace.reader import LogReader, decode
 
-    codec = Codec([*catalogue_events(), *topic.events])
-    with LogReader(connection_of(context), [where], start=start, stop="never" if follow else "now") as reader:
+    connection = connection_of(context)
+    codec = codec_of(connection, [*catalogue_events(), *topic.events])
+    with LogReader(connection, [where], start=start, stop="never" if follow else "now") as reader:
         for record in reader:
             row: dict[str, Any] = {
                 "topic": record.topic,

@@ -8,7 +8,6 @@ from typing import Final, Self, Unpack
 
 import msgspec
 
-from millrace import schema_folder
 from millrace.client.answers import Answer
 from millrace.client.asking import Asker
 from millrace.client.documents import Change, DocumentWriter, Sent, canonical
@@ -18,6 +17,7 @@ from millrace.client.producing import EventProducer
 from millrace.client.waiting import Waiter
 from millrace.codec import Codec, Record
 from millrace.connection import Connection, find_connection
+from millrace.contract import codec_of
 from millrace.errors import InputRejected, Unavailable
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
@@ -72,7 +72,7 @@ class Millrace:
     ) -> None:
         self.connection = connection or find_connection()
         self.tenant = tenant or self.connection.tenant
-        codec = codec or _codec(self.connection)
+        codec = codec or codec_of(self.connection)
         name = asker_id or secrets.token_hex(8)
         self._producer = EventProducer(self.connection, codec, source=f"millrace/{name}", timeout_s=timeout_s)
         self.waiter = Waiter(self.connection, codec, timeout_s)
@@ -280,11 +280,6 @@ class Millrace:
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()
         return await _acknowledged(await self.documents.send(change))
-
-
-def _codec(connection: Connection) -> Codec:
-    folder = connection.objects_folder
-    return Codec(writers=schema_folder.writers(folder)) if folder is not None else Codec()
 
 
 async def _acknowledged(sent: Sent) -> Receipt:

@@ -55,8 +55,12 @@ class EventProducer:
         Raises
         ------
         Unavailable
-            If no broker answers in time.
+            If no broker answers in time, or the stack's schema registry does not.
+        ConfigurationError
+            If that registry does not have this release's schemas.
         """
+        if self._connection.registry is not None:
+            await asyncio.to_thread(self._codec.schemas)  # so that no event waits for it later
         producer = AIOKafkaProducer(
             **self._connection.aiokafka(),
             acks="all",
@@ -172,8 +176,10 @@ class EventProducer:
     def _publish_schemas(self) -> bool:
         """Share the schemas that are written beside the objects, so that readers of another release can follow.
 
-        An app may have no access to the folder; then its readers need its schema lock.
+        An app may have no access to the folder; then its readers need its schema lock. A registry has them already.
         """
+        if self._connection.registry is not None:
+            return True
         folder = self._connection.objects_folder
         if folder is None or not folder.is_dir():
             return False

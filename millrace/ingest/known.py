@@ -10,6 +10,7 @@ import msgspec
 
 from millrace.codec import Codec
 from millrace.connection import Connection
+from millrace.contract import codec_of
 from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled, SourceChanged
@@ -132,7 +133,7 @@ class KnownDocuments:
 
     def __init__(self, connection: Connection, codec: Codec | None = None, *, tenant: str = "") -> None:
         self._connection = connection
-        self._codec = codec or Codec()
+        self._codec = codec or codec_of(connection)
         self._tenant = tenant
         self._positions: dict[Place, int] | None = None
         self._documents: dict[tuple[str, str], KnownDocument] = {}

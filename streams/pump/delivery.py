@@ -1,14 +1,15 @@
 """What a pump carries through the lanes, and how the outputs of one input reach the broker."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
 from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import InputRejected, MillraceError
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.invoke import Output, Progress
+from millrace.topics import Topic
 from streams.lanes import Item
 from streams.ledger import TopicPartition
 from streams.producer import Ack, Producer, acknowledged
@@ -41,7 +42,7 @@ class Work(msgspec.Struct, eq=False):
     record
         The consumed record, kept for its dead letter.
     event
-        The decoded event; None if it could not be decoded.
+        The decoded event; None if it could not be decoded, for good where there is a verdict.
     attempts
         Failures that count; transient ones do not.
     tries
@@ -139,11 +140,22 @@ class Delivery:
         self.n_sent += 1
 
 
+def reader(codec: Codec, topics: Iterable[Topic]) -> Callable[[ConsumedRecord], Event]:
+    """What decodes a record of these topics, or says why it cannot: see `Codec.read`."""
+    by_name = {topic.name: topic for topic in topics}
+
+    def read(record: ConsumedRecord) -> Event:
+        origin = Origin(record.topic, record.partition, record.offset)
+        return codec.read(by_name[record.topic], record.key, record.value, record.headers, origin)
+
+    return read
+
+
 def item_of(
     tp: TopicPartition, epoch: int, record: ConsumedRecord, event: Event | None, verdict: BaseException | None
 ) -> Item:
-    """Lane item of a record; one that could not be decoded needs no order and gets a lane of its own."""
+    """Lane item of a record; one that can never be decoded needs no order and gets a lane of its own."""
     size = len(record.value or b"") + len(record.key or b"")
-    key = record.key if event is not None else None
+    key = record.key if event is not None or verdict is None else None
     work = Work(record, event, verdict=verdict, progress=Progress(received_s=time.monotonic()))
     return Item(key, size, work, tp, record.offset, epoch)

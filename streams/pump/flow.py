@@ -82,7 +82,7 @@ class Flow:
         return time.monotonic() < self.held_until_s
 
     def ordered(self, tp: TopicPartition) -> int:
-        """Count decoded records of a partition in the lanes: later ones must queue behind them."""
+        """Count records of a partition in the lanes of their keys: later ones must queue behind them."""
         return self._n_ordered.get(tp, 0)
 
     def start(self, tp: TopicPartition, epoch: int) -> None:
@@ -114,7 +114,7 @@ class Flow:
             return
         item.arrived = time.monotonic()
         self._bytes[item.tp] += item.size
-        self._n_ordered[item.tp] += item.payload.event is not None
+        self._n_ordered[item.tp] += item.key is not None
         if item.payload.suspect:
             self._lanes.alone(item)
         apart, event = self._lanes.batch.apart, item.payload.event
@@ -187,4 +187,4 @@ class Flow:
         self._lanes.finish(item)
         if self.open.get(item.tp) == item.epoch:
             self._bytes[item.tp] -= item.size
-            self._n_ordered[item.tp] -= item.payload.event is not None
+            self._n_ordered[item.tp] -= item.key is not None

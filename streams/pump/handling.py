@@ -1,17 +1,18 @@
 """What becomes of an input: done, tried again, or dead-lettered. The class of the error decides."""
 
+import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from millrace.agent import AgentSpec
-from millrace.codec import Codec
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import DeadlineExceeded, InputAbandoned, MillraceError, Unavailable, classify, error_type
-from millrace.event import attach
+from millrace.event import Event, attach
 from millrace.invoke import Invoker, Output
 from streams import dead_letters
 from streams.lanes import Item
@@ -50,6 +51,8 @@ class Handler:
         Asked before anything is published.
     ports : Any
         What the agent's second parameter gets.
+    read : callable
+        Decodes a record that could not be decoded when it came, because the schema registry was down.
     note : callable
         See `Delivery`.
     """
@@ -64,6 +67,7 @@ class Handler:
         settings: PumpSettings,
         counters: Counters,
         ports: Any,
+        read: Callable[[ConsumedRecord], Event],
         note: Note = lambda _: None,
     ) -> None:
         self._invoker = invoker
@@ -74,6 +78,7 @@ class Handler:
         self._counters = counters
         self._tenure = tenure
         self._ports = ports
+        self._read = read
         self._note = note
         self._random = random.Random()  # noqa: S311 - jitter
 
@@ -92,7 +97,9 @@ class Handler:
         verdicts: dict[Item, Verdict] = {}
         fresh = []
         for item in items:
-            if item.payload.verdict is None:
+            if held := await self._held(item):
+                verdicts[item] = held
+            elif item.payload.verdict is None:
                 self._stamp(item.payload)
                 fresh.append(item)
             else:
@@ -104,6 +111,8 @@ class Handler:
 
     async def _one(self, item: Item) -> Verdict:
         work: Work = item.payload
+        if held := await self._held(item):
+            return held
         if work.verdict is not None:
             return await self._give_up(item)
         self._stamp(work)
@@ -117,6 +126,26 @@ class Handler:
             return await self._after_failure(item, delivery, error)
         self._counters.emitted += delivery.n_sent
         return _DONE
+
+    async def _held(self, item: Item) -> Verdict | None:
+        """Decode what could not be decoded when it came; a verdict while that is still so."""
+        work: Work = item.payload
+        if work.event is not None or work.verdict is not None:
+            return None
+        try:
+            event = await asyncio.to_thread(self._read, work.record)
+            if self._spec.park and (ready := self._spec.park(event, self._ports)):
+                budget_s = self._invoker.budget_s(event)
+                await asyncio.wait_for(ready, self._spec.timeout_s if budget_s is None else max(budget_s, 0.0))
+            work.event = event
+        except Unavailable as error:
+            work.tries += 1
+            self._counters.retried += 1
+            self._counters.errors[error_type(error), self._spec.name] += 1
+            return Verdict("retry", self._backoff_s(work.tries))
+        except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
+            work.verdict = error
+        return None
 
     async def _publish(self, items: Sequence[Item], results: Sequence[list[Output] | BaseException]) -> list[Verdict]:
         """Send the outputs of a batch, all before waiting for any."""

@@ -1,16 +1,16 @@
 """Plain functions run on records in their order, without lanes: a partition's own order is stricter than a key's."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from millrace.codec import Codec
-from millrace.event import Origin
+from millrace.codec import Codec, ConsumedRecord
+from millrace.errors import Unavailable
+from millrace.event import Event
 from millrace.invoke import Invoker
-from millrace.topics import Topic
 from streams.ledger import Ledger
 from streams.producer import Ack, Producer
 from streams.pump.delivery import item_of
@@ -32,6 +32,8 @@ class Inline:
 
     Parameters
     ----------
+    read : callable
+        Decodes a record.
     queue : callable
         ``queue(tp, epoch, record)`` lets a record into its lane.
     """
@@ -42,7 +44,7 @@ class Inline:
         codec: Codec,
         producer: Producer,
         *,
-        topics: Mapping[str, Topic],
+        read: Callable[[ConsumedRecord], Event],
         ledger: Ledger,
         flow: Flow,
         counters: Counters,
@@ -51,7 +53,7 @@ class Inline:
         self._invoker = invoker
         self._codec = codec
         self._producer = producer
-        self._topics = topics
+        self._read = read
         self._ledger = ledger
         self._flow = flow
         self._counters = counters
@@ -60,14 +62,16 @@ class Inline:
 
     async def run(self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """Run the agent on records in their order; gives back those from the first failure on."""
-        topic, read, call, send = self._topics[tp.topic], self._codec.read, self._invoker.call, self._producer.send
+        read, call, send = self._read, self._invoker.call, self._producer.send
         ran: list[ConsumerRecord] = []
         acks: list[tuple[int, Ack]] = []
         rest: Sequence[ConsumerRecord] = ()
         for i, record in enumerate(records):
             try:
-                origin = Origin(tp.topic, tp.partition, record.offset)
-                event = read(topic, record.key, record.value, record.headers, origin)
+                event = read(record)
+            except Unavailable:  # what follows must not overtake it
+                rest = records[i:]
+                break
             except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
                 self._flow.enter(item_of(tp, epoch, record, None, error))
                 continue

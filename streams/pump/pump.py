@@ -23,15 +23,14 @@ from mode import Service
 
 from millrace.agent import AgentSpec, Batch
 from millrace.codec import Codec
-from millrace.errors import MillraceError
-from millrace.event import Origin
+from millrace.errors import MillraceError, Unavailable
 from millrace.invoke import Invoker
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
 from streams.producer import Producer
 from streams.pump import positions
 from streams.pump.company import Company, NotAlone
-from streams.pump.delivery import KilledProcess, Lost, Note, item_of
+from streams.pump.delivery import KilledProcess, Lost, Note, item_of, reader
 from streams.pump.flow import Flow
 from streams.pump.handling import Handler
 from streams.pump.inline import Inline
@@ -95,17 +94,16 @@ class Pump(Service):
         self.ready = asyncio.Event()
         self._settings = settings = settings or PumpSettings()
         self._connection = connection
-        self._codec = codec
         self._producer = producer
         self._ports = ports
         self._prepare = prepare
-        self._topics = {topic.name: topic for topic in spec.sources}
+        self._read = read = reader(codec, spec.sources)
         self._invoker = Invoker(spec)
         self._ledger = Ledger(settings.max_uncommitted)
         self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters, clock)
         handler = Handler(
             self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters,
-            ports=ports, note=note,
+            ports=ports, read=read, note=note,
         )  # fmt: skip
         batch = spec.batch or Batch()
         lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
@@ -114,7 +112,7 @@ class Pump(Service):
             lanes, self._ledger, handler, self.counters, self._fail, tenure=self._tenure, company=self._company
         )
         self._inline = Inline(
-            self._invoker, codec, producer, topics=self._topics, ledger=self._ledger, flow=self._flow,
+            self._invoker, codec, producer, read=read, ledger=self._ledger, flow=self._flow,
             counters=self.counters, queue=self._queue,
         )  # fmt: skip
         self._parking = Parking(settings.max_parked, self._unpark)
@@ -137,8 +135,9 @@ class Pump(Service):
         while not self.should_stop:
             self._leaving = False
             try:
+                topics = [topic.name for topic in self.spec.sources]
                 self._tenure.consumer = await join(
-                    self._connection, self._tenure.group, self._topics, settings=self._settings, listener=Listener(self)
+                    self._connection, self._tenure.group, topics, settings=self._settings, listener=Listener(self)
                 )
                 tries = 0
                 await self._consume()
@@ -375,11 +374,11 @@ class Pump(Service):
         try:
             if not readable:
                 raise verdict or ValueError("a record is left undecoded only with a verdict")
-            origin = Origin(tp.topic, tp.partition, record.offset)
-            event = self._codec.read(self._topics[tp.topic], record.key, record.value, record.headers, origin)
+            event = self._read(record)
             parked = self.spec.park(event, self._ports) if self.spec.park and verdict is None else None
         except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
-            parked, verdict = None, error
+            # A registry that is down says nothing about the record: its lane holds it until it can be read.
+            parked, verdict = None, verdict if event is None and isinstance(error, Unavailable) else error
         item = item_of(tp, epoch, record, event, verdict)
         item.payload.suspect = suspect
         if parked is None or event is None:

@@ -11,7 +11,7 @@ from inference.hashing import HashingEmbedder
 from inference.minilm.artefact import PROBES
 from inference.triton import TritonEmbedder
 from infra.embedders import open_embedder, serving_policy, triton_options
-from infra.launch.model_server import start_model_server
+from infra.launch.model_server import PART
 from infra.launch.processes import ProcessRecord
 from infra.servers.triton import TritonParts
 from infra.settings import Settings, TritonSettings, load
@@ -36,7 +36,7 @@ async def test_the_model_runs_behind_the_launchers_server_by_setting(tmp_path: P
     group = {"instances": 1, "key": "secret"}
     chosen = settings(tmp_path, models={"server": "triton"}, triton=group)
     noted: list[ProcessRecord] = []
-    server = start_model_server(chosen, on_spawn=noted.append)
+    server = PART.make(chosen, lambda _: None)(tmp_path / PART.name, None, noted.append).start()
     try:
         assert noted == [server.process]
         async with open_embedder(chosen, server.address("grpc")) as embedder:

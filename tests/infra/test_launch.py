@@ -6,10 +6,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,41 +19,13 @@ from infra.launch.home import held
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
-from infra.launch.up import Up, down, up
-from infra.settings import Loaded, load
+from infra.launch.up import up
+from infra.settings import load
 from millrace.connection import find_connection
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, SOURCE_CHANGED
 from tests.brokers import StartKafka
-
-WORKER = Path(__file__).with_name("launch_worker.py")
-
-
-class Launcher:
-    """`up` and `down` in a home folder of the test's own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.said: list[str] = []
-
-    def loaded(self, workers: int = 0, profile: str = "embedded", **flags: Any) -> Loaded:
-        return load({"home": self.home, "profile": profile, "worker": {"count": workers}, **flags}, self.home / "none")
-
-    def up(self, workers: int = 0, state: str = "ready", profile: str = "embedded", **options: Any) -> Up:
-        flags = options.pop("flags", {})
-        command = [sys.executable, str(WORKER), state]
-        return up(self.loaded(workers, profile, **flags), worker_command=command, progress=self.said.append, **options)
-
-    def down(self, **options: Any) -> list[str]:
-        return down(self.loaded().settings, self.said.append, **options)
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path / "home")
-    yield launcher
-    (launcher.home / "format").write_text("1")
-    launcher.down(worker_grace_s=1.0)
+from tests.infra.launcher import WORKER, Launcher
 
 
 def _one(stack: Stack, name: str) -> ProcessRecord:

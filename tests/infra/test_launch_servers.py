@@ -1,22 +1,21 @@
 """Servers beside the broker: started together, known by their ports, ended with the stack."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import psutil
 import pytest
 
-from infra.launch.servers import Part
+from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
-from infra.launch.up import down, up
 from infra.servers.server import Server, serves
-from infra.settings import Loaded, Settings, load
+from infra.settings import Settings
 from millrace.connection import find_connection
 from millrace.errors import Unavailable
 from millrace.worker_health import workers
+from tests.infra.launcher import Launcher
 
 
 class Pages(Server):
@@ -45,37 +44,25 @@ class Broken(Pages):
 
 
 def part(kind: type[Server]) -> Part:
-    def make(settings: Settings, progress: Callable[[str], None]) -> Callable[..., Server]:
-        return lambda **options: kind(**options, environment={"PATH": "/usr/bin:/bin"}, timeout_s=20.0)
+    def make(settings: Settings, progress: Callable[[str], None]) -> MakeServer:
+        return lambda folder, ports, note: kind(
+            folder, ports=ports, on_spawn=note, environment={"PATH": "/usr/bin:/bin"}, timeout_s=20.0
+        )
 
-    return Part(kind.name, "1.0", make, "/")
+    def unwell(settings: Settings, stack: Stack) -> str:
+        return "" if serves(stack.ports[kind.name]["http"], "/") else "does not answer"
 
-
-class Launcher:
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.said: list[str] = []
-
-    def loaded(self) -> Loaded:
-        return load({"home": self.home, "worker": {"count": 0}}, self.home / "none")
-
-    def up(self, *kinds: type[Server]) -> Stack:
-        return up(self.loaded(), parts=[part(kind) for kind in kinds], progress=self.said.append).stack
-
-    def down(self) -> list[str]:
-        return down(self.loaded().settings, self.said.append)
-
-    def state(self, name: str) -> tuple[str, str]:
-        found = read_status(self.loaded().settings, parts=[part(Pages)])
-        process = next(process for process in found.processes if process.name == name)
-        return found.state, process.state
+    return Part(kind.name, "1.0", make, unwell)
 
 
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    made = Launcher(tmp_path / "home")
-    yield made
-    made.down()
+def state(launcher: Launcher, name: str) -> tuple[str, str]:
+    found = read_status(launcher.loaded().settings, parts=[part(Pages)])
+    process = next(process for process in found.processes if process.name == name)
+    return found.state, process.state
+
+
+def start(launcher: Launcher, *kinds: type[Server]) -> Stack:
+    return launcher.up(parts=[part(kind) for kind in kinds]).stack
 
 
 def record(stack: Stack, name: str) -> Any:
@@ -83,45 +70,45 @@ def record(stack: Stack, name: str) -> Any:
 
 
 def test_a_server_is_part_of_the_stack_and_ends_with_it(launcher: Launcher) -> None:
-    stack = launcher.up(Pages)
+    stack = start(launcher, Pages)
     assert serves(stack.ports["pages"]["http"], "/")
     assert stack.versions["pages"] == "1.0"
     assert any(line.startswith("Pages 1.0 ready at 127.0.0.1:") for line in launcher.said)
-    assert launcher.state("pages") == ("running", "ready")
+    assert state(launcher, "pages") == ("running", "ready")
     assert launcher.down() == ["broker", "pages"]
     assert not record(stack, "pages").alive
 
 
 def test_a_server_is_no_worker_to_the_sdk(launcher: Launcher) -> None:
-    launcher.up(Pages)
+    start(launcher, Pages)
     connection = find_connection(home=launcher.home, environ={})
     assert [process.name for process in connection.processes] == ["broker", "pages"]
     assert list(workers(connection, 1.0)) == []
 
 
 def test_a_server_that_died_is_seen_and_comes_back_where_it_was(launcher: Launcher) -> None:
-    first = launcher.up(Pages)
+    first = start(launcher, Pages)
     record(first, "pages").kill()
-    assert launcher.state("pages") == ("degraded", "ended")
-    second = launcher.up(Pages)
+    assert state(launcher, "pages") == ("degraded", "ended")
+    second = start(launcher, Pages)
     assert record(second, "broker") == record(first, "broker")
     assert record(second, "pages").pid != record(first, "pages").pid
     assert second.ports == first.ports
 
 
 def test_a_server_that_runs_and_does_not_serve_is_not_ready(launcher: Launcher) -> None:
-    stack = launcher.up(Pages)
+    stack = start(launcher, Pages)
     process = psutil.Process(record(stack, "pages").pid)
     process.suspend()
     try:
-        assert launcher.state("pages") == ("degraded", "failed")
+        assert state(launcher, "pages") == ("degraded", "failed")
     finally:
         process.resume()
 
 
 def test_a_server_that_fails_takes_down_what_was_started_and_says_why(launcher: Launcher) -> None:
     with pytest.raises(Unavailable, match=r"(?s)Broken was not ready.*no room on the disk"):
-        launcher.up(Pages, Broken)
+        start(launcher, Pages, Broken)
     assert read_stack(launcher.home) is None
     running = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in running if str(launcher.home) in line]
@@ -129,9 +116,9 @@ def test_a_server_that_fails_takes_down_what_was_started_and_says_why(launcher: 
 
 def test_a_server_that_an_interrupted_up_left_is_ended(launcher: Launcher) -> None:
     """As if `up` had been killed after the server was started and before it was in ``stack.json``."""
-    stack = launcher.up(Pages)
+    stack = start(launcher, Pages)
     left = record(stack, "pages")
     write_stack(Stack(**{**vars(stack), "processes": (record(stack, "broker"),)}))
-    launcher.up()
+    start(launcher)
     assert not left.alive
     assert any("pages" in line and "interrupted `up`" in line for line in launcher.said)

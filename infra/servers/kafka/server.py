@@ -16,24 +16,23 @@ from typing import Any, ClassVar, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from infra.launch.home import write_private
 from infra.launch.ports import HOST
+from infra.servers.kafka.security import ADMIN, BROKER, Secrets
 from infra.servers.server import Server
+from millrace.connection import Connection
 from millrace.errors import Unavailable
 
-# Settings of a single node on a developer's machine: no replicas, no waiting for further group members, small
-# internal topics, and a log cleaner whose buffer fits the small heap.
+# Settings of a node on a developer's machine: no waiting for further group members, small internal topics, and a log
+# cleaner whose buffer fits the small heap.
 _PROPERTIES: Final = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "CLIENTS",
+    "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
-    "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
     "log.cleaner.dedupe.buffer.size": "16777216",
     "message.max.bytes": "1114112",
@@ -43,8 +42,20 @@ _PROPERTIES: Final = {
 }
 
 
+def replication(n_nodes: int) -> dict[str, str]:
+    """Properties that keep every record on `n_nodes` nodes, and acknowledge it when all but one have it."""
+    minimum = max(1, n_nodes - 1)
+    return {
+        "default.replication.factor": str(n_nodes),
+        "min.insync.replicas": str(minimum),
+        "offsets.topic.replication.factor": str(n_nodes),
+        "transaction.state.log.replication.factor": str(n_nodes),
+        "transaction.state.log.min.isr": str(minimum),
+    }
+
+
 class KafkaServer(Server):
-    """A single Kafka node in KRaft mode, listening on loopback.
+    """A Kafka node in KRaft mode, broker and controller in one, listening on loopback.
 
     Parameters
     ----------
@@ -64,6 +75,9 @@ class KafkaServer(Server):
         Java heap in MiB.
     properties : mapping of str to str, optional
         Further server properties, winning over the own ones.
+    secrets : Secrets, optional
+        Passwords; with them nobody comes in without one, and nobody but ``admin`` may do anything before a rule
+        allows it.
     options
         As of `Server`.
     """
@@ -85,9 +99,12 @@ class KafkaServer(Server):
         advertised_port: int | None = None,
         heap_mb: int = 512,
         properties: Mapping[str, str] | None = None,
+        secrets: Secrets | None = None,
         **options: Any,
     ) -> None:
         super().__init__(folder, environment=environment, ports={"clients": port} if port else None, **options)
+        self.node_id = 1
+        self._secrets = secrets
         self._java = [
             java,
             f"-Xmx{heap_mb}m",
@@ -121,35 +138,56 @@ class KafkaServer(Server):
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
         self._write_properties(ports["clients"], ports["controller"])
         if self.cluster_id is None:
-            self._format()
+            self._format(new_cluster_id())
         return [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
 
     def _ready(self, ports: Mapping[str, int]) -> bool:
-        address = f"{HOST}:{ports['clients']}"
-        client = AdminClient({"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 200})
+        """Whether this node answers and the cluster counts on it."""
+        security = self._secrets.credentials(ADMIN) if self._secrets else {}
+        connection = Connection(bootstrap=f"{HOST}:{ports['clients']}", security=security)
+        client = AdminClient(connection.librdkafka() | {"log_level": 0, "reconnect.backoff.max.ms": 200})
         try:
-            return bool(client.list_topics(timeout=1).brokers)
+            return self.node_id in client.list_topics(timeout=1).brokers
         except KafkaException:
             return False
 
+    def _quorum(self, controller_port: int) -> Mapping[int, int]:
+        """Controller port of each node by its id."""
+        return {self.node_id: controller_port}
+
     def _write_properties(self, port: int, controller_port: int) -> None:
+        quorum = self._quorum(controller_port)
         properties = {
             **_PROPERTIES,
-            "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self._advertised_port or port}",
-            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+            **replication(len(quorum)),
+            **(self._secrets.properties() if self._secrets else {}),
+            "node.id": str(self.node_id),
+            "listeners": f"CLIENTS://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": f"CLIENTS://{HOST}:{self._advertised_port or port}",
+            "controller.quorum.voters": ",".join(f"{number}@{HOST}:{at}" for number, at in quorum.items()),
             "log.dirs": str((self._folder / "data").absolute()),
             **self._properties,
         }
         content = "".join(f"{name}={value}\n" for name, value in properties.items())
-        (self._folder / "server.properties").write_text(content)
+        write_private(self._folder / "server.properties", content)
 
-    def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "_")]
-        command = [*self._java, "-cp", self._class_path, *tool, "-c", str(self._folder / "server.properties")]
-        run = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self._environment))
+    def _format(self, cluster_id: str) -> None:
+        users = self._secrets.scram((BROKER, ADMIN)) if self._secrets else []
+        arguments = ["format", "-t", cluster_id, "-c", str(self._folder / "server.properties"), *users]
+        # In a file: everybody on the machine may read a command line.
+        file = self._folder / "format.arguments"
+        write_private(file, "".join(f"{argument}\n" for argument in arguments))
+        command = [*self._java, "-cp", self._class_path, "kafka.tools.StorageTool", f"@{file}"]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self._environment))
+        finally:
+            file.unlink()
         if run.returncode != 0:
             raise Unavailable(
                 f"Kafka could not format its storage in {self._folder}: {(run.stderr or run.stdout).strip()[-600:]}"
             )
+
+
+def new_cluster_id() -> str:
+    """A random cluster id; Kafka's tools would take a leading hyphen for an option."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=").replace("-", "_")

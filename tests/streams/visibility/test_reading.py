@@ -101,6 +101,6 @@ def test_key_and_header_must_name_the_tenant_of_the_body() -> None:
 
 
 def test_schema_ids_of_a_registry_are_known() -> None:
-    codec = Codec(ids={DocumentIndexed.type_name(): 12})
+    codec = Codec([DocumentIndexed], ids=lambda event, topic: 12)
     value = codec.encode(indexed("a.md", 3))
     assert VersionReader(codec).read(PLAIN.key, value, PLAIN.headers, ORIGIN).chunks is not None

@@ -1,0 +1,76 @@
+"""The users and rules of secured Kafka nodes that the launcher runs: renewed at each `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from confluent_kafka.admin import AdminClient
+
+from infra.launch.broker import broker_connection, kafka_secrets
+from infra.launch.stack import Stack
+from infra.rights import APP, OPERATOR, Rights, app_rights, ensure_users, grant, operator_rights, worker_rights
+from infra.servers.kafka.security import ADMIN
+from infra.settings import Settings
+from millrace.agent import AgentSpec
+
+DEPLOYABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "corpus-worker": ("agents.corpus",),
+    "query-worker": ("agents.query", "agents.usage"),
+}
+"""Principals of workers that run a part of Millrace's agents, and the modules of each."""
+WORKER: Final = "worker"
+"""A worker that runs all agents of the settings."""
+
+
+def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None]) -> Stack:
+    """Give every principal its password, its topics and its rules; nothing where the broker asks for none.
+
+    Raises
+    ------
+    Unavailable
+        The broker does not answer.
+    """
+    secrets = kafka_secrets(settings)
+    if secrets is None:
+        return stack
+    from infra.worker import ensure_topics
+
+    specs = _specs(settings)
+    rights = all_rights(settings)
+    ensure_topics(
+        settings, stack, list({spec.name: spec for each in specs.values() for spec in each}.values()), user=ADMIN
+    )
+    admin = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
+    ensure_users(admin, {user: secrets.password(user) for user in rights})
+    if n_changed := grant(admin, rights):
+        progress(f"{n_changed} rules of {len(rights)} principals set; credentials in {secrets.path(APP).parent}")
+    return replace(stack, credentials=str(secrets.path(OPERATOR)))
+
+
+def all_rights(settings: Settings) -> dict[str, Rights]:
+    """Rights of every principal by name."""
+    from infra.composition import ports_class
+    from infra.worker import pump_settings
+    from streams.tables import changelog
+
+    pump = pump_settings(settings)
+    workers = {
+        name: worker_rights(
+            specs,
+            lambda spec: getattr(ports_class(spec), "__name__", ""),
+            lambda spec: changelog(spec, pump),
+            pump.group_prefix,
+        )
+        for name, specs in _specs(settings).items()
+    }
+    return {**workers, APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+
+
+def _specs(settings: Settings) -> dict[str, list[AgentSpec]]:
+    """Agents that each principal of a worker runs."""
+    from infra.worker import OWN_AGENTS, load_agents
+
+    modules = {**DEPLOYABLES, WORKER: settings.worker.agents or OWN_AGENTS}
+    return {name: load_agents(agents) for name, agents in modules.items()}
