@@ -52,6 +52,9 @@ class Watching:
         self.errors.append(error)
         self._changed.set()
 
+    def ended(self, _: asyncio.Task[None]) -> None:
+        self._changed.set()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
             while not condition():
@@ -83,6 +86,7 @@ async def watching(
     made = Plan(paths=(folder,), tenant=tenant, wait=True, goes_on=True, quiet_s=quiet_s, **plan)
     async with Millrace(connection) as client:
         task = asyncio.create_task(Watch(client, made, found.told, found.failed, every_s=every_s).run())
+        task.add_done_callback(found.ended)
         try:
             await found.until(lambda: task.done() or len(found.sent) == n)
             yield found
