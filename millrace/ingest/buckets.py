@@ -1,5 +1,6 @@
 """Object stores as a source: S3, Google Cloud Storage, Azure, and folders by ``file:``, all through obstore."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from millrace.errors import InputRejected, Unavailable
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
-from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, chooser
+from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, Walk, chooser
 
 if TYPE_CHECKING:  # a name of its stubs alone
     from obstore import ObjectMeta
@@ -59,29 +60,27 @@ class BucketSource:
         self._rules = rules
         self._takes = chooser(rules)
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._folder = Path(store.prefix) if isinstance(store, LocalStore) and store.prefix is not None else None
 
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Objects whose ETag, or time and size, are not those of what the log holds."""
         self.skipped = []
-        for meta in await self._list():
-            key = meta["path"]
-            media_type = MEDIA_TYPES.get(PurePosixPath(key).suffix.lower())
-            if media_type is None or _is_hidden(key) or not self._takes(key):
-                continue
-            name = self._prefix + key
-            if self._leads_out(key):
-                self._skip(name, "outside", "the link leads out of the folder; copy the file")
-            elif meta["size"] > self._rules.max_bytes:
+        for meta, media_type in await (self._list() if self._folder is None else self._walk(self._folder)):
+            name = self._prefix + meta["path"]
+            if meta["size"] > self._rules.max_bytes:
                 message = f"it has {meta['size']} bytes, at most {self._rules.max_bytes} are taken; raise --max-bytes"
                 self._skip(name, "too_large", message)
             elif self._memory.held(name, held(name)).stamp == _stamp(meta):
                 yield Document(id=name, media_type=media_type, state="unchanged")
-            elif (document := await self._read(key, name, media_type)) is not None:
+            elif (document := await self._read(meta["path"], name, media_type)) is not None:
                 yield document
 
     async def lost(self, documents: Collection[str]) -> set[str]:
         """Documents whose object is gone."""
-        there = {self._prefix + meta["path"] for meta in await self._list()}
+        if self._folder is not None:
+            walk = Walk(self._folder, self._rules, self._prefix)
+            return await asyncio.to_thread(lambda: {document for document in documents if walk.lost(document)})
+        there = {self._prefix + meta["path"] for meta in await self._metas()}
         return {document for document in documents if document.startswith(self._prefix) and document not in there}
 
     async def commit(self) -> None:
@@ -91,12 +90,33 @@ class BucketSource:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _list(self) -> list["ObjectMeta"]:
+    async def _metas(self) -> list["ObjectMeta"]:
         try:
             found = [meta async for batch in obstore.list(self._store) for meta in batch]
         except BaseError as error:
             raise Unavailable(f"{self.name} cannot be listed: {_first_line(error)}; {_REMEDY}") from error
         return sorted(found, key=lambda meta: meta["path"])
+
+    async def _list(self) -> "list[tuple[ObjectMeta, str]]":
+        """What to look at in a store, each with its media type."""
+        found = [(meta, MEDIA_TYPES.get(PurePosixPath(meta["path"]).suffix.lower())) for meta in await self._metas()]
+        return [
+            (meta, media_type)
+            for meta, media_type in found
+            if media_type is not None and not _is_hidden(meta["path"]) and self._takes(meta["path"])
+        ]
+
+    async def _walk(self, folder: Path) -> "list[tuple[ObjectMeta, str]]":
+        """The same for a folder. One link in a circle, or one odd name, would end obstore's listing of all of it."""
+        walk = Walk(folder, self._rules, self._prefix, ignores=False)
+        found = []
+        for file in await asyncio.to_thread(list, walk):
+            try:
+                found.append((await obstore.head_async(self._store, file.id[len(self._prefix) :]), file.media_type))
+            except (BaseError, OSError, ValueError) as error:
+                self._skip(file.id, "unreadable", f"the file cannot be read: {_first_line(error)}")
+        self.skipped += walk.skipped
+        return found
 
     async def _read(self, key: str, name: str, media_type: str) -> Document | None:
         try:
@@ -116,13 +136,6 @@ class BucketSource:
                 return None
         self._memory.seen[name] = Seen(stamp=_stamp(got.meta), sha256=hashlib.sha256(content).hexdigest())
         return Document(id=name, media_type=media_type, content=content)
-
-    def _leads_out(self, key: str) -> bool:
-        """Whether a link of a folder leads out of it; obstore would follow."""
-        if not isinstance(self._store, LocalStore) or self._store.prefix is None:
-            return False
-        root = Path(self._store.prefix).resolve()
-        return not (root / key).resolve().is_relative_to(root)
 
     def _skip(self, name: str, reason: str, message: str) -> None:
         self.skipped.append(Skipped(name, reason, message))

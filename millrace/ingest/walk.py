@@ -68,6 +68,8 @@ class Walk:
         What to take.
     prefix : str
         Put before each id, with a slash.
+    ignores : bool
+        Whether ignore files count.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class Walk:
         If the path does not exist.
     """
 
-    def __init__(self, root: Path, rules: Rules, prefix: str = "") -> None:
+    def __init__(self, root: Path, rules: Rules, prefix: str = "", *, ignores: bool = True) -> None:
         if not root.exists():
             raise InputRejected(f"{root} does not exist; name a folder or a file")
         self.root = root.resolve() if root.is_dir() else root.resolve().parent
@@ -88,6 +90,7 @@ class Walk:
         self._rules = rules
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._takes = chooser(rules)
+        self._ignores = ignores
         self.skipped: list[Skipped] = []
 
     def __iter__(self) -> Iterator[FoundFile]:
@@ -114,7 +117,8 @@ class Walk:
     def _folder(self, folder: Path, relative: str, above: list[tuple[str, list[IgnorePattern]]]) -> Iterator[FoundFile]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            own = read_ignore_file(folder / IGNORE_FILE) if any(e.name == IGNORE_FILE for e in entries) else []
+            has_rules = self._ignores and any(entry.name == IGNORE_FILE for entry in entries)
+            own = read_ignore_file(folder / IGNORE_FILE) if has_rules else []
         except OSError as error:
             self._skip(relative, "unreadable", f"the folder cannot be listed: {error}")
             return
