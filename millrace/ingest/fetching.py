@@ -21,6 +21,11 @@ _MAX_DELAY_S: Final = 30.0
 _ROBOTS_LAST_S: Final = 3600.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""The only IPv6 addresses that are assigned to hosts of the Internet; IPv4 addresses hide in many of the others."""
+_RELAYS: Final = ipaddress.ip_network("192.88.99.0/24")
+_AZURE: Final = ipaddress.ip_network("168.63.129.16/32")
+"""Public by its number, and yet the host that Azure's machines run on."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -163,7 +168,9 @@ def is_permitted(address: str, allowed: Sequence[Network]) -> bool:
             found = found.ipv4_mapped or found.sixtofour or found
     if any(found.version == network.version and found in network for network in allowed):
         return True
-    return found.is_global and not found.is_multicast
+    if isinstance(found, ipaddress.IPv6Address):
+        return found.is_global and found in _UNICAST
+    return found.is_global and not found.is_multicast and found not in _RELAYS and found not in _AZURE
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool) -> bytes:
