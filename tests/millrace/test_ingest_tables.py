@@ -257,10 +257,9 @@ async def test_a_table_without_a_key_is_refused_with_a_remedy(tmp_path: Path) ->
 
 
 async def test_a_database_that_cannot_be_opened_is_unavailable_and_its_password_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "such.db").write_bytes(b"this is no database, but long enough to be taken for one" * 20)
     with pytest.raises(Unavailable) as caught:
-        TableSource(
-            f"sqlite:///{tmp_path}/no/such.db", "notes", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1
-        )
+        TableSource(f"sqlite:///{tmp_path}/such.db", "notes", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1)
     assert "is the database running" in str(caught.value)
     with pytest.raises(InputRejected) as refused:
         TableSource("nosuch://ada:secret@host/db", "t", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1)
