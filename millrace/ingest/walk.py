@@ -27,6 +27,8 @@ MEDIA_TYPES: Final = {
     ".tsv": "text/tab-separated-values",
     ".jsonl": "application/x-ndjson",
 }
+BINARY_TYPES: Final = frozenset(t for t in MEDIA_TYPES.values() if t == "application/pdf" or t.startswith(_OFFICE))
+"""Types that no charset has anything to say about."""
 UTF8_TYPES: Final = frozenset({"text/markdown", "text/plain"})
 """Types that are text and nothing else; what a parser reads has encodings of its own, or none."""
 MAX_BYTES: Final = 16 * 2**20

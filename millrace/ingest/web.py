@@ -14,13 +14,15 @@ from millrace.errors import Unreadable
 from millrace.ingest.fetching import Answer, Fetcher
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
-from millrace.ingest.walk import MEDIA_TYPES
+from millrace.ingest.walk import BINARY_TYPES, MEDIA_TYPES, UTF8_TYPES
 
 MAX_ENTRIES: Final = 1000
 _FEEDS: Final = frozenset({"application/rss+xml", "application/atom+xml", "application/rdf+xml"})
 _MAYBE_FEEDS: Final = frozenset({"application/xml", "text/xml"})
 _GONE: Final = frozenset({404, 410})
 
+_AS_BROWSERS: Final = dict.fromkeys(("iso-8859-1", "latin1", "us-ascii", "ascii"), "windows-1252")
+"""Names that servers give by habit, read as the Encoding Standard of the WHATWG says."""
 
 class WebSource:
     """Pages, and the pages that feeds name.
@@ -175,16 +177,10 @@ def _document(name: str, answer: Answer) -> Document:
         media_type = known or media_type
     if media_type not in MEDIA_TYPES.values():
         raise Unreadable("type", f"{answer.url} is {media_type or 'of no type'}, which is not read")
-    if media_type.startswith("text/") and charset not in {"", "utf-8", "utf8"}:
-        try:
-            content = content.decode(charset).encode()
-        except (LookupError, UnicodeError) as error:
-            raise Unreadable("undecodable", f"{answer.url} is not in its charset {charset!r}: {error}") from error
-    elif media_type in {"text/plain", "text/markdown"}:
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            raise Unreadable("undecodable", f"{answer.url}: byte {error.start} is not UTF-8") from error
+    if media_type not in BINARY_TYPES and charset not in {"", "utf-8", "utf8"}:
+        content = _decoded(answer.url, content, charset).encode()
+    elif media_type in UTF8_TYPES:
+        _decoded(answer.url, content, "utf-8")
     return Document(id=name, media_type=media_type, content=content, trust="untrusted")
 
 
@@ -192,3 +188,12 @@ def _content_type(answer: Answer) -> tuple[str, str]:
     media_type, *parameters = answer.headers.get("content-type", "").split(";")
     charset = next((p.partition("=")[2] for p in parameters if p.strip().lower().startswith("charset=")), "")
     return media_type.strip().lower(), charset.strip(" \"'").lower()
+def _decoded(url: str, content: bytes, charset: str) -> str:
+    try:
+        found = content.decode(_AS_BROWSERS.get(charset, charset))
+        found.encode()
+    except (LookupError, ValueError) as error:
+        raise Unreadable("undecodable", f"{url} is not in its charset {charset!r}: {error}") from error
+    return found
+
+
