@@ -11,6 +11,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from millrace.errors import InputRejected, Unavailable
+from millrace.ingest.addresses import shown
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
 from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, Walk, chooser
@@ -32,7 +33,7 @@ def open_store(url: str) -> ObjectStore:
     try:
         return from_url(url)
     except (BaseError, ValueError) as error:
-        raise InputRejected(f"{url} cannot be opened: {_first_line(error)}; {_REMEDY}") from error
+        raise InputRejected(f"{shown(url)} cannot be opened: {_first_line(error)}; {_REMEDY}") from error
 
 
 class BucketSource:
@@ -150,4 +151,4 @@ def _is_hidden(key: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return shown(str(error).partition("\n")[0])

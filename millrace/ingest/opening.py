@@ -5,11 +5,11 @@ import ipaddress
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from millrace.errors import InputRejected
+from millrace.ingest.addresses import shown, split
 from millrace.ingest.extras import part
 from millrace.ingest.folder import FolderSource
 from millrace.ingest.memory import Memory
@@ -107,7 +107,7 @@ def _sources(plan: Plan) -> Iterator[Source]:
     for path in plan.paths:
         scheme = scheme_of(path)
         if scheme in _WEB:
-            pages.setdefault(plan.source or urlsplit(str(path)).hostname or "web", []).append(str(path))
+            pages.setdefault(plan.source or _host(str(path)), []).append(str(path))
         elif scheme in _STORES:
             yield _bucket(str(path), plan)
         elif scheme:
@@ -116,6 +116,15 @@ def _sources(plan: Plan) -> Iterator[Source]:
             yield FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s)
     for name, urls in pages.items():
         yield _web(name, urls, plan)
+
+
+def _host(url: str) -> str:
+    parts = split(url)
+    if "@" in parts.netloc:
+        raise InputRejected(f"{shown(url)} names a user; pages are read without a password, so leave it out")
+    if not parts.hostname:
+        raise InputRejected(f"{shown(url)!r} names no host; write it as {parts.scheme}://host/path")
+    return parts.hostname
 
 
 def _web(name: str, urls: Sequence[str], plan: Plan) -> Source:
@@ -132,9 +141,9 @@ def _web(name: str, urls: Sequence[str], plan: Plan) -> Source:
 
 
 def _bucket(url: str, plan: Plan) -> Source:
-    parts = urlsplit(url)
-    name = plan.source or parts.netloc or PurePosixPath(parts.path).name or parts.scheme
-    memory = Memory(plan.memory, plan.tenant, f"{name} {url}")
+    parts = split(url)
+    name = plan.source or parts.netloc.rpartition("@")[2] or PurePosixPath(parts.path).name or parts.scheme
+    memory = Memory(plan.memory, plan.tenant, f"{name} {shown(url)}")
     buckets = part("buckets", "objects")
     found: Source = buckets.BucketSource(
         buckets.open_store(url), memory, name=name, rules=plan.rules, prefix=plan.prefix
@@ -143,7 +152,7 @@ def _bucket(url: str, plan: Plan) -> Source:
 
 
 def _table(url: str, plan: Plan) -> Source:
-    parts = urlsplit(url)
+    parts = split(url)
     if not plan.table:
         raise InputRejected(f"{parts.scheme}:// is read as a database; name its table: --table NAME")
     name = plan.source or f"{PurePosixPath(parts.path).stem or parts.scheme}.{plan.table}"

@@ -6,11 +6,12 @@ import io
 from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import feedparser
 
 from millrace.errors import Unreadable
+from millrace.ingest.addresses import shown
 from millrace.ingest.fetching import Answer, Fetcher
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
@@ -20,9 +21,9 @@ MAX_ENTRIES: Final = 1000
 _FEEDS: Final = frozenset({"application/rss+xml", "application/atom+xml", "application/rdf+xml"})
 _MAYBE_FEEDS: Final = frozenset({"application/xml", "text/xml"})
 _GONE: Final = frozenset({404, 410})
-
 _AS_BROWSERS: Final = dict.fromkeys(("iso-8859-1", "latin1", "us-ascii", "ascii"), "windows-1252")
 """Names that servers give by habit, read as the Encoding Standard of the WHATWG says."""
+
 
 class WebSource:
     """Pages, and the pages that feeds name.
@@ -55,7 +56,7 @@ class WebSource:
     ) -> None:
         self.name = name
         self.skipped: list[Skipped] = []
-        self._urls = [urldefrag(url).url for url in urls]
+        self._urls = [_without_fragment(url) for url in urls]
         self._fetcher = fetcher
         self._memory = memory
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -80,7 +81,7 @@ class WebSource:
     async def lost(self, documents: Collection[str]) -> set[str]:
         """Documents whose page answers 404 or 410; one that cannot be asked for is not lost."""
         lost = set()
-        scheme = urlsplit(self._urls[0]).scheme
+        scheme = self._urls[0].partition("://")[0]
         for document in documents:
             if not document.startswith(self._prefix):
                 continue
@@ -106,7 +107,7 @@ class WebSource:
         self, url: str, held: Held, stamp: str = "", *, is_listed: bool = False
     ) -> tuple[Document | None, dict[str, str]]:
         """A page that changed, or the links of a feed."""
-        name = self._prefix + url.partition("://")[2]
+        name = self._prefix + (shown(url).partition("://")[2] or url)
         known = self._memory.seen.get(name, Seen())
         if not known.links:
             known = self._memory.held(name, held(name))
@@ -152,8 +153,11 @@ def _links(answer: Answer) -> dict[str, str] | None:
     media_type, _ = _content_type(answer)
     if media_type not in _FEEDS | _MAYBE_FEEDS:
         return None
-    # A file object, because feedparser would fetch or open what it takes for an address.
-    feed = feedparser.parse(io.BytesIO(answer.body), sanitize_html=False, resolve_relative_uris=False)
+    try:
+        # A file object, because feedparser would fetch or open what it takes for an address.
+        feed = feedparser.parse(io.BytesIO(answer.body), sanitize_html=False, resolve_relative_uris=False)
+    except Exception as error:  # strangers wrote it, and a parser may fail in any way
+        raise Unreadable("broken", f"{answer.url} cannot be parsed: {type(error).__name__}") from error
     if not feed.version:
         if media_type in _MAYBE_FEEDS:
             return None
@@ -161,8 +165,21 @@ def _links(answer: Answer) -> dict[str, str] | None:
     links: dict[str, str] = {}
     for entry in feed.entries[:MAX_ENTRIES]:
         if link := entry.get("link", ""):
-            links.setdefault(urldefrag(urljoin(answer.url, link)).url, _stamp(entry))
+            links.setdefault(_absolute(answer.url, link), _stamp(entry))
     return links
+
+
+def _absolute(base: str, link: str) -> str:
+    """Address of an entry; what means nothing stays as it is, to be refused and reported like any other."""
+    text = link.encode("utf-8", "replace").decode()
+    try:
+        return _without_fragment(urljoin(base, text))
+    except ValueError:
+        return text
+
+
+def _without_fragment(url: str) -> str:
+    return url.partition("#")[0]
 
 
 def _stamp(entry: Any) -> str:
@@ -184,10 +201,6 @@ def _document(name: str, answer: Answer) -> Document:
     return Document(id=name, media_type=media_type, content=content, trust="untrusted")
 
 
-def _content_type(answer: Answer) -> tuple[str, str]:
-    media_type, *parameters = answer.headers.get("content-type", "").split(";")
-    charset = next((p.partition("=")[2] for p in parameters if p.strip().lower().startswith("charset=")), "")
-    return media_type.strip().lower(), charset.strip(" \"'").lower()
 def _decoded(url: str, content: bytes, charset: str) -> str:
     try:
         found = content.decode(_AS_BROWSERS.get(charset, charset))
@@ -197,3 +210,7 @@ def _decoded(url: str, content: bytes, charset: str) -> str:
     return found
 
 
+def _content_type(answer: Answer) -> tuple[str, str]:
+    media_type, *parameters = answer.headers.get("content-type", "").split(";")
+    charset = next((p.partition("=")[2] for p in parameters if p.strip().lower().startswith("charset=")), "")
+    return media_type.strip().lower(), charset.strip(" \"'").lower()

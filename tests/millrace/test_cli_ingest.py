@@ -90,6 +90,12 @@ def test_what_means_nothing_is_refused_with_a_remedy(run: Run, arguments: tuple[
     assert message in err
 
 
+def test_an_address_that_means_nothing_is_one_json_document(run: Run) -> None:
+    code, out, _ = run("ingest", "http://[::1", "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["type"] == "rejected"
+
+
 def test_every_is_refused_without_watch(run: Run, tmp_path: Path) -> None:
     code, _, err = run("ingest", str(tmp_path), "--every", "5")
     assert code == 2

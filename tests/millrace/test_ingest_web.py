@@ -188,6 +188,37 @@ async def test_a_feed_cannot_lead_to_a_private_address(
     assert worker.seen == []
 
 
+async def test_addresses_of_a_feed_that_mean_nothing_are_reported_and_its_pages_are_sent(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    bad = ("http://[bad", "http://a..b/", "mailto:ada@example.com", "http://ada:secret@127.0.0.1/", "http://h:port/")
+    items = "".join(f"<item><link>{link}</link></item>" for link in (*bad, server.url("/leave.html")))
+    server.pages["/feed"] = Page(f'<rss version="2.0"><channel>{items}</channel></rss>', "application/rss+xml")
+    with indexing(embedded, tenant) as worker:
+        report = await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+    assert [change.document.partition("/")[2] for change in worker.seen] == ["leave.html"]
+    assert {skipped.reason for skipped in report.skipped} == {"address"}
+    assert [skipped.id for skipped in report.skipped] == [
+        *("[bad", "a..b/", "mailto:ada@example.com", "***@127.0.0.1/", "h:port/")
+    ]
+    assert "secret" not in str(report.skipped)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "<item><link>&#xD800;x</link></item><![CDATA[",
+        '<item><gml:posList xmlns:gml="http://www.opengis.net/gml">1 2 3</gml:posList></item>',
+    ],
+)
+async def test_a_feed_that_its_parser_fails_at_is_reported(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer, items: str
+) -> None:
+    server.pages["/feed"] = Page(f'<rss version="2.0"><channel>{items}</channel></rss>', "application/rss+xml")
+    report = await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+    assert [skipped.reason for skipped in report.skipped] == ["broken"]
+
+
 async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
     embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
 ) -> None:
