@@ -138,7 +138,7 @@ class Ingestion:
                     async for document in documents:
                         await self._document(document, source)
                 self.report.skipped += source.skipped
-            for known in lost:
+            for known in filter(self._is_missing, lost):
                 await self._delete(known)
             await self._acknowledge(0)
             for source in sources:
@@ -238,6 +238,10 @@ class Ingestion:
             self.report.n_sent += 1
             self.report.n_bytes += len(document.content or b"")
         await self._sent(sent)
+
+    def _is_missing(self, known: KnownDocument) -> bool:
+        """Whether a document that seemed to be lost was not found after all while the run went on."""
+        return known.document not in self._seen
 
     async def _delete(self, known: KnownDocument) -> None:
         await self._room(known.document)

@@ -61,6 +61,7 @@ class WebSource:
         self._memory = memory
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._max_bytes = max_bytes
+        self._gone: set[str] = set()
 
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Pages that changed since the log took them, and the pages of feeds; a page is asked for only once."""
@@ -79,21 +80,20 @@ class WebSource:
                         yield document
 
     async def lost(self, documents: Collection[str]) -> set[str]:
-        """Documents whose page answers 404 or 410; one that cannot be asked for is not lost."""
-        lost = set()
+        """Documents whose page answers 404 or 410; one that cannot be asked for is not lost.
+
+        Servers that know no HEAD answer anything to it, so what they answer to GET counts.
+        """
+        self._gone = set()
         scheme = self._urls[0].partition("://")[0]
         for document in documents:
             if not document.startswith(self._prefix):
                 continue
             known = self._memory.seen.get(document)
             url = known.url if known is not None and known.url else f"{scheme}://{document[len(self._prefix) :]}"
-            try:
-                answer = await self._fetcher.fetch(url, self._max_bytes, method="HEAD")
-            except Unreadable:
-                continue
-            if answer.status in _GONE:
-                lost.add(document)
-        return lost
+            if await self._is_gone(url, "HEAD") and await self._is_gone(url, "GET"):
+                self._gone.add(document)
+        return set(self._gone)
 
     async def commit(self) -> None:
         """Keep the validators."""
@@ -103,11 +103,19 @@ class WebSource:
         """Close connections."""
         await self._fetcher.close()
 
+    async def _is_gone(self, url: str, method: str) -> bool:
+        try:
+            return (await self._fetcher.fetch(url, self._max_bytes, method=method)).status in _GONE
+        except Unreadable:
+            return False
+
     async def _look(
         self, url: str, held: Held, stamp: str = "", *, is_listed: bool = False
     ) -> tuple[Document | None, dict[str, str]]:
         """A page that changed, or the links of a feed."""
         name = self._prefix + (shown(url).partition("://")[2] or url)
+        if name in self._gone:  # just now: it is about to be deleted
+            return None, {}
         known = self._memory.seen.get(name, Seen())
         if not known.links:
             known = self._memory.held(name, held(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from millrace.connection import Connection
 from millrace.errors import InputRejected
 from millrace.event import Event
 from millrace.events.corpus import SourceChanged
+from millrace.ingest.folder import FolderSource
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion, Report
 from millrace.ingest.walk import Rules
@@ -181,6 +182,23 @@ async def test_sync_deletes_what_is_gone_and_nothing_else(embedded: Connection, 
             found = {name: (await client.document(name)).exists for name in ("0.md", "1.md", "2.md", "elsewhere.md")}
     assert (kept.n_deleted, synced.n_deleted, synced.counts()) == (0, 1, {"deleted": 1})
     assert found == {"0.md": False, "1.md": True, "2.md": True, "elsewhere.md": True}
+
+
+class Returning(FolderSource):
+    """A folder whose files all seem to be gone when it is asked, and are there when it is read."""
+
+    async def lost(self, documents: Collection[str]) -> set[str]:
+        return set(documents)
+
+
+async def test_what_a_run_found_it_never_deletes(embedded: Connection, tenant: str, folder: Path) -> None:
+    plan = Plan(paths=(), tenant=tenant, sync=True, confirmed=True, wait=True)
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, folder)
+        (folder / "a.md").unlink()
+        async with Millrace(embedded) as client:
+            await Ingestion(client, plan, sources=[Returning(folder, Rules())]).run()
+    assert [(change.document, change.op) for change in worker.seen[3:]] == [("a.md", "delete")]
 
 
 async def test_sync_of_an_emptied_folder_needs_a_confirmation(embedded: Connection, tenant: str, folder: Path) -> None:

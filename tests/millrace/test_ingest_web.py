@@ -261,6 +261,33 @@ async def test_sync_deletes_pages_that_are_gone_and_not_those_that_left_a_feed(
     assert [c.document.partition("/")[2] for c in worker.seen if c.op == "delete"] == ["0.html"]
 
 
+async def test_what_a_server_answers_to_head_alone_deletes_nothing(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    server.pages["HEAD /leave.html"] = Page(status=404)
+    server.pages["HEAD /travel.html"] = Page(status=404)
+    urls = [server.url(path) for path in ("/leave.html", "/travel.html")]
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, tmp_path, *urls)
+        del server.pages["/travel.html"]
+        report = await ingest(embedded, tenant, tmp_path, *urls, sync=True, confirmed=True)
+        again = await ingest(embedded, tenant, tmp_path, urls[0])
+    assert [change.document.partition("/")[2] for change in worker.seen if change.op == "delete"] == ["travel.html"]
+    assert (report.n_unchanged, report.n_deleted, report.failed, again.n_unchanged) == (1, 1, False, 1)
+
+
+async def test_a_page_that_is_gone_is_deleted_although_a_feed_names_it_still(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    date = "Sat, 21 Nov 2026 10:00:00 GMT"
+    server.pages["/feed"] = rss(server, ("/leave.html", date), ("/travel.html", date))
+    with indexing(embedded, tenant):
+        await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+        del server.pages["/leave.html"]
+        report = await ingest(embedded, tenant, tmp_path, server.url("/feed"), sync=True, confirmed=True)
+    assert (report.n_unchanged, report.counts(), report.failed) == (1, {"deleted": 1}, False)
+
+
 async def test_a_watched_page_is_looked_at_again_and_again(
     embedded: Connection, tenant: str, server: WebServer
 ) -> None:
