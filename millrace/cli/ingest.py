@@ -48,6 +48,10 @@ def ingest(
     wait: Annotated[bool, typer.Option("--wait", help="End with the outcome of every document.")] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Delete documents that are gone from the source.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --sync: delete even more than 20 % of the source.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Send rejected documents again as they are, such as after a setting changed."),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: send each change as it happens, until interrupted.")
     ] = False,
@@ -105,6 +109,7 @@ def ingest(
         rules=Rules(tuple(include or ()), tuple(exclude or ()), max_bytes),
         sync=sync,
         confirmed=yes,
+        retry=retry,
         wait=wait,
         memory=state or Path(connection_of(context).home or ".millrace") / "ingest",
         allowed=tuple(allow_network or ()),
@@ -161,9 +166,10 @@ async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: 
 
     def told(report: Any) -> None:
         """A round is news if it did something, or what it cannot send is not what the last one could not."""
-        if last and not report.receipts and report.skipped == last[0]:
+        now = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}
+        if last and not report.receipts and now == last[0]:
             return
-        last[:] = [report.skipped]
+        last[:] = [now]
         if as_json:
             document(_data(report, wait=plan.wait), indent=None)
         else:
@@ -204,6 +210,7 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
         "deleted": report.n_deleted,
         "bytes": report.n_bytes,
         "skipped": report.skipped,
+        "still_rejected": [outcome_row(outcome) for outcome in report.still_rejected],
         "receipt": receipts.encode(report.receipts) if few else None,
         "counts": dict(report.counts()) if wait else None,
         "outcomes": [outcome_row(outcome) for outcome in report.outcomes] if wait else None,
@@ -229,13 +236,19 @@ def _render(report: Any, *, wait: bool) -> None:
         rows = [outcome_row(outcome) for outcome in report.outcomes]
         columns = ("document", "version", "outcome", "chunks", "embedded", "reused", "message")
         table(columns, [[row[name] for name in columns] for row in sorted(rows, key=lambda row: str(row["document"]))])
-    for skipped in report.skipped[:_SHOWN]:
-        say(f"not sent ({skipped.reason}): {one_line(skipped.id)}: {skipped.message}")
-    if len(report.skipped) > _SHOWN:
-        say(f"... and {len(report.skipped) - _SHOWN} more; --json lists all")
+    refused = [f"not sent ({skipped.reason}): {one_line(skipped.id)}: {skipped.message}" for skipped in report.skipped]
+    refused += [
+        f"still rejected ({outcome.reason}): {one_line(outcome.receipt.document)}: {outcome.message}"
+        for outcome in report.still_rejected
+    ]
+    for line in refused[:_SHOWN]:
+        say(line)
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN} more; --json lists all")
     say(
         f"{report.n_found} documents: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
+        + (f"; {len(report.still_rejected)} unchanged and still rejected" if report.still_rejected else "")
     )
     if wait:
         say("outcomes: " + (", ".join(f"{n} {name}" for name, n in sorted(report.counts().items())) or "none"))

@@ -38,6 +38,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         Delete documents of the source that are gone there.
     confirmed : bool
         Delete even more than a fifth of the source.
+    retry : bool
+        Send documents again that were rejected as they are.
     wait : bool
         Follow every change to its outcome.
     goes_on : bool
@@ -63,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()
     sync: bool = False
     confirmed: bool = False
+    retry: bool = False
     wait: bool = False
     goes_on: bool = False
     memory: Path | None = None

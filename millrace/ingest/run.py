@@ -23,6 +23,8 @@ from millrace.topics import SOURCE_CHANGED
 
 MAX_LOST: Final = 0.2
 _UNACKNOWLEDGED: Final = 512
+_MAY_PASS: Final = frozenset({"erased", "object_tampered", "no_content"})
+"""Reasons of a rejection that the same content does not meet again when it is sent once more."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -36,6 +38,8 @@ class Report(msgspec.Struct, kw_only=True):
         Bytes of content sent.
     skipped : list of Skipped
         What was not sent, and why.
+    still_rejected : list of Outcome
+        Unchanged documents that were rejected as they are, by an earlier run, and were not sent again.
     receipts : list of Receipt
         Of everything sent.
     outcomes : list of Outcome
@@ -49,13 +53,19 @@ class Report(msgspec.Struct, kw_only=True):
     n_deleted: int = 0
     n_bytes: int = 0
     skipped: list[Skipped] = []
+    still_rejected: list[Outcome] = []
     receipts: list[Receipt] = []
     outcomes: list[Outcome] = []
 
     @property
     def failed(self) -> bool:
-        """Whether a document was not sent, or a change ended rejected or failed."""
-        return bool(self.skipped) or any(not outcome.good for outcome in self.outcomes)
+        """Whether a document was not sent, or a change ended rejected or failed, in this run or an earlier one."""
+        return bool(self.skipped or self.still_rejected) or any(not outcome.good for outcome in self.outcomes)
+
+    @property
+    def rejected(self) -> list[Outcome]:
+        """Documents that are rejected as they stand, whether this run sent them or an earlier one."""
+        return self.still_rejected + [outcome for outcome in self.outcomes if outcome.outcome == "rejected"]
 
     def counts(self) -> Counter[str]:
         """Outcomes by name."""
@@ -180,8 +190,8 @@ class Ingestion:
     def _held(self, source: Source) -> Held:
         def held(document: str) -> str:
             known = self._client.known.get(self._plan.tenant, document)
-            good = known.source in {"", source.name} and _is_good(known, self._plan.labels)
-            return known.sha256 if good else ""
+            mine = known.source in {"", source.name}
+            return known.sha256 if mine and self._is_settled(known) else ""
 
         return held
 
@@ -210,7 +220,9 @@ class Ingestion:
         if groups is None and known.groups is None:
             groups = self._client.connection.groups
         same_access = groups is None or (known.groups is not None and canonical(known.groups) == canonical(groups))
-        if document.state == "unchanged" or _same(known, document.content or b"", self._plan.labels):
+        if document.state == "unchanged" or self._is_same(known, document.content or b""):
+            if known.status == "rejected":
+                self.report.still_rejected.append(_rejection(known))
             if known.status == "pending" and self._plan.wait:
                 self._pending.append(Receipt(known.tenant, known.document, known.version, 0, known.order[0]))
             if same_access:
@@ -242,6 +254,15 @@ class Ingestion:
     def _is_missing(self, known: KnownDocument) -> bool:
         """Whether a document that seemed to be lost was not found after all while the run went on."""
         return known.document not in self._seen
+
+    def _is_settled(self, known: KnownDocument) -> bool:
+        """Whether to send the content that the log holds once more would change nothing."""
+        if not known.exists or known.labels != self._plan.labels or known.status == "failed":
+            return False
+        return known.status != "rejected" or (known.reason not in _MAY_PASS and not self._plan.retry)
+
+    def _is_same(self, known: KnownDocument, content: bytes) -> bool:
+        return self._is_settled(known) and known.sha256 == hashlib.sha256(content).hexdigest()
 
     async def _delete(self, known: KnownDocument) -> None:
         await self._room(known.document)
@@ -290,12 +311,11 @@ class Ingestion:
         self.report.skipped.append(Skipped(document, reason, message))
 
 
-def _is_good(known: KnownDocument, labels: dict[str, str]) -> bool:
-    return known.exists and known.status not in {"rejected", "failed"} and known.labels == labels
-
-
-def _same(known: KnownDocument, content: bytes, labels: dict[str, str]) -> bool:
-    return _is_good(known, labels) and known.sha256 == hashlib.sha256(content).hexdigest()
+def _rejection(known: KnownDocument) -> Outcome:
+    receipt = Receipt(known.tenant, known.document, known.version, 0, known.order[0])
+    return Outcome(
+        receipt=receipt, outcome="rejected", version=known.version, reason=known.reason, message=known.message
+    )
 
 
 async def _awaited(work: Awaitable[object]) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,48 @@ async def test_a_failed_document_is_sent_again(embedded: Connection, tenant: str
         first = await ingest(embedded, tenant, folder)
         second = await ingest(embedded, tenant, folder)
     assert (first.failed, first.counts(), second.counts()) == (True, {"failed": 3}, {"indexed": 3})
+
+
+def rejecting(reason: str) -> Callable[[SourceChanged], Iterable[Event]]:
+    """Rejects what says so, and indexes the rest."""
+
+    def behaviour(change: SourceChanged) -> Iterable[Event]:
+        return [settled(change, "rejected", reason, "it cannot be") if change.text == "bad" else indexed(change)]
+
+    return behaviour
+
+
+async def test_a_rejected_document_is_told_of_again_and_not_sent_again(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    (folder / "bad.md").write_text("bad")
+    with indexing(embedded, tenant, rejecting("broken")) as worker:
+        first = await ingest(embedded, tenant, folder)
+        (folder / "a.md").write_text("edited")
+        second = await ingest(embedded, tenant, folder)
+        retried = await ingest(embedded, tenant, folder, retry=True)
+        (folder / "bad.md").write_text("good")
+        mended = await ingest(embedded, tenant, folder)
+    assert (first.counts(), first.still_rejected) == ({"indexed": 3, "rejected": 1}, [])
+    assert (second.n_sent, second.n_unchanged, second.failed) == (1, 3, True)
+    (outcome,) = second.still_rejected
+    assert (outcome.receipt.document, outcome.version, outcome.reason, outcome.message) == (
+        *("bad.md", 1, "broken", "it cannot be"),
+    )
+    assert (retried.n_sent, retried.counts(), retried.still_rejected) == (1, {"rejected": 1}, [])
+    assert (mended.counts(), mended.failed) == ({"indexed": 1}, False)
+    assert [change.version for change in worker.seen if change.document == "bad.md"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("reason", ["erased", "object_tampered"])
+async def test_what_was_rejected_for_content_that_is_gone_is_sent_again(
+    embedded: Connection, tenant: str, folder: Path, reason: str
+) -> None:
+    (folder / "bad.md").write_text("bad")
+    with indexing(embedded, tenant, rejecting(reason)):
+        await ingest(embedded, tenant, folder)
+        second = await ingest(embedded, tenant, folder)
+    assert (second.n_sent, second.counts()) == (1, {"rejected": 1})
 
 
 async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
