@@ -34,7 +34,10 @@ def ingest(
     tenant: Tenant = "",
     groups: Annotated[
         list[str] | None,
-        typer.Option(help="Groups that may read; repeatable. '*' is everyone. New ones get the setting tenant.groups."),
+        typer.Option(
+            help="Groups that may read; repeatable. '*' is everyone. Without it new documents get their source's, "
+            "and the setting tenant.groups where that is new or holds something for them already."
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to filter by; repeatable.")] = None,
     source: Annotated[
@@ -207,6 +210,7 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
         "sent": report.n_sent,
         "unchanged": report.n_unchanged,
         "access_changed": report.n_access,
+        "inherited": report.n_inherited,
         "deleted": report.n_deleted,
         "bytes": report.n_bytes,
         "skipped": report.skipped,
@@ -250,6 +254,8 @@ def _render(report: Any, *, wait: bool) -> None:
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
         + (f"; {len(report.still_rejected)} unchanged and still rejected" if report.still_rejected else "")
     )
+    if report.n_inherited:
+        say(f"{report.n_inherited} new documents are for the groups of their source's others; --groups names them anew")
     if wait:
         say("outcomes: " + (", ".join(f"{n} {name}" for name, n in sorted(report.counts().items())) or "none"))
     elif report.receipts:

@@ -30,8 +30,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     source : str
         Name of the source that owns the documents; empty to take that of the folder, host, bucket or table.
     groups : tuple of str or None
-        Groups that may read the documents. None gives those of the connection to a document
-        that has no access yet and leaves others.
+        Groups that may read the documents. None leaves documents that have groups as they are; a new one gets those of
+        the connection, or what its source has instead.
     prefix : str
         Put before each id, with a slash, so that two sources can share a tenant.
     sync : bool

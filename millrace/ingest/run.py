@@ -14,6 +14,7 @@ from millrace.client.documents import Change, Sent, canonical
 from millrace.client.outcomes import Outcome, OutcomeReader
 from millrace.errors import InputRejected
 from millrace.events.query import Receipt
+from millrace.ingest.access import Inheritance
 from millrace.ingest.known import KnownDocument
 from millrace.ingest.opening import Plan, open_sources
 from millrace.ingest.source import Document, Held, Skipped, Source
@@ -34,6 +35,8 @@ class Report(msgspec.Struct, kw_only=True):
     ----------
     n_found, n_sent, n_unchanged, n_access, n_deleted : int
         Documents found, of these sent, found unchanged, given other groups; documents deleted.
+    n_inherited : int
+        New documents that got the groups of what they seem to come from.
     n_bytes : int
         Bytes of content sent.
     skipped : list of Skipped
@@ -51,6 +54,7 @@ class Report(msgspec.Struct, kw_only=True):
     n_unchanged: int = 0
     n_access: int = 0
     n_deleted: int = 0
+    n_inherited: int = 0
     n_bytes: int = 0
     skipped: list[Skipped] = []
     still_rejected: list[Outcome] = []
@@ -116,6 +120,7 @@ class Ingestion:
         self._pending: list[Receipt] = []
         self._seen: set[str] = set()
         self._window: Window | None = None
+        self._inheritance = Inheritance((), client.connection.groups)
         self.report = Report()
 
     async def run(self) -> Report:
@@ -136,6 +141,8 @@ class Ingestion:
     async def _run(self, sources: Sequence[Source]) -> Report:
         await asyncio.to_thread(self._client.known.refresh)
         lost = await self._lost(sources) if self._plan.sync else []
+        mine = (document for document in self._client.known.all() if document.tenant == self._plan.tenant)
+        self._inheritance = Inheritance(mine, self._client.connection.groups)
         await self._client.waiter.prepare()
         if self._follows:
             await self._client.waiter.follow()
@@ -218,7 +225,9 @@ class Ingestion:
     async def _change(self, document: Document, known: KnownDocument, source: str) -> None:
         groups = self._plan.groups
         if groups is None and known.groups is None:
-            groups = self._client.connection.groups
+            sha256 = hashlib.sha256(document.content).hexdigest() if document.content is not None else known.sha256
+            groups = self._inheritance.groups(source, sha256)
+            self.report.n_inherited += canonical(groups) != canonical(self._client.connection.groups)
         same_access = groups is None or (known.groups is not None and canonical(known.groups) == canonical(groups))
         if document.state == "unchanged" or self._is_same(known, document.content or b""):
             if known.status == "rejected":
