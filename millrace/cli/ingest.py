@@ -18,6 +18,7 @@ from millrace.ingest.walk import MAX_BYTES, Rules
 
 _RECEIPTS = 256
 _SHOWN = 20
+_KINDS = 8
 _QUIET_S = 1.0
 _COLUMNS = ("cursor", "key", "content", "title", "deleted")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -214,6 +215,7 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
         "deleted": report.n_deleted,
         "bytes": report.n_bytes,
         "skipped": report.skipped,
+        "passed_over": dict(report.passed_over),
         "still_rejected": [outcome_row(outcome) for outcome in report.still_rejected],
         "receipt": receipts.encode(report.receipts) if few else None,
         "counts": dict(report.counts()) if wait else None,
@@ -254,6 +256,11 @@ def _render(report: Any, *, wait: bool) -> None:
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
         + (f"; {len(report.still_rejected)} unchanged and still rejected" if report.still_rejected else "")
     )
+    if report.passed_over:
+        kinds = ", ".join(f"{n} {one_line(name)}" for name, n in report.passed_over.most_common(_KINDS))
+        say(
+            f"left alone, since only some formats are read: {kinds}{' ...' if len(report.passed_over) > _KINDS else ''}"
+        )
     if report.n_inherited:
         say(f"{report.n_inherited} new documents are for the groups of their source's others; --groups names them anew")
     if wait:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from millrace.errors import InputRejected, Unavailable
 from millrace.ingest.addresses import shown
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
-from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, Walk, chooser
+from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, Walk, chooser, ending
 
 if TYPE_CHECKING:  # a name of its stubs alone
     from obstore import ObjectMeta
@@ -56,6 +57,7 @@ class BucketSource:
     def __init__(self, store: ObjectStore, memory: Memory, *, name: str, rules: Rules, prefix: str = "") -> None:
         self.name = name
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self._store = store
         self._memory = memory
         self._rules = rules
@@ -65,7 +67,7 @@ class BucketSource:
 
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Objects whose ETag, or time and size, are not those of what the log holds."""
-        self.skipped = []
+        self.skipped, self.passed_over = [], Counter()
         for meta, media_type in await (self._list() if self._folder is None else self._walk(self._folder)):
             name = self._prefix + meta["path"]
             if meta["size"] > self._rules.max_bytes:
@@ -100,12 +102,17 @@ class BucketSource:
 
     async def _list(self) -> "list[tuple[ObjectMeta, str]]":
         """What to look at in a store, each with its media type."""
-        found = [(meta, MEDIA_TYPES.get(PurePosixPath(meta["path"]).suffix.lower())) for meta in await self._metas()]
-        return [
-            (meta, media_type)
-            for meta, media_type in found
-            if media_type is not None and not _is_hidden(meta["path"]) and self._takes(meta["path"])
-        ]
+        found = []
+        for meta in await self._metas():
+            key = PurePosixPath(meta["path"])
+            media_type = MEDIA_TYPES.get(key.suffix.lower())
+            if _is_hidden(meta["path"]) or not self._takes(meta["path"]):
+                continue
+            if media_type is None:
+                self.passed_over[ending(key)] += 1
+            else:
+                found.append((meta, media_type))
+        return found
 
     async def _walk(self, folder: Path) -> "list[tuple[ObjectMeta, str]]":
         """The same for a folder. One link in a circle, or one odd name, would end obstore's listing of all of it."""
@@ -117,6 +124,7 @@ class BucketSource:
             except (BaseError, OSError, ValueError) as error:
                 self._skip(file.id, "unreadable", f"the file cannot be read: {_first_line(error)}")
         self.skipped += walk.skipped
+        self.passed_over += walk.passed_over
         return found
 
     async def _read(self, key: str, name: str, media_type: str) -> Document | None:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,7 @@ class FolderSource:
         self._walk = Walk(path, rules, prefix)
         self.name = name or self._walk.root.name or "files"
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self.put_off: set[str] = set()
         self._fresh_since: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
@@ -77,7 +79,7 @@ class FolderSource:
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Files as they stand; one that was read before and was not touched since is not read again."""
         self._walk = Walk(self.path, self._rules, self._prefix)
-        self.skipped, self.put_off = self._walk.skipped, set()
+        self.skipped, self.passed_over, self.put_off = self._walk.skipped, self._walk.passed_over, set()
         for file in self._walk:
             try:
                 document = await asyncio.to_thread(self._read, file, held(file.id))

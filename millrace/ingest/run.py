@@ -41,6 +41,8 @@ class Report(msgspec.Struct, kw_only=True):
         Bytes of content sent.
     skipped : list of Skipped
         What was not sent, and why.
+    passed_over : counter of str
+        Files and objects of formats that are not read, by their endings.
     still_rejected : list of Outcome
         Unchanged documents that were rejected as they are, by an earlier run, and were not sent again.
     receipts : list of Receipt
@@ -57,6 +59,7 @@ class Report(msgspec.Struct, kw_only=True):
     n_inherited: int = 0
     n_bytes: int = 0
     skipped: list[Skipped] = []
+    passed_over: Counter[str] = msgspec.field(default_factory=Counter)
     still_rejected: list[Outcome] = []
     receipts: list[Receipt] = []
     outcomes: list[Outcome] = []
@@ -155,6 +158,7 @@ class Ingestion:
                     async for document in documents:
                         await self._document(document, source)
                 self.report.skipped += source.skipped
+                self.report.passed_over += source.passed_over
             for known in filter(self._is_missing, lost):
                 await self._delete(known)
             await self._acknowledge(0)

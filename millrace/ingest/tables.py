@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -89,6 +90,7 @@ class TableSource:
     ) -> None:
         self.name = name
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self._columns = columns
         self._memory = memory
         self._max_bytes = max_bytes

@@ -1,8 +1,9 @@
 """Find the files of a folder: ignore rules, sizes, and nothing outside it."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
@@ -77,6 +78,8 @@ class Walk:
     ----------
     skipped : list of Skipped
         What was not taken although its type is known, filled while walking.
+    passed_over : counter of str
+        Files of other types, by their endings.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Walk:
         self._takes = chooser(rules)
         self._ignores = ignores
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[FoundFile]:
         if self._only is not None:
@@ -139,12 +143,14 @@ class Walk:
                 yield from self._file(Path(entry.path), path)
 
     def _file(self, path: Path, relative: str, *, named: bool = False) -> Iterator[FoundFile]:
+        if not self._takes(relative):
+            return
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             if named:
                 self._skip(relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read")
-            return
-        if not self._takes(relative):
+            elif path.is_file():
+                self.passed_over[ending(path)] += 1
             return
         identity = self._prefix + relative
         try:
@@ -171,6 +177,11 @@ class Walk:
     def _skip(self, relative: str, reason: str, message: str) -> None:
         name, told = (text.encode("utf-8", "replace").decode() for text in (self._prefix + relative, message))
         self.skipped.append(Skipped(name, reason, told))
+
+
+def ending(path: PurePath) -> str:
+    """Ending of a file's name, as it is counted and shown."""
+    return path.suffix.lower().encode("utf-8", "replace").decode() or "no ending"
 
 
 def chooser(rules: Rules) -> Callable[[str], bool]:

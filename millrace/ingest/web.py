@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -56,6 +57,7 @@ class WebSource:
     ) -> None:
         self.name = name
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self._urls = [_without_fragment(url) for url in urls]
         self._fetcher = fetcher
         self._memory = memory

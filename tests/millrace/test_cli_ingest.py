@@ -69,6 +69,19 @@ def test_what_is_still_rejected_is_told_with_its_reason_and_code(
     assert [row["reason"] for row in json.loads(data)["still_rejected"]] == ["broken"]
 
 
+def test_files_of_other_formats_are_counted(run: Run, embedded: Connection, tenant: str, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("a.md", "b.json", "c.json", "d.png"):
+        (folder / name).write_text("{}")
+    with indexing(embedded, tenant):
+        code, out, _ = run("ingest", str(folder), "--tenant", tenant, "--wait")
+        _, data, _ = run("ingest", str(folder), "--tenant", tenant, "--json")
+    assert code == 0
+    assert "2 .json, 1 .png" in out
+    assert json.loads(data)["passed_over"] == {".json": 2, ".png": 1}
+
+
 def test_a_watch_tells_of_a_rejected_document_once(embedded: Connection, tenant: str, tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()

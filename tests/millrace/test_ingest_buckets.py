@@ -106,6 +106,7 @@ async def test_what_cannot_be_taken_is_reported_or_left_alone(store: MemoryStore
         await obstore.put_async(store, key, content)
     found = source(store, max_bytes=50, exclude=("guide/", "d.md"))
     assert set(await states(found, {})) == {"kb/a.md", "kb/e.md", "kb/f.md"}
+    assert found.passed_over == {".png": 1}
     assert [(s.id, s.reason) for s in found.skipped] == [("kb/bad.txt", "undecodable"), ("kb/big.md", "too_large")]
 
 
@@ -128,6 +129,7 @@ async def test_one_bad_name_does_not_end_the_listing_of_a_folder(folder: Path) -
     (folder / "self.md").symlink_to("self.md")
     (folder / "line\nbreak.md").write_text("x")
     (folder / "guide" / "up").symlink_to(folder)
+    (folder / "x.json").write_text("{}")
     (folder / ".millraceignore").write_text("a.md")
     found = source(open_store(f"file://{folder}"))
     assert set(await states(found, {})) == {f"kb/{key}" for key in OBJECTS}
@@ -135,6 +137,7 @@ async def test_one_bad_name_does_not_end_the_listing_of_a_folder(folder: Path) -
         ("kb/self.md", "unreadable"),
         ("kb/line\nbreak.md", "unreadable"),
     }
+    assert found.passed_over == {".json": 1}
     (folder / "d.md").unlink()
     assert await found.lost({"kb/d.md", "kb/e.md", "kb/self.md", "other/d.md"}) == {"kb/d.md"}
 

@@ -21,6 +21,11 @@ def ids(root: Path, *, prefix: str = "", include: tuple[str, ...] = (), exclude:
 def test_text_files_come_in_order_of_their_paths_and_hidden_ones_do_not(tmp_path: Path) -> None:
     make(tmp_path, "b.md", "a/z.TXT", "a/y.markdown", "c.png", ".hidden.md", ".git/x.md", "noext")
     assert ids(tmp_path) == ["a/y.markdown", "a/z.TXT", "b.md"]
+    walk = Walk(tmp_path, Rules(exclude=("d.*",)))
+    make(tmp_path, "d.json", "e.JSON", "f.json")
+    (tmp_path / "link").symlink_to("a")
+    assert len(list(walk)) == 3
+    assert (walk.skipped, walk.passed_over) == ([], {".png": 1, ".json": 2, "no ending": 1})
     assert ids(tmp_path, prefix="/kb/") == ["kb/a/y.markdown", "kb/a/z.TXT", "kb/b.md"]
 
 
