@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from millrace.errors import InputRejected
+from millrace.ingest.homes import Home
 from millrace.ingest.source import Document, Held, Skipped
 from millrace.ingest.walk import UTF8_TYPES, FoundFile, Rules, Walk
 
@@ -37,6 +38,8 @@ class FolderSource:
 
     Attributes
     ----------
+    home : Home or None
+        Told when everything was sent, where the source is named after its folder.
     put_off : set of str
         Ids of files that `documents` left for later because they were written just now.
 
@@ -56,6 +59,7 @@ class FolderSource:
         quiet_s: float = 0.0,
         patience_s: float = 30.0,
     ) -> None:
+        self.home: Home | None = None
         self.path = path
         self._rules = rules
         self._prefix = prefix
@@ -70,6 +74,11 @@ class FolderSource:
         self._missing_since: dict[str, float] = {}
         self._doubts = False
         self._stamps: dict[str, tuple[Stamp, str]] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder, resolved; of a single file, the one that it stands in."""
+        return self._walk.root
 
     @property
     def is_restless(self) -> bool:
@@ -108,7 +117,9 @@ class FolderSource:
         return lost
 
     async def commit(self) -> None:
-        """Nothing: the log alone knows."""
+        """Note where the folder is; the log alone knows what it holds."""
+        if self.home is not None:
+            await asyncio.to_thread(self.home.note)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -12,6 +12,7 @@ from millrace.errors import InputRejected
 from millrace.ingest.addresses import shown, split
 from millrace.ingest.extras import part
 from millrace.ingest.folder import FolderSource
+from millrace.ingest.homes import Home
 from millrace.ingest.memory import Memory
 from millrace.ingest.source import Source
 from millrace.ingest.walk import Rules
@@ -107,6 +108,7 @@ def _sources(plan: Plan) -> Iterator[Source]:
     if (plan.table or plan.columns) and not schemes - _STORES - _WEB - {""}:
         raise InputRejected("--table and --column say what to read of a database; name its URL, or leave them out")
     pages: dict[str, list[str]] = {}
+    folders: list[FolderSource] = []
     for path in plan.paths:
         scheme = scheme_of(path)
         if scheme in _WEB:
@@ -116,9 +118,14 @@ def _sources(plan: Plan) -> Iterator[Source]:
         elif scheme:
             yield _table(str(path), plan)
         else:
-            yield FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s)
+            folders.append(FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s))
     for name, urls in pages.items():
         yield _web(name, urls, plan)
+    if not plan.source:
+        for folder in folders:
+            roots = {other.root for other in folders if other.name == folder.name}
+            folder.home = Home(plan.memory, plan.tenant, folder.name, plan.prefix, roots)
+    yield from folders
 
 
 def _host(url: str) -> str:

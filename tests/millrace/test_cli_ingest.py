@@ -25,6 +25,7 @@ def environment_of(embedded: Connection) -> dict[str, str]:
         "MILLRACE_BOOTSTRAP": embedded.bootstrap,
         "MILLRACE_PROFILE": "embedded",
         "MILLRACE_OBJECTS": embedded.objects,
+        "MILLRACE_INGEST_STATE": f"{embedded.objects}-state",
     }
 
 
