@@ -56,8 +56,20 @@ def read(data: bytes, media_type: str, limits: ParserLimits) -> ParsedSource:
     Refused
         If it cannot be read.
     """
+    return finish(load(media_type)(data, limits))
+
+
+def load(media_type: str) -> Reader:
+    """Reader of a media type, with its libraries.
+
+    Raises
+    ------
+    Refused
+        If there is none.
+    """
     module: Any = import_module(f"streams.parsing.{READERS[require_known(media_type)]}")
-    return finish(module.read(data, limits))
+    reader: Reader = module.read
+    return reader
 
 
 def finish(draft: Draft) -> ParsedSource:
