@@ -175,7 +175,7 @@ def _document(name: str, answer: Answer) -> Document:
         media_type = known or media_type
     if media_type not in MEDIA_TYPES.values():
         raise Unreadable("type", f"{answer.url} is {media_type or 'of no type'}, which is not read")
-    if media_type.startswith("text/") and charset not in {"", "utf-8", "utf8"}:
+    if (media_type.startswith("text/") or media_type == MEDIA_TYPES[".xhtml"]) and charset not in {"", "utf-8", "utf8"}:
         try:
             content = content.decode(charset).encode()
         except (LookupError, UnicodeError) as error:

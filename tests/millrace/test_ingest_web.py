@@ -55,7 +55,8 @@ async def test_pages_become_untrusted_documents_by_their_address(
     server.pages["/notes.md"] = Page("# Notes", "text/plain; charset=utf-8")
     server.pages["/old.txt"] = Page("Zürich".encode("latin-1"), "text/plain; charset=ISO-8859-1")
     server.pages["/find?q=a b"] = server.pages["/find?q=a%20b"] = Page("<p>found</p>")
-    urls = [server.url(path) for path in ("/leave.html#top", "/notes.md", "/old.txt", "/find?q=a%20b")]
+    server.pages["/alt.xhtml"] = Page("łódź".encode("iso-8859-2"), "application/xhtml+xml; charset=iso-8859-2")
+    urls = [server.url(path) for path in ("/leave.html#top", "/notes.md", "/old.txt", "/find?q=a%20b", "/alt.xhtml")]
     with indexing(embedded, tenant) as worker:
         report = await ingest(embedded, tenant, tmp_path, *urls)
     host = f"127.0.0.1:{server.port}"
@@ -63,6 +64,7 @@ async def test_pages_become_untrusted_documents_by_their_address(
         f"{host}/leave.html": (LEAVE, "text/html", "untrusted", "127.0.0.1"),
         f"{host}/notes.md": ("# Notes", "text/markdown", "untrusted", "127.0.0.1"),
         f"{host}/old.txt": ("Zürich", "text/plain", "untrusted", "127.0.0.1"),
+        f"{host}/alt.xhtml": ("łódź", "application/xhtml+xml", "untrusted", "127.0.0.1"),
         f"{host}/find?q=a%20b": ("<p>found</p>", "text/html", "untrusted", "127.0.0.1"),
     }
     assert not report.failed

@@ -19,6 +19,19 @@ from streams.parsing.reading import read
 from tests.streams.parsing import office_files as files
 
 LIMITS = ParserLimits()
+HIDING = """height:0;overflow:hidden | width:0;overflow:hidden | max-height:0;overflow-y:clip | font-size:0.1px
+font-size:.05em | font:0/0 a | margin-left:-9999px | left:-50em | top:-100vh | text-indent:-999em
+clip-path:inset(100%) | clip-path:circle(0) | clip:rect(0,0,0,0) | clip:rect(1px 1px 1px 1px)
+transform:translateX(-9999px) | transform:scale(0)
+color:rgba(0,0,0,0) | color:rgb(255,255,255);background:white | color:white;background:rgb(255,255,255)
+color:hsl(0 0% 100%);background:#fff | color:#fefefe;background:#fff | background:white url(x);color:white
+display/**/:none | display:n\\6f ne | opacity:.01 | opacity:0% | filter:opacity(0)
+display:none!important;display:block""".replace("\n", " | ").split(" | ")
+SHOWING = """font-size:12px | height:0 | overflow:hidden;height:100px | margin-left:-100% | margin:-20px auto
+left:-10px | clip-path:inset(10%) | clip:rect(0,100px,100px,0) | clip:auto
+color:rgb(0 0 0 / 50%) | color:white;background:url(x)
+color:black;background:transparent | font:12px/1 a | font:bold 1em a | transform:scale(.5) | width:0 | margin:0
+display:none;display:block | color:nonsense;background:nonsense | ;;}{:::""".replace("\n", " | ").split(" | ")
 HTML = """<!doctype html><html><head><title>Rooms | ACME</title><style>p{}</style></head><body>
 <nav><a href=/>Home</a></nav><header>ACME Corp</header><div class="breadcrumb"><a href=/>You are here</a></div>
 <main><h1>Meeting &amp; rooms</h1><p>The <b>Heron</b> room seats
@@ -88,6 +101,32 @@ def test_xhtml_with_its_declarations_is_read_as_html() -> None:
     require_spans(parsed, source)
 
 
+def test_an_encoding_that_only_xml_declares_is_used_and_inner_declarations_are_no_text() -> None:
+    source = '<?xml version="1.0" encoding="iso-8859-2"?><html><body><p>łódź</p></body></html>'
+    parsed = parse(source.encode("iso-8859-2"), "application/xhtml+xml")
+    assert (parsed.text, parsed.source.encoding, parsed.removed) == ("łódź\n", "iso-8859-2", {})
+    source = '<!DOCTYPE html [<!ENTITY a "b>]>c"> <!-- ]> -->]><html><body><p>Text</p></body></html>'
+    parsed = parse(source, "application/xhtml+xml")
+    assert parsed.text == "Text\n"
+    require_spans(parsed, source)
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        "<svg>" + '<path d="M0 0"/>' * 250 + "</svg><p>Body.</p>",
+        "<script>" + "for(i=0;i<n;i++)if(a>b){}\n" * 250 + "</script><p>Body.</p>",
+        f"<!--{'<div>' * 250}--><p>Body.</p>",
+        f"<p>Body.</p><textarea>{'<div>' * 250}</textarea>",
+        "<font>" * 250 + "Body.",
+        "<div><custom-part/></div>" * 250 + "<p>Body.</p>",
+    ],
+    ids=["drawing", "script", "comment", "control", "unclosed", "custom"],
+)
+def test_what_only_looks_deep_is_read(flat: str) -> None:
+    assert parse(flat, "text/html").text.strip() == "Body."
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -104,6 +143,8 @@ def test_xhtml_with_its_declarations_is_read_as_html() -> None:
         '<p hidden="until-found">SECRET</p>',
         '<input type="hidden" value="SECRET">',
         "<dialog>SECRET</dialog>",
+        "<div popover>SECRET</div>",
+        *(f'<p style="{style}">SECRET</p>' for style in HIDING),
     ],
 )
 def test_hidden_html_is_removed_and_counted(hidden: str) -> None:
@@ -120,6 +161,7 @@ def test_hidden_html_is_removed_and_counted(hidden: str) -> None:
         '<p style="color:#fff;background:#000">SHOWN</p>',
         '<p aria-hidden="true">SHOWN</p>',
         '<p style="margin-left:-10px">SHOWN</p>',
+        *(f'<p style="{style}">SHOWN</p>' for style in SHOWING),
         "<header><h1>SHOWN</h1></header>",
         "<main><footer>SHOWN</footer></main>",
         "<aside>SHOWN</aside>",
