@@ -115,6 +115,19 @@ def pdf_with_invisible_text() -> bytes:
     return bytes(made.output())
 
 
+def pdf_page(content: bytes) -> bytes:
+    """Build one page of 600 x 800 points from its drawing operators."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body = b"".join(b"%d 0 obj%b endobj\n" % (i, one) for i, one in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R/Size 6>>\n%%EOF"
+
+
 def container(parts: Mapping[str, bytes | str]) -> bytes:
     """Pack parts as an Office file does."""
     packed = io.BytesIO()

@@ -85,3 +85,33 @@ def test_a_hidden_title_heads_no_slide_and_names_no_document() -> None:
     parsed = parse(files.saved(deck), files.PPTX)
     assert (parsed.title, parsed.text) == ("Plan", "## Slide 1\n\nBody\n\n## Plan\n\nBody\n")
     assert parsed.removed == {"hidden": 1}
+
+
+PAGE = b"BT /F1 11 Tf 50 700 Td (Visible start) Tj %b ET BT /F1 11 Tf 0 Tr 50 600 Td (Visible end) Tj ET"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        b"3 Tr ( SECRET) Tj",
+        b"7 Tr ( SECRET) Tj",
+        b"/F1 1 Tf ( SECRET) Tj",
+        b"0.05 0 0 0.05 130 700 Tm ( SECRET) Tj",
+        b"2000 0 Td (SECRET) Tj",
+        b"600 0 Td (SECRET) Tj",
+    ],
+    ids=["not painted", "clip", "size", "matrix", "far off", "off"],
+)
+def test_text_of_a_pdf_is_judged_piece_by_piece_within_a_line(hidden: bytes) -> None:
+    parsed = parse(files.pdf_page(PAGE % hidden), files.PDF)
+    assert parsed.text == "Visible start\nVisible end\n"
+    assert parsed.removed == {"hidden": 1}
+
+
+def test_a_line_that_begins_hidden_and_one_that_runs_off_the_page_keep_what_is_seen() -> None:
+    early = parse(files.pdf_page(b"BT /F1 11 Tf 50 700 Td 3 Tr (SECRET ) Tj 0 Tr (Visible) Tj ET"), files.PDF)
+    assert (early.text, early.removed) == ("Visible\n", {"hidden": 1})
+    late = parse(files.pdf_page(b"BT /F1 11 Tf 500 700 Td (" + b"Seen " * 3 + b"SECRET " * 20 + b") Tj ET"), files.PDF)
+    assert late.text.startswith("Seen Seen Seen")
+    assert late.text.count("SECRET") < 4
+    assert late.removed == {"hidden": 1}
