@@ -1,7 +1,7 @@
 """Which characters of a PDF page nobody sees.
 
 Characters that are drawn together, as one text object, share their size and how they are painted, and stand on one
-straight line. So the first and the last of them tell of all; only where one of the two is off the page, each is looked at.
+straight line. So the first and the last of them tell of all; only where one of the two is off the page, each is judged.
 """
 
 from __future__ import annotations
