@@ -74,7 +74,7 @@ def serve(requests: BufferedReader | Any, replies: BufferedWriter | Any, limits:
         reply = _answer(data, media_type, limits)
         del data
         signal.alarm(0)
-        body = msgspec.msgpack.encode(reply)
+        body = _encoded(reply)
         replies.write(REPLY.pack(len(body)))
         replies.write(body)
         replies.flush()
@@ -88,6 +88,15 @@ def _allow_time(limits: ParserLimits) -> None:
     soft = math.ceil(used.ru_utime + used.ru_stime) + limits.cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
     signal.alarm(math.ceil(limits.wall_s) + _GRACE_S)
+
+
+def _encoded(reply: Reply) -> bytes:
+    try:
+        return msgspec.msgpack.encode(reply)
+    except UnicodeEncodeError:
+        return msgspec.msgpack.encode(
+            Reply(reason="broken", message="the text has characters that are none; write it anew")
+        )
 
 
 def _answer(data: bytes, media_type: str, limits: ParserLimits) -> Reply:

@@ -221,6 +221,13 @@ async def test_endless_recursion_is_refused_as_too_deep() -> None:
         assert await reason(parsers, "recurse") == "too_deep"
 
 
+async def test_a_text_that_cannot_be_sent_is_refused_and_its_process_kept() -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, "half") == "broken"
+        assert (await parse(parsers, "fine")).text == "done"
+        assert parsers.n_started == 1
+
+
 async def test_what_a_library_prints_does_not_get_between_the_answers() -> None:
     async with pool() as parsers:
         assert (await parse(parsers, "print " + "noise " * 100)).text == "done"
