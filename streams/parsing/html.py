@@ -28,7 +28,7 @@ _OFTEN_UNCLOSED: Final = frozenset({
     "tbody", "tfoot", "option", "optgroup", "rt", "rp",
 })  # fmt: skip
 _MOST_PER_DEPTH: Final = 5
-_INERT: Final = (
+INERT: Final = (
     "script",
     "style",
     "template",
@@ -118,6 +118,11 @@ def _convert(soup: BeautifulSoup) -> str:
     return _BLANK_LINES.sub("\n\n", _Markdown(**_OPTIONS).convert_soup(body)).strip() + "\n"
 
 
+def hidden_element(tag: str) -> bool:
+    """Whether a start tag begins something that is hidden."""
+    return any(_is_hidden(found) for found in _soup(tag).find_all(True))
+
+
 def _require_shallow(source: str, max_depth: int) -> None:
     """Refuse what would exhaust the stack, before a tree is made of it."""
     parser = etree.HTMLParser(target=_Depth(max_depth), recover=True)
@@ -169,7 +174,7 @@ def _remove_hidden(soup: BeautifulSoup) -> Counter[str]:
             removed["comment"] += 1
         if not isinstance(node, Doctype):
             node.extract()
-    removed["script"] += _decompose(soup.find_all(_INERT))
+    removed["script"] += _decompose(soup.find_all(INERT))
     for head in soup.find_all("head"):
         head.decompose()
     removed["hidden"] += _decompose(tag for tag in soup.find_all(True) if not tag.decomposed and _is_hidden(tag))

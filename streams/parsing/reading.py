@@ -17,6 +17,7 @@ Reader = Callable[[bytes, ParserLimits], Draft]
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 READERS: Final[dict[str, str]] = {
     "text/html": "html",
+    "text/markdown": "markdown",
     "application/xhtml+xml": "html",
     "application/pdf": "pdf",
     f"{_OFFICE}.wordprocessingml.document": "word",
@@ -41,9 +42,7 @@ def require_known(media_type: str) -> str:
     """
     kind = media_type.partition(";")[0].strip().lower()
     if kind not in READERS:
-        message = (
-            f"media type {media_type[:80]!r} cannot be read; text/markdown and text/plain can, and {', '.join(READERS)}"
-        )
+        message = f"media type {media_type[:80]!r} cannot be read; text/plain can, and {', '.join(READERS)}"
         raise Refused("media_type", message)
     return kind
 

@@ -358,6 +358,23 @@ async def test_what_is_no_plain_text_goes_through_the_parser_and_its_findings_ar
     assert decode_map(await stack.objects.get(found.source_map)) == source
 
 
+@pytest.mark.parametrize("n_removed", [0, 1])
+async def test_markdown_with_markup_goes_through_the_parser_and_keeps_a_map_only_where_it_lost_something(
+    n_removed: int,
+) -> None:
+    stack = Stack()
+    text = "# Rooms\n\nHeron <b>twelve</b>"
+    source = SourceMap(encoding="utf-8", runs=((0, len(text), 0, len(text)),))
+    given = text + "<!-- x -->" * n_removed
+    stack.parser.known[given.encode()] = ParsedSource(
+        text=text, removed={"comment": 1} if n_removed else {}, source=source
+    )
+    found = version(await ingest(stack, changed(given)))
+    assert await text_of(stack, found) == text
+    assert found.title == "Rooms"
+    assert (found.source_map is not None) == bool(n_removed)
+
+
 @pytest.mark.parametrize(
     ("text", "source", "quoted"),
     [

@@ -115,3 +115,57 @@ def test_a_line_that_begins_hidden_and_one_that_runs_off_the_page_keep_what_is_s
     assert late.text.startswith("Seen Seen Seen")
     assert late.text.count("SECRET") < 4
     assert late.removed == {"hidden": 1}
+
+
+MARKDOWN = """# Rooms
+
+Heron <!-- SECRET --> seats `<!-- SHOWN -->` twelve.
+<div style="display:none">
+
+SECRET **words** <div>SECRET</div>
+
+```
+SECRET
+```
+</div>
+
+```html
+<p hidden>SHOWN</p>
+```
+
+    <p hidden>SHOWN</p>
+
+\\<!-- SHOWN --> and <b>SHOWN</b>, <span hidden>SECRET</span>.
+
+<p hidden>SECRET
+
+<div>
+`<!-- SECRET -->`
+</div>
+
+<script>if (a < b) { SECRET }</script>
+The end.
+"""
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_markdown_loses_comments_and_hidden_elements_but_no_code(newline: str) -> None:
+    source = MARKDOWN.replace("\n", newline)
+    parsed = parse(source.encode(), "text/markdown")
+    assert "SECRET" not in parsed.text
+    assert parsed.text.count("SHOWN") == source.count("SHOWN")
+    assert parsed.removed == {"comment": 2, "hidden": 3, "script": 1}
+    for start, end, left, right in parsed.source.runs:
+        if end - start == right - left:
+            assert parsed.text[start:end] == source[left:right].replace("\r", "\n")
+    assert parsed.source.encoding == "utf-8"
+    start = parsed.text.index("The end.")
+    assert parsed.source.span(start, start + 8) == (source.index("The end."), source.index("The end.") + 8)
+
+
+def test_what_is_never_closed_hides_the_rest_and_markdown_without_hidden_text_is_itself() -> None:
+    assert parse(b"Seen.\n\n<div hidden>\n\nSECRET\n", "text/markdown").text == "Seen.\n\n"
+    source = "Ask <https://a.example> or `List<int>`; 1 <2.\n\n| a | b |\n| - | - |\n| <br> | x |\n"
+    parsed = parse(source.encode(), "text/markdown")
+    assert (parsed.text, parsed.removed) == (source, {})
+    assert parsed.source.runs == ((0, len(source), 0, len(source)),)
