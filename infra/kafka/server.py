@@ -221,10 +221,11 @@ class KafkaServer:
 
     def _wait_ready(self, port: int) -> bool:
         """Whether the node lists itself as a broker before it ends or the time is up."""
-        settings = {"bootstrap.servers": f"{HOST}:{port}", "log_level": 0, "reconnect.backoff.max.ms": 200}
+        address = f"{HOST}:{port}"
         deadline = time.monotonic() + self._timeout_s
         while self._process is not None and self._process.alive and time.monotonic() < deadline:
-            client = AdminClient(settings)  # a new one each time: an old one may ask at the advertised port alone
+            # A new client each time: an old one may ask at the advertised port alone.
+            client = AdminClient({"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 200})
             try:
                 if client.list_topics(timeout=1).brokers:
                     return True
