@@ -80,27 +80,24 @@ async def test_a_process_is_started_for_the_first_document_and_kept_for_the_next
 
 
 @pytest.mark.parametrize("n_slow", [1, 4])
-async def test_documents_that_take_too_long_are_refused_and_their_neighbours_are_not_delayed(n_slow: int) -> None:
-    async with pool(wall_s=6.0) as parsers:
-        started = time.monotonic()
-        await parse(parsers, "fine a")
-        allowed_s = max(1.0, 4 * (time.monotonic() - started))  # four cold starts, where others keep the machine busy
-        await asyncio.gather(parse(parsers, "fine b"), parse(parsers, "<p>c</p>", "text/html"))
-        started = time.monotonic()
+async def test_neighbours_of_documents_that_take_too_long_do_not_wait_for_them(n_slow: int) -> None:
+    async with pool(wall_s=50.0) as parsers:
         slow = [asyncio.create_task(reason(parsers, "sleep")) for _ in range(n_slow)]
         await asyncio.sleep(0)  # they stand before their neighbours
-        delays = []
         n_children = 0
         for _ in range(5):
-            before = time.monotonic()
             await parse(parsers, "<h1>Fine</h1>", "text/html")
-            delays.append(time.monotonic() - before)
             n_children = max(n_children, len(children()))
         assert not any(one.done() for one in slow)
-        assert max(delays) <= allowed_s
         assert n_children <= parsers.limits.processes + parsers.limits.slow_processes
-        assert await asyncio.gather(*slow) == ["too_slow"] * n_slow
-        assert time.monotonic() - started < 30.0
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_documents_that_take_too_long_are_refused_however_many_they_are() -> None:
+    async with pool(wall_s=1.0) as parsers:
+        assert await asyncio.gather(*(reason(parsers, "sleep") for _ in range(4))) == ["too_slow"] * 4
         assert (await parse(parsers, "fine again")).text == "again"
 
 
