@@ -2,8 +2,10 @@
 
 Cosine and BM25 are each brought to 0..1 over the candidates (relative-score fusion) and added with weights. The best
 by that sum are ordered anew with the cosine of their best sentence added, brought to 0..1 over themselves: a chunk that
-says much besides the answer is not behind one that is all about the topic. Scores are rounded before they are compared
-and ties are broken by chunk id, so that the same chunks get the same order whatever store or batch they came from.
+says much besides the answer is not behind one that is all about the topic. Cosines that differ little stay near each
+other: texts from one template differ by a number alone, which vectors hardly see and BM25 does. Scores are rounded
+before they are compared and ties are broken by chunk id, so that the same chunks get the same order whatever store or
+batch they came from.
 """
 
 from collections import Counter
@@ -17,6 +19,8 @@ from millrace.rows import ChunkRow
 from agents.lexical import CorpusTerms, bm25, count
 
 DECIMALS = 6
+MIN_SPREAD = 0.25
+"""Cosines that lie closer together than this, all of them, are not spread over all of 0..1."""
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -71,7 +75,8 @@ def rank(
     dense = np.round(matrix @ vector.astype(np.float64), DECIMALS)
     counts = count(question, [text for _, text in canonical])
     lexical = np.round(bm25(counts, corpus or counts.statistics()), DECIMALS)
-    final = np.round(dense_weight * relative(dense) + (1 - dense_weight) * relative(lexical), DECIMALS)
+    fused = dense_weight * relative(dense, MIN_SPREAD) + (1 - dense_weight) * relative(lexical)
+    final = np.round(fused, DECIMALS)
     best_first = np.lexsort((-dense, -final))[:limit]  # stable: equal ones stay in order of chunk id
     return [Scored(canonical[i][0], float(final[i]), float(dense[i]), float(lexical[i])) for i in best_first]
 
@@ -100,7 +105,8 @@ def rerank(vector: npt.NDArray[np.float32], scored: Sequence[Scored], weight: fl
     has = [len(each.row.sentence_vectors) > 0 for each in scored]
     found = np.array([cosine if there else each.dense for cosine, there, each in zip(best, has, scored, strict=True)])
     sentence = np.round(found, DECIMALS)
-    final = np.round((1 - weight) * np.array([each.score for each in scored]) + weight * relative(sentence), DECIMALS)
+    first = np.array([each.score for each in scored])
+    final = np.round((1 - weight) * first + weight * relative(sentence, MIN_SPREAD), DECIMALS)
     return [
         msgspec.structs.replace(scored[i], score=float(final[i]), sentence=float(sentence[i]))
         for i in np.argsort(-final, kind="stable")
@@ -143,9 +149,17 @@ def capped(scored: Sequence[Scored], source_of: Callable[[str], str], share: flo
     return [scored[place] for place in sorted(chosen)]
 
 
-def relative(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Bring scores to 0..1; equal scores all become 1 where they are positive, else 0."""
+def relative(scores: npt.NDArray[np.float64], min_spread: float = 0.0) -> npt.NDArray[np.float64]:
+    """Bring scores to 0..1, the best to 1; equal scores all become 1 where they are positive, else 0.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (n,), float64, n at least 1.
+    min_spread : float
+        A difference of so much counts as all of 0..1 where the scores lie closer together.
+    """
     low, high = float(scores.min()), float(scores.max())
     if high > low:
-        return (scores - low) / (high - low)
+        return 1.0 - (high - scores) / max(high - low, min_spread)
     return np.full_like(scores, 1.0 if high > 0 else 0.0)
