@@ -2,8 +2,8 @@
 
 Cosine and BM25 are each brought to 0..1 over the candidates (relative-score fusion) and added with weights. The best
 by that sum are ordered anew with the cosine of their best sentence added, brought to 0..1 over themselves: a chunk that
-says much besides the answer is not behind one that is all about the topic. Cosines that differ little stay near each
-other: texts from one template differ by a number alone, which vectors hardly see and BM25 does. Scores are rounded
+says much besides the answer is not behind one that is all about the topic. Sentences that differ little stay near each
+other: those from one template differ by a number alone, which vectors hardly see and BM25 does. Scores are rounded
 before they are compared and ties are broken by chunk id, so that the same chunks get the same order whatever store or
 batch they came from.
 """
@@ -19,8 +19,8 @@ from millrace.rows import ChunkRow
 from agents.lexical import CorpusTerms, bm25, count
 
 DECIMALS = 6
-MIN_SPREAD = 0.25
-"""Cosines that lie closer together than this, all of them, are not spread over all of 0..1."""
+MIN_SPREAD = 0.15
+"""Cosines of best sentences that lie closer together than this, all of them, are not spread over all of 0..1."""
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -75,8 +75,7 @@ def rank(
     dense = np.round(matrix @ vector.astype(np.float64), DECIMALS)
     counts = count(question, [text for _, text in canonical])
     lexical = np.round(bm25(counts, corpus or counts.statistics()), DECIMALS)
-    fused = dense_weight * relative(dense, MIN_SPREAD) + (1 - dense_weight) * relative(lexical)
-    final = np.round(fused, DECIMALS)
+    final = np.round(dense_weight * relative(dense) + (1 - dense_weight) * relative(lexical), DECIMALS)
     best_first = np.lexsort((-dense, -final))[:limit]  # stable: equal ones stay in order of chunk id
     return [Scored(canonical[i][0], float(final[i]), float(dense[i]), float(lexical[i])) for i in best_first]
 

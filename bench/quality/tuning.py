@@ -83,7 +83,7 @@ async def _grid(stack: QualityStack, question: KnownQuestion, rerank_chunks: int
     everything = stack.chunks(question.documents)
     found = []
     for weight in DENSE_WEIGHTS:
-        first = weight * relative(dense, MIN_SPREAD) + (1 - weight) * relative(lexical)
+        first = weight * relative(dense) + (1 - weight) * relative(lexical)
         window = np.argsort(-first, kind="stable")[:rerank_chunks]
         for late in RERANK_WEIGHTS:
             final = (1 - late) * first[window] + late * relative(sentence[window], MIN_SPREAD)

@@ -1,6 +1,5 @@
 import random
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,16 +94,6 @@ def test_sentences_from_one_template_do_not_outweigh_the_word_that_tells_them_ap
     """As in "the valve of chamber 69": the vectors of all chambers are near each other, BM25 knows the number."""
     found = rerank(np.array([1, 0], np.float32), [scored("69", 1.0, [0.80]), scored("74", 0.7, [0.82])], 0.45)
     assert [each.row.chunk_id for each in found] == ["69", "74"]
-
-
-async def test_chunks_from_one_template_are_told_apart_by_their_words() -> None:
-    near = np.array([[1.0, 0.0], [0.9999, 0.0141]], np.float32)
-    found = await rows(["the valve of chamber 74", "the valve of chamber 69"])
-    alike = [
-        (msgspec.structs.replace(row, vector=vector), text) for (row, text), vector in zip(found, near, strict=True)
-    ]
-    first = rank("valve of chamber 69", np.array([1, 0], np.float32), alike, None, 0.6, 2)[0]
-    assert first.row.text.endswith("69")
 
 
 def test_chunks_that_are_equal_in_all_keep_their_order() -> None:
