@@ -269,6 +269,8 @@ def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
     """Limits of the parser processes, as the settings name them."""
     return ParserLimits(
         processes=settings.processes,
+        slow_processes=settings.slow_processes,
+        slice_s=settings.slice_s,
         wall_s=settings.wall_s,
         cpu_s=settings.cpu_s,
         memory_bytes=settings.memory_mb * MIB,

@@ -18,7 +18,7 @@ from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED,
 from agents.corpus.background import beside_the_loop
 from agents.corpus.chunk import chunk
 from agents.corpus.embedding import Written, write_rows
-from agents.corpus.parse import ParsedText, is_plain, parse, split
+from agents.corpus.parse import ParsedText, has_markup, is_plain, parse, split
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import encode_manifest
 from agents.corpus.version import PlannedVersion, deletion, effective_order, manifest, plan, settled, sha256
@@ -149,6 +149,9 @@ async def _parsed(change: SourceChanged, ports: CorpusPorts) -> tuple[str, int, 
     """Digest and size of the content, and how to get its text: plain text is parsed here, all else by the parser."""
     if not needs_parser(change):
         data = await _content(change, ports)
+        if has_markup(data, change.media_type):
+            shown = await ports.parser.parse(lambda: _given(data), change.media_type)
+            return sha256(data), len(data), lambda: split(shown)
         return sha256(data), len(data), lambda: _plain(data, change.media_type, ports.parser)
     digest = ""
 
@@ -160,6 +163,10 @@ async def _parsed(change: SourceChanged, ports: CorpusPorts) -> tuple[str, int, 
 
     found = await ports.parser.parse(content, change.media_type)
     return digest, len(found.text), lambda: split(found)
+
+
+async def _given(data: bytes) -> bytes:
+    return data
 
 
 def _plain(data: bytes, media_type: str, parser: Parser) -> ParsedText:

@@ -15,6 +15,7 @@ from millrace.visible_text import VisibleText, visible
 MEDIA_TYPES = ("text/markdown", "text/plain")
 MAX_CONTROL_SHARE = 0.01
 
+_MARKUP = re.compile(rb"<[a-zA-Z!]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
@@ -71,6 +72,11 @@ def is_plain(media_type: str) -> bool:
     return _kind(media_type) in MEDIA_TYPES
 
 
+def has_markup(data: bytes, media_type: str) -> bool:
+    """Whether a Markdown document may hold HTML, which can hide text: a parser has to look at it."""
+    return _kind(media_type) == "text/markdown" and _MARKUP.search(data) is not None
+
+
 def _kind(media_type: str) -> str:
     return media_type.partition(";")[0].strip().lower()
 
@@ -105,13 +111,14 @@ def parse(data: bytes, media_type: str) -> ParsedText:
 def split(parsed: ParsedSource) -> ParsedText:
     """Split what a parser made of a document."""
     found = _markdown(parsed.text)
+    same = parsed.source.encoding == "utf-8" and parsed.source.runs == ((0, len(parsed.text), 0, len(parsed.text)),)
     return ParsedText(
         parsed.text,
         parsed.title or found.title,
         found.blocks,
         language=parsed.language,
         removed=parsed.removed,
-        source=parsed.source,
+        source=None if same and not parsed.removed and not parsed.source.marks else parsed.source,
     )
 
 

@@ -1,7 +1,8 @@
 """Note which chunks of a result say what a better one says already: pure.
 
-Only the chunks that one principal sees in one result are compared, and only within one trust tier: nothing is learnt
-about the corpora of others, and no untrusted copy can take the place of a trusted original.
+Two rows of a price list are not copies: texts that hold other numbers never repeat each other. Only the chunks that one
+principal sees in one result are compared, and only within one trust tier: nothing is learnt about the corpora of
+others, and no untrusted copy can take the place of a trusted original.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def near_duplicates(rows: Sequence[ChunkRow], tiers: Sequence[str]) -> list[str]
             for i in (earlier, later):
                 if i not in shingles:
                     shingles[i] = _shingles(rows[i].text)
-            if _jaccard(shingles[earlier], shingles[later]) >= MIN_JACCARD:
+            same = _figures(shingles[earlier]) == _figures(shingles[later])
+            if same and _jaccard(shingles[earlier], shingles[later]) >= MIN_JACCARD:
                 found[later] = rows[earlier].chunk_id
                 break
     return found
@@ -55,6 +57,10 @@ def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     words = terms(text)
     n = min(SHINGLE, max(len(words), 1))
     return frozenset(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def _figures(shingles: frozenset[tuple[str, ...]]) -> frozenset[str]:
+    return frozenset(word for shingle in shingles for word in shingle if any(map(str.isdigit, word)))
 
 
 def _jaccard(left: frozenset[tuple[str, ...]], right: frozenset[tuple[str, ...]]) -> float:

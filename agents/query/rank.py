@@ -2,8 +2,10 @@
 
 Cosine and BM25 are each brought to 0..1 over the candidates (relative-score fusion) and added with weights. The best
 by that sum are ordered anew with the cosine of their best sentence added, brought to 0..1 over themselves: a chunk that
-says much besides the answer is not behind one that is all about the topic. Scores are rounded before they are compared
-and ties are broken by chunk id, so that the same chunks get the same order whatever store or batch they came from.
+says much besides the answer is not behind one that is all about the topic. Sentences that differ little stay near each
+other: those from one template differ by a number alone, which vectors hardly see and BM25 does. Scores are rounded
+before they are compared and ties are broken by chunk id, so that the same chunks get the same order whatever store or
+batch they came from.
 """
 
 from collections import Counter
@@ -17,6 +19,8 @@ from millrace.rows import ChunkRow
 from agents.lexical import CorpusTerms, bm25, count
 
 DECIMALS = 6
+MIN_SPREAD = 0.15
+"""Cosines of best sentences that lie closer together than this, all of them, are not spread over all of 0..1."""
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -100,7 +104,8 @@ def rerank(vector: npt.NDArray[np.float32], scored: Sequence[Scored], weight: fl
     has = [len(each.row.sentence_vectors) > 0 for each in scored]
     found = np.array([cosine if there else each.dense for cosine, there, each in zip(best, has, scored, strict=True)])
     sentence = np.round(found, DECIMALS)
-    final = np.round((1 - weight) * np.array([each.score for each in scored]) + weight * relative(sentence), DECIMALS)
+    first = np.array([each.score for each in scored])
+    final = np.round((1 - weight) * first + weight * relative(sentence, MIN_SPREAD), DECIMALS)
     return [
         msgspec.structs.replace(scored[i], score=float(final[i]), sentence=float(sentence[i]))
         for i in np.argsort(-final, kind="stable")
@@ -143,9 +148,17 @@ def capped(scored: Sequence[Scored], source_of: Callable[[str], str], share: flo
     return [scored[place] for place in sorted(chosen)]
 
 
-def relative(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Bring scores to 0..1; equal scores all become 1 where they are positive, else 0."""
+def relative(scores: npt.NDArray[np.float64], min_spread: float = 0.0) -> npt.NDArray[np.float64]:
+    """Bring scores to 0..1, the best to 1; equal scores all become 1 where they are positive, else 0.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (n,), float64, n at least 1.
+    min_spread : float
+        A difference of so much counts as all of 0..1 where the scores lie closer together.
+    """
     low, high = float(scores.min()), float(scores.max())
     if high > low:
-        return (scores - low) / (high - low)
+        return 1.0 - (high - scores) / max(high - low, min_spread)
     return np.full_like(scores, 1.0 if high > 0 else 0.0)

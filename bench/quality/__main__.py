@@ -48,9 +48,10 @@ class Quality(msgspec.Struct, frozen=True):
 
     @property
     def met(self) -> bool:
-        """Whether the requirements hold: against the fusion for chunks and sentences, and at the shipped threshold."""
+        """Whether the requirements hold: against both references for chunks and sentences, and at the threshold."""
         refused = np.isnan(self.shipped.removed) or self.shipped.removed >= LEAST_REFUSED
-        enough = all(ratio.ratio >= LEAST_RATIO for ratio in self.fusion.values())
+        ratios = [*self.fusion.values(), *self.maxsim.values()]
+        enough = all(ratio.ratio >= LEAST_RATIO for ratio in ratios)
         return bool(enough and refused and self.shipped.answerable <= MOST_REFUSED)
 
 

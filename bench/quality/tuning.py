@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.query.rank import relative
+from agents.query.rank import MIN_SPREAD, relative
 from bench.datasets import DataSet
 from bench.quality.measures import DEPTH, NAMES, group_of, measure
 from bench.quality.stack import QualityStack
@@ -86,7 +86,7 @@ async def _grid(stack: QualityStack, question: KnownQuestion, rerank_chunks: int
         first = weight * relative(dense) + (1 - weight) * relative(lexical)
         window = np.argsort(-first, kind="stable")[:rerank_chunks]
         for late in RERANK_WEIGHTS:
-            final = (1 - late) * first[window] + late * relative(sentence[window])
+            final = (1 - late) * first[window] + late * relative(sentence[window], MIN_SPREAD)
             best = [places[i] for i in window[np.argsort(-final, kind="stable")[:DEPTH]]]
             found.append(measure(question, best, everything, ())[: len(RETRIEVAL)])
     return found

@@ -140,7 +140,11 @@ class ParserSettings(_Group):
     """What a document that is no plain text may cost; each is parsed in a child process of the worker."""
 
     processes: int = Field(default=2, ge=1, le=64)
-    """Documents parsed at a time, each in a process of its own."""
+    """Documents parsed at a time, each in a process of its own, as long as they are quick."""
+    slow_processes: int = Field(default=2, ge=1, le=64)
+    """Documents beside those that have taken longer than `slice_s`, so that quick ones do not wait behind them."""
+    slice_s: float = Field(default=0.25, gt=0)
+    """Time after which a document is slow, in seconds."""
     wall_s: float = Field(default=30.0, gt=0)
     """Time for one document, in seconds."""
     cpu_s: int = Field(default=20, ge=1)

@@ -39,10 +39,17 @@ def list_documents(
 
     def render() -> None:
         rows = [
-            (d.document, d.version, d.status, d.visible[1] or "-", d.n_chunks, _readers(d.groups), d.source, d.title)
+            (
+                *(d.document, d.version, d.status, d.visible[1] or "-", d.n_chunks),
+                _readers(d.groups),
+                d.source,
+                _why(d),
+                d.title,
+            )
             for d in found
         ]
-        table(("document", "# version", "status", "# visible", "# chunks", "groups", "source", "title"), rows)
+        columns = ("document", "# version", "status", "# visible", "# chunks", "groups", "source", "reason", "title")
+        table(columns, rows)
         say(f"{len(found)} documents of tenant {tenant}")
 
     show({"tenant": tenant, "documents": found}, render, as_json=as_json)
@@ -123,6 +130,13 @@ async def _remove(context: typer.Context, documents: list[str], tenant: str, tim
             source = client.known.get(tenant, name).source or "app"
             sent.append(await client.delete_document(name, source=source))
         return sent, await client.wait(sent, timeout_s) if timeout_s else []
+
+
+def _why(known: Any) -> str:
+    """Why the newest change came to nothing, if it did."""
+    if known.status not in {"rejected", "failed"}:
+        return ""
+    return f"{known.reason}: {known.message}" if known.message else str(known.reason)
 
 
 def _readers(groups: tuple[str, ...] | None) -> str:

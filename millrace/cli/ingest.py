@@ -18,6 +18,7 @@ from millrace.ingest.walk import MAX_BYTES, Rules
 
 _RECEIPTS = 256
 _SHOWN = 20
+_KINDS = 8
 _QUIET_S = 1.0
 _COLUMNS = ("cursor", "key", "content", "title", "deleted")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -34,7 +35,10 @@ def ingest(
     tenant: Tenant = "",
     groups: Annotated[
         list[str] | None,
-        typer.Option(help="Groups that may read; repeatable. '*' is everyone. New ones get the setting tenant.groups."),
+        typer.Option(
+            help="Groups that may read; repeatable. '*' is everyone. Without it new documents get their source's, "
+            "and the setting tenant.groups where that is new or holds something for them already."
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to filter by; repeatable.")] = None,
     source: Annotated[
@@ -48,6 +52,10 @@ def ingest(
     wait: Annotated[bool, typer.Option("--wait", help="End with the outcome of every document.")] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Delete documents that are gone from the source.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --sync: delete even more than 20 % of the source.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Send rejected documents again as they are, such as after a setting changed."),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: send each change as it happens, until interrupted.")
     ] = False,
@@ -105,6 +113,7 @@ def ingest(
         rules=Rules(tuple(include or ()), tuple(exclude or ()), max_bytes),
         sync=sync,
         confirmed=yes,
+        retry=retry,
         wait=wait,
         memory=state or Path(connection_of(context).home or ".millrace") / "ingest",
         allowed=tuple(allow_network or ()),
@@ -161,9 +170,10 @@ async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: 
 
     def told(report: Any) -> None:
         """A round is news if it did something, or what it cannot send is not what the last one could not."""
-        if last and not report.receipts and report.skipped == last[0]:
+        now = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}
+        if last and not report.receipts and now == last[0]:
             return
-        last[:] = [report.skipped]
+        last[:] = [now]
         if as_json:
             document(_data(report, wait=plan.wait), indent=None)
         else:
@@ -201,9 +211,12 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
         "sent": report.n_sent,
         "unchanged": report.n_unchanged,
         "access_changed": report.n_access,
+        "inherited": report.n_inherited,
         "deleted": report.n_deleted,
         "bytes": report.n_bytes,
         "skipped": report.skipped,
+        "passed_over": dict(report.passed_over),
+        "still_rejected": [outcome_row(outcome) for outcome in report.still_rejected],
         "receipt": receipts.encode(report.receipts) if few else None,
         "counts": dict(report.counts()) if wait else None,
         "outcomes": [outcome_row(outcome) for outcome in report.outcomes] if wait else None,
@@ -229,14 +242,27 @@ def _render(report: Any, *, wait: bool) -> None:
         rows = [outcome_row(outcome) for outcome in report.outcomes]
         columns = ("document", "version", "outcome", "chunks", "embedded", "reused", "message")
         table(columns, [[row[name] for name in columns] for row in sorted(rows, key=lambda row: str(row["document"]))])
-    for skipped in report.skipped[:_SHOWN]:
-        say(f"not sent ({skipped.reason}): {one_line(skipped.id)}: {skipped.message}")
-    if len(report.skipped) > _SHOWN:
-        say(f"... and {len(report.skipped) - _SHOWN} more; --json lists all")
+    refused = [f"not sent ({skipped.reason}): {one_line(skipped.id)}: {skipped.message}" for skipped in report.skipped]
+    refused += [
+        f"still rejected ({outcome.reason}): {one_line(outcome.receipt.document)}: {outcome.message}"
+        for outcome in report.still_rejected
+    ]
+    for line in refused[:_SHOWN]:
+        say(line)
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN} more; --json lists all")
     say(
         f"{report.n_found} documents: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
+        + (f"; {len(report.still_rejected)} unchanged and still rejected" if report.still_rejected else "")
     )
+    if report.passed_over:
+        kinds = ", ".join(f"{n} {one_line(name)}" for name, n in report.passed_over.most_common(_KINDS))
+        say(
+            f"left alone, since only some formats are read: {kinds}{' ...' if len(report.passed_over) > _KINDS else ''}"
+        )
+    if report.n_inherited:
+        say(f"{report.n_inherited} new documents are for the groups of their source's others; --groups names them anew")
     if wait:
         say("outcomes: " + (", ".join(f"{n} {name}" for name, n in sorted(report.counts().items())) or "none"))
     elif report.receipts:

@@ -125,7 +125,7 @@ def _event(topic: Topic, text: str, number: int) -> Any:
     names = {event.__name__: event for event in topic.events}
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"line {number} is no JSON object: {error}") from error
     kind = fields.pop("type", None) if len(names) > 1 else next(iter(names))
     if kind not in names:

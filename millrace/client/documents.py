@@ -81,6 +81,7 @@ class DocumentWriter:
         self._producer = producer
         self._known = known
         self._numbering = asyncio.Lock()
+        self._unacknowledged: dict[tuple[str, str], set[asyncio.Task[list[Origin]]]] = {}
         folder = connection.objects_folder
         self._objects = ObjectFolder(folder, flush=not connection.embedded) if folder is not None else None
 
@@ -114,7 +115,8 @@ class DocumentWriter:
             self._note(receipt, access_known=not pending)
             pending.append(await self._producer.send(record))
             known.fold(event)
-        return Sent(receipt, n_bytes + record_size(record), _all(pending))
+            acknowledged = self._acknowledged(known, pending)
+        return Sent(receipt, n_bytes + record_size(record), acknowledged)
 
     async def set_access(
         self, tenant: str, document: str, wanted: Callable[[KnownDocument], Collection[str]], *, refresh: bool = True
@@ -130,11 +132,29 @@ class DocumentWriter:
         async with self._numbering:
             known = await self.known(tenant, document) if refresh else self._known.get(tenant, document)
             version, n_bytes, pending = await self._write_access(known, canonical(wanted(known)))
-        return Sent(Receipt(tenant, document, 0, version), n_bytes, _all(pending))
+            acknowledged = self._acknowledged(known, pending)
+        return Sent(Receipt(tenant, document, 0, version), n_bytes, acknowledged)
 
     async def known(self, tenant: str, document: str) -> KnownDocument:
-        """What the log says of a document now."""
+        """What the log says of a document now, this writer's own changes included."""
+        if unacknowledged := self._unacknowledged.get((tenant, document)):
+            await asyncio.wait(unacknowledged)  # until then the log may not hold them, and their numbers look free
         return await asyncio.to_thread(self._known.refresh_document, tenant, document)
+
+    def _acknowledged(self, known: KnownDocument, pending: list[Awaitable[Origin]]) -> Awaitable[object]:
+        task = asyncio.ensure_future(_all(pending))
+        place = (known.tenant, known.document)
+        self._unacknowledged.setdefault(place, set()).add(task)
+
+        def forget(done: asyncio.Task[list[Origin]]) -> None:
+            self._unacknowledged[place].discard(done)
+            if not self._unacknowledged[place]:
+                del self._unacknowledged[place]
+            if not done.cancelled():
+                done.exception()  # whoever awaits it is told too; nobody has to
+
+        task.add_done_callback(forget)
+        return task
 
     async def _newest(self, change: Change, *, refresh: bool) -> KnownDocument:
         numbered = change.version is not None and (change.groups is None or change.acl_version is not None)

@@ -136,7 +136,7 @@ def read_questions(path: Path) -> QuestionSet:
         try:
             row = msgspec.json.decode(line, type=dict[str, Any])
             question = msgspec.convert(row, KnownQuestion)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             wrong.append(f"line {n}: {error}")
             continue
         question = question if question.id else msgspec.structs.replace(question, id=f"line-{n}")

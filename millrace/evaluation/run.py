@@ -159,7 +159,7 @@ def load_run(path: Path) -> Run:
             found = raw.get("format") if isinstance(raw, dict) else None
             raise InputRejected(f"{path} is no run of format {FORMAT} (found {found}); make one with `millrace eval`")
         return msgspec.convert(raw["run"], Run)
-    except (OSError, msgspec.MsgspecError, KeyError) as error:
+    except (OSError, msgspec.MsgspecError, KeyError, RecursionError) as error:
         raise InputRejected(f"{path} holds no run ({error}); make one with `millrace eval --save {path}`") from error
 
 

@@ -6,13 +6,14 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 import msgspec
 from protego import Protego
 
-from millrace.errors import Unreadable
+from millrace.errors import InputRejected, Unreadable
+from millrace.ingest.addresses import shown, split
 
 AGENT: Final = "millrace"
 MAX_REDIRECTS: Final = 5
@@ -21,6 +22,11 @@ _MAX_DELAY_S: Final = 30.0
 _ROBOTS_LAST_S: Final = 3600.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""The only IPv6 addresses that are assigned to hosts of the Internet; IPv4 addresses hide in many of the others."""
+_RELAYS: Final = ipaddress.ip_network("192.88.99.0/24")
+_AZURE: Final = ipaddress.ip_network("168.63.129.16/32")
+"""Public by its number, and yet the host that Azure's machines run on."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -113,9 +119,7 @@ class Fetcher:
     async def _once(
         self, method: str, url: str, max_bytes: int, headers: Mapping[str, str], *, cut: bool = False
     ) -> Answer:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.password:
-            raise Unreadable("address", f"{url!r} is no address of a page: http(s)://host/path, without a password")
+        _origin(url)
         self._refused = ""
         session = self._open()
         try:
@@ -130,6 +134,8 @@ class Fetcher:
             if self._refused:
                 raise Unreadable("address", self._refused) from error
             raise Unreadable("unreachable", f"{url} cannot be read: {error}") from error
+        except ValueError as error:  # a host name that no resolver takes, which aiohttp hands on as it came
+            raise Unreadable("address", f"{url!r} is no address of a page: {error}") from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -163,7 +169,9 @@ def is_permitted(address: str, allowed: Sequence[Network]) -> bool:
             found = found.ipv4_mapped or found.sixtofour or found
     if any(found.version == network.version and found in network for network in allowed):
         return True
-    return found.is_global and not found.is_multicast
+    if isinstance(found, ipaddress.IPv6Address):
+        return found.is_global and found in _UNICAST
+    return found.is_global and not found.is_multicast and found not in _RELAYS and found not in _AZURE
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool) -> bytes:
@@ -183,12 +191,21 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise Unreadable("redirect", f"{url} redirects to {location[:200]!r}, which is no address") from error
+        raise Unreadable("redirect", f"{url} redirects to {shown(location[:200])!r}, which is no address") from error
 
 
 def _origin(url: str) -> str:
+    """Scheme, host and port of a page.
+
+    Raises
+    ------
+    Unreadable
+        ``address``: it is none that is read.
+    """
     try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise Unreadable("address", f"{url!r} is no address: {error}") from error
+        parts = split(url)
+    except InputRejected as error:
+        raise Unreadable("address", str(error)) from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise Unreadable("address", f"{shown(url)!r} is no address of a page: http(s)://host/path, without a password")
     return f"{parts.scheme}://{parts.netloc}"

@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 from typing import Final
 
 from millrace.errors import InputRejected
+from millrace.ingest.homes import Home
 from millrace.ingest.source import Document, Held, Skipped
 from millrace.ingest.walk import UTF8_TYPES, FoundFile, Rules, Walk
 
@@ -36,6 +38,8 @@ class FolderSource:
 
     Attributes
     ----------
+    home : Home or None
+        Told when everything was sent, where the source is named after its folder.
     put_off : set of str
         Ids of files that `documents` left for later because they were written just now.
 
@@ -55,6 +59,7 @@ class FolderSource:
         quiet_s: float = 0.0,
         patience_s: float = 30.0,
     ) -> None:
+        self.home: Home | None = None
         self.path = path
         self._rules = rules
         self._prefix = prefix
@@ -63,11 +68,17 @@ class FolderSource:
         self._walk = Walk(path, rules, prefix)
         self.name = name or self._walk.root.name or "files"
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self.put_off: set[str] = set()
         self._fresh_since: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
         self._doubts = False
         self._stamps: dict[str, tuple[Stamp, str]] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder, resolved; of a single file, the one that it stands in."""
+        return self._walk.root
 
     @property
     def is_restless(self) -> bool:
@@ -77,7 +88,7 @@ class FolderSource:
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Files as they stand; one that was read before and was not touched since is not read again."""
         self._walk = Walk(self.path, self._rules, self._prefix)
-        self.skipped, self.put_off = self._walk.skipped, set()
+        self.skipped, self.passed_over, self.put_off = self._walk.skipped, self._walk.passed_over, set()
         for file in self._walk:
             try:
                 document = await asyncio.to_thread(self._read, file, held(file.id))
@@ -106,7 +117,9 @@ class FolderSource:
         return lost
 
     async def commit(self) -> None:
-        """Nothing: the log alone knows."""
+        """Note where the folder is; the log alone knows what it holds."""
+        if self.home is not None:
+            await asyncio.to_thread(self.home.note)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -5,13 +5,14 @@ import ipaddress
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from millrace.errors import InputRejected
+from millrace.ingest.addresses import shown, split
 from millrace.ingest.extras import part
 from millrace.ingest.folder import FolderSource
+from millrace.ingest.homes import Home
 from millrace.ingest.memory import Memory
 from millrace.ingest.source import Source
 from millrace.ingest.walk import Rules
@@ -30,14 +31,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     source : str
         Name of the source that owns the documents; empty to take that of the folder, host, bucket or table.
     groups : tuple of str or None
-        Groups that may read the documents. None gives those of the connection to a document
-        that has no access yet and leaves others.
+        Groups that may read the documents. None leaves documents that have groups as they are; a new one gets those of
+        the connection, or what its source has instead.
     prefix : str
         Put before each id, with a slash, so that two sources can share a tenant.
     sync : bool
         Delete documents of the source that are gone there.
     confirmed : bool
         Delete even more than a fifth of the source.
+    retry : bool
+        Send documents again that were rejected as they are.
     wait : bool
         Follow every change to its outcome.
     goes_on : bool
@@ -63,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()
     sync: bool = False
     confirmed: bool = False
+    retry: bool = False
     wait: bool = False
     goes_on: bool = False
     memory: Path | None = None
@@ -104,18 +108,33 @@ def _sources(plan: Plan) -> Iterator[Source]:
     if (plan.table or plan.columns) and not schemes - _STORES - _WEB - {""}:
         raise InputRejected("--table and --column say what to read of a database; name its URL, or leave them out")
     pages: dict[str, list[str]] = {}
+    folders: list[FolderSource] = []
     for path in plan.paths:
         scheme = scheme_of(path)
         if scheme in _WEB:
-            pages.setdefault(plan.source or urlsplit(str(path)).hostname or "web", []).append(str(path))
+            pages.setdefault(plan.source or _host(str(path)), []).append(str(path))
         elif scheme in _STORES:
             yield _bucket(str(path), plan)
         elif scheme:
             yield _table(str(path), plan)
         else:
-            yield FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s)
+            folders.append(FolderSource(Path(path), plan.rules, plan.prefix, name=plan.source, quiet_s=plan.quiet_s))
     for name, urls in pages.items():
         yield _web(name, urls, plan)
+    if not plan.source:
+        for folder in folders:
+            roots = {other.root for other in folders if other.name == folder.name}
+            folder.home = Home(plan.memory, plan.tenant, folder.name, plan.prefix, roots)
+    yield from folders
+
+
+def _host(url: str) -> str:
+    parts = split(url)
+    if "@" in parts.netloc:
+        raise InputRejected(f"{shown(url)} names a user; pages are read without a password, so leave it out")
+    if not parts.hostname:
+        raise InputRejected(f"{shown(url)!r} names no host; write it as {parts.scheme}://host/path")
+    return parts.hostname
 
 
 def _web(name: str, urls: Sequence[str], plan: Plan) -> Source:
@@ -132,9 +151,9 @@ def _web(name: str, urls: Sequence[str], plan: Plan) -> Source:
 
 
 def _bucket(url: str, plan: Plan) -> Source:
-    parts = urlsplit(url)
-    name = plan.source or parts.netloc or PurePosixPath(parts.path).name or parts.scheme
-    memory = Memory(plan.memory, plan.tenant, f"{name} {url}")
+    parts = split(url)
+    name = plan.source or parts.netloc.rpartition("@")[2] or PurePosixPath(parts.path).name or parts.scheme
+    memory = Memory(plan.memory, plan.tenant, f"{name} {shown(url)}")
     buckets = part("buckets", "objects")
     found: Source = buckets.BucketSource(
         buckets.open_store(url), memory, name=name, rules=plan.rules, prefix=plan.prefix
@@ -143,7 +162,7 @@ def _bucket(url: str, plan: Plan) -> Source:
 
 
 def _table(url: str, plan: Plan) -> Source:
-    parts = urlsplit(url)
+    parts = split(url)
     if not plan.table:
         raise InputRejected(f"{parts.scheme}:// is read as a database; name its table: --table NAME")
     name = plan.source or f"{PurePosixPath(parts.path).stem or parts.scheme}.{plan.table}"

@@ -14,6 +14,7 @@ from millrace.client.documents import Change, Sent, canonical
 from millrace.client.outcomes import Outcome, OutcomeReader
 from millrace.errors import InputRejected
 from millrace.events.query import Receipt
+from millrace.ingest.access import Inheritance
 from millrace.ingest.known import KnownDocument
 from millrace.ingest.opening import Plan, open_sources
 from millrace.ingest.source import Document, Held, Skipped, Source
@@ -23,6 +24,8 @@ from millrace.topics import SOURCE_CHANGED
 
 MAX_LOST: Final = 0.2
 _UNACKNOWLEDGED: Final = 512
+_MAY_PASS: Final = frozenset({"erased", "object_tampered", "no_content"})
+"""Reasons of a rejection that the same content does not meet again when it is sent once more."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -32,10 +35,16 @@ class Report(msgspec.Struct, kw_only=True):
     ----------
     n_found, n_sent, n_unchanged, n_access, n_deleted : int
         Documents found, of these sent, found unchanged, given other groups; documents deleted.
+    n_inherited : int
+        New documents that got the groups of what they seem to come from.
     n_bytes : int
         Bytes of content sent.
     skipped : list of Skipped
         What was not sent, and why.
+    passed_over : counter of str
+        Files and objects of formats that are not read, by their endings.
+    still_rejected : list of Outcome
+        Unchanged documents that were rejected as they are, by an earlier run, and were not sent again.
     receipts : list of Receipt
         Of everything sent.
     outcomes : list of Outcome
@@ -47,15 +56,23 @@ class Report(msgspec.Struct, kw_only=True):
     n_unchanged: int = 0
     n_access: int = 0
     n_deleted: int = 0
+    n_inherited: int = 0
     n_bytes: int = 0
     skipped: list[Skipped] = []
+    passed_over: Counter[str] = msgspec.field(default_factory=Counter)
+    still_rejected: list[Outcome] = []
     receipts: list[Receipt] = []
     outcomes: list[Outcome] = []
 
     @property
     def failed(self) -> bool:
-        """Whether a document was not sent, or a change ended rejected or failed."""
-        return bool(self.skipped) or any(not outcome.good for outcome in self.outcomes)
+        """Whether a document was not sent, or a change ended rejected or failed, in this run or an earlier one."""
+        return bool(self.skipped or self.still_rejected) or any(not outcome.good for outcome in self.outcomes)
+
+    @property
+    def rejected(self) -> list[Outcome]:
+        """Documents that are rejected as they stand, whether this run sent them or an earlier one."""
+        return self.still_rejected + [outcome for outcome in self.outcomes if outcome.outcome == "rejected"]
 
     def counts(self) -> Counter[str]:
         """Outcomes by name."""
@@ -106,6 +123,7 @@ class Ingestion:
         self._pending: list[Receipt] = []
         self._seen: set[str] = set()
         self._window: Window | None = None
+        self._inheritance = Inheritance((), client.connection.groups)
         self.report = Report()
 
     async def run(self) -> Report:
@@ -126,6 +144,8 @@ class Ingestion:
     async def _run(self, sources: Sequence[Source]) -> Report:
         await asyncio.to_thread(self._client.known.refresh)
         lost = await self._lost(sources) if self._plan.sync else []
+        mine = (document for document in self._client.known.all() if document.tenant == self._plan.tenant)
+        self._inheritance = Inheritance(mine, self._client.connection.groups)
         await self._client.waiter.prepare()
         if self._follows:
             await self._client.waiter.follow()
@@ -138,7 +158,8 @@ class Ingestion:
                     async for document in documents:
                         await self._document(document, source)
                 self.report.skipped += source.skipped
-            for known in lost:
+                self.report.passed_over += source.passed_over
+            for known in filter(self._is_missing, lost):
                 await self._delete(known)
             await self._acknowledge(0)
             for source in sources:
@@ -180,8 +201,8 @@ class Ingestion:
     def _held(self, source: Source) -> Held:
         def held(document: str) -> str:
             known = self._client.known.get(self._plan.tenant, document)
-            good = known.source in {"", source.name} and _is_good(known, self._plan.labels)
-            return known.sha256 if good else ""
+            mine = known.source in {"", source.name}
+            return known.sha256 if mine and self._is_settled(known) else ""
 
         return held
 
@@ -208,9 +229,13 @@ class Ingestion:
     async def _change(self, document: Document, known: KnownDocument, source: str) -> None:
         groups = self._plan.groups
         if groups is None and known.groups is None:
-            groups = self._client.connection.groups
+            sha256 = hashlib.sha256(document.content).hexdigest() if document.content is not None else known.sha256
+            groups = self._inheritance.groups(source, sha256)
+            self.report.n_inherited += canonical(groups) != canonical(self._client.connection.groups)
         same_access = groups is None or (known.groups is not None and canonical(known.groups) == canonical(groups))
-        if document.state == "unchanged" or _same(known, document.content or b"", self._plan.labels):
+        if document.state == "unchanged" or self._is_same(known, document.content or b""):
+            if known.status == "rejected":
+                self.report.still_rejected.append(_rejection(known))
             if known.status == "pending" and self._plan.wait:
                 self._pending.append(Receipt(known.tenant, known.document, known.version, 0, known.order[0]))
             if same_access:
@@ -238,6 +263,19 @@ class Ingestion:
             self.report.n_sent += 1
             self.report.n_bytes += len(document.content or b"")
         await self._sent(sent)
+
+    def _is_missing(self, known: KnownDocument) -> bool:
+        """Whether a document that seemed to be lost was not found after all while the run went on."""
+        return known.document not in self._seen
+
+    def _is_settled(self, known: KnownDocument) -> bool:
+        """Whether to send the content that the log holds once more would change nothing."""
+        if not known.exists or known.labels != self._plan.labels or known.status == "failed":
+            return False
+        return known.status != "rejected" or (known.reason not in _MAY_PASS and not self._plan.retry)
+
+    def _is_same(self, known: KnownDocument, content: bytes) -> bool:
+        return self._is_settled(known) and known.sha256 == hashlib.sha256(content).hexdigest()
 
     async def _delete(self, known: KnownDocument) -> None:
         await self._room(known.document)
@@ -286,12 +324,11 @@ class Ingestion:
         self.report.skipped.append(Skipped(document, reason, message))
 
 
-def _is_good(known: KnownDocument, labels: dict[str, str]) -> bool:
-    return known.exists and known.status not in {"rejected", "failed"} and known.labels == labels
-
-
-def _same(known: KnownDocument, content: bytes, labels: dict[str, str]) -> bool:
-    return _is_good(known, labels) and known.sha256 == hashlib.sha256(content).hexdigest()
+def _rejection(known: KnownDocument) -> Outcome:
+    receipt = Receipt(known.tenant, known.document, known.version, 0, known.order[0])
+    return Outcome(
+        receipt=receipt, outcome="rejected", version=known.version, reason=known.reason, message=known.message
+    )
 
 
 async def _awaited(work: Awaitable[object]) -> object:

@@ -1,5 +1,6 @@
 """What a source is: something that holds documents and can say what it holds now."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Literal, Protocol
 
@@ -50,10 +51,13 @@ class Source(Protocol):
         Owns the documents in the log.
     skipped : list of Skipped
         What cannot be sent, filled by `documents` and made empty when it starts.
+    passed_over : counter of str
+        Files that are left alone because of their format, by their endings; likewise.
     """
 
     name: str
     skipped: list[Skipped]
+    passed_over: Counter[str]
 
     def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Everything that may have changed, in a fixed order; `held` is asked before something is read in vain.

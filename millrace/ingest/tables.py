@@ -3,10 +3,13 @@
 import asyncio
 import datetime as dt
 import hashlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import dlt
 import msgspec
@@ -23,6 +26,7 @@ from millrace.ingest.source import Document, Held, Skipped
 _CHUNK: Final = 500
 _CURSOR: Final = " cursor"
 """Where the cursor stands in the memory; no document's id begins with a blank table name."""
+_FILES: Final = frozenset({"sqlite", "duckdb"})
 OVERLAP: Final = dt.timedelta(minutes=1)
 """Read again, because transactions commit later than the times that they write."""
 
@@ -86,6 +90,7 @@ class TableSource:
     ) -> None:
         self.name = name
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
         self._columns = columns
         self._memory = memory
         self._max_bytes = max_bytes
@@ -203,9 +208,14 @@ def _text(row: Mapping[str, Any], columns: Columns) -> str:
 def _reflect(url: str, table: str, schema: str | None) -> tuple[sa.Engine, sa.Table]:
     try:
         engine = sa.create_engine(url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        message = f"the database URL cannot be used: {error}; write it as dialect+driver://user@host/database"
-        raise InputRejected(f"{message}, and install the driver") from error
+    except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        raise InputRejected(
+            f"the database cannot be opened: {error}; correct the URL, or install its driver"
+        ) from error
+    except (sa.exc.ArgumentError, ValueError) as error:  # what it says may quote a password
+        wanted = "dialect+driver://user@host:port/database, with special characters as %XX"
+        raise InputRejected(f"this is no URL of a database; write it as {wanted}") from error
+    _require_file(engine.url)
     try:
         return engine, sa.Table(table, sa.MetaData(), schema=schema, autoload_with=engine)
     except sa.exc.NoSuchTableError as error:
@@ -215,6 +225,15 @@ def _reflect(url: str, table: str, schema: str | None) -> tuple[sa.Engine, sa.Ta
     except SQLAlchemyError as error:
         engine.dispose()
         raise _unavailable(engine.url.render_as_string(hide_password=True), error) from error
+
+
+def _require_file(url: sa.URL) -> None:
+    """Refuse a database of one file that is not there: its driver would make an empty one."""
+    name = url.database or ""
+    path = urlsplit(name).path if name.startswith("file:") else name
+    if url.get_backend_name() in _FILES and path not in {"", ":memory:"} and not Path(path).is_file():
+        slashes = "a relative path has three slashes, an absolute one four"
+        raise InputRejected(f"there is no database {path}; correct the URL ({slashes})")
 
 
 def _check(table: sa.Table, columns: Columns, key: tuple[str, ...]) -> None:

@@ -1,14 +1,15 @@
 """Find the files of a folder: ignore rules, sizes, and nothing outside it."""
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
 
 from millrace.errors import InputRejected
+from millrace.ingest.patterns import IGNORE_FILE, IgnorePattern, is_any, is_ignored, parsed, read_ignore_file
 from millrace.ingest.source import Skipped
 
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
@@ -27,12 +28,11 @@ MEDIA_TYPES: Final = {
     ".tsv": "text/tab-separated-values",
     ".jsonl": "application/x-ndjson",
 }
+BINARY_TYPES: Final = frozenset(t for t in MEDIA_TYPES.values() if t == "application/pdf" or t.startswith(_OFFICE))
+"""Types that no charset has anything to say about."""
 UTF8_TYPES: Final = frozenset({"text/markdown", "text/plain"})
 """Types that are text and nothing else; what a parser reads has encodings of its own, or none."""
-IGNORE_FILE: Final = ".millraceignore"
 MAX_BYTES: Final = 16 * 2**20
-# A wildcard, a set of characters, an escaped character, a character.
-_TOKEN: Final = re.compile(r"\*+|\?|\[!?[^\]!][^\]]*\]|\\.|.", re.DOTALL)
 
 
 class FoundFile(msgspec.Struct, frozen=True):
@@ -60,42 +60,6 @@ class Rules(msgspec.Struct, frozen=True):
     max_bytes: int = MAX_BYTES
 
 
-class IgnorePattern(msgspec.Struct, frozen=True):
-    """One line of an ignore file: ``#`` comments, ``!`` takes back, ``/`` at the end: folders, ``**``: any depth."""
-
-    regex: re.Pattern[str]
-    negated: bool
-    folders_only: bool
-
-    @classmethod
-    def parse(cls, line: str) -> "IgnorePattern | None":
-        """Pattern of a line, None for a blank or a comment.
-
-        Raises
-        ------
-        InputRejected
-            If it can mean nothing.
-        """
-        text = line.rstrip("\n").rstrip()
-        if not text or text.startswith("#"):
-            return None
-        negated = text.startswith("!")
-        text = text.removeprefix("!")
-        folders_only = text.endswith("/")
-        text = text.rstrip("/")
-        anchored = "/" in text
-        body = "/".join(_segment(part) for part in text.lstrip("/").split("/")).replace("(?:.*)/", "(?:.*/)?")
-        try:
-            regex = re.compile(("" if anchored else "(?:.*/)?") + body + r"\Z")
-        except re.error as error:
-            raise InputRejected(f"{line!r} is no pattern ({error.msg}); write it as in a .gitignore") from error
-        return cls(regex, negated, folders_only)
-
-    def matches(self, path: str, *, folder: bool) -> bool:
-        """Whether a POSIX path, relative to the ignore file's folder, is meant."""
-        return (folder or not self.folders_only) and self.regex.match(path) is not None
-
-
 class Walk:
     """One look at a folder or a file.
 
@@ -107,11 +71,15 @@ class Walk:
         What to take.
     prefix : str
         Put before each id, with a slash.
+    ignores : bool
+        Whether ignore files count.
 
     Attributes
     ----------
     skipped : list of Skipped
         What was not taken although its type is known, filled while walking.
+    passed_over : counter of str
+        Files of other types, by their endings.
 
     Raises
     ------
@@ -119,7 +87,7 @@ class Walk:
         If the path does not exist.
     """
 
-    def __init__(self, root: Path, rules: Rules, prefix: str = "") -> None:
+    def __init__(self, root: Path, rules: Rules, prefix: str = "", *, ignores: bool = True) -> None:
         if not root.exists():
             raise InputRejected(f"{root} does not exist; name a folder or a file")
         self.root = root.resolve() if root.is_dir() else root.resolve().parent
@@ -127,7 +95,9 @@ class Walk:
         self._rules = rules
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._takes = chooser(rules)
+        self._ignores = ignores
         self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[FoundFile]:
         if self._only is not None:
@@ -153,19 +123,19 @@ class Walk:
     def _folder(self, folder: Path, relative: str, above: list[tuple[str, list[IgnorePattern]]]) -> Iterator[FoundFile]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            own = (
-                _patterns((folder / IGNORE_FILE).read_text("utf-8", "replace").splitlines())
-                if any(entry.name == IGNORE_FILE for entry in entries)
-                else []
-            )
+            has_rules = self._ignores and any(entry.name == IGNORE_FILE for entry in entries)
+            own = read_ignore_file(folder / IGNORE_FILE) if has_rules else []
         except OSError as error:
-            self.skipped.append(Skipped(self._prefix + relative, "unreadable", f"the folder cannot be listed: {error}"))
+            self._skip(relative, "unreadable", f"the folder cannot be listed: {error}")
+            return
+        except InputRejected as error:  # what it was to keep back stays back
+            self._skip(relative, "ignore_file", f"{error}. Nothing of its folder is sent")
             return
         rules = [*above, (relative, own)] if own else above
         for entry in entries:
             path = f"{relative}/{entry.name}" if relative else entry.name
             is_folder = entry.is_dir(follow_symlinks=False)
-            if _ignored(path, rules, folder=is_folder) or entry.name.startswith("."):
+            if is_ignored(path, rules, folder=is_folder) or entry.name.startswith("."):
                 continue
             if is_folder:
                 yield from self._folder(Path(entry.path), path, rules)
@@ -173,37 +143,45 @@ class Walk:
                 yield from self._file(Path(entry.path), path)
 
     def _file(self, path: Path, relative: str, *, named: bool = False) -> Iterator[FoundFile]:
+        if not self._takes(relative):
+            return
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             if named:
-                self.skipped.append(
-                    Skipped(self._prefix + relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read")
-                )
-            return
-        if not self._takes(relative):
+                self._skip(relative, "type", f"only {', '.join(MEDIA_TYPES)} files are read")
+            elif path.is_file():
+                self.passed_over[ending(path)] += 1
             return
         identity = self._prefix + relative
         try:
             identity.encode()
-            target = path.resolve(strict=True)
+            target = Path(os.path.realpath(path, strict=True))  # resolve() ends a circle with an error of its own
             if not target.is_relative_to(self.root):
-                self.skipped.append(Skipped(identity, "outside", "the link leads out of the folder; copy the file"))
+                self._skip(relative, "outside", "the link leads out of the folder; copy the file")
                 return
             if not target.is_file():
                 return
             size = target.stat().st_size
         except UnicodeEncodeError:
-            shown = identity.encode("utf-8", "replace").decode()
-            self.skipped.append(Skipped(shown, "name", "the file name is not UTF-8; rename it"))
+            self._skip(relative, "name", "the file name is not UTF-8; rename it")
             return
         except OSError as error:
-            self.skipped.append(Skipped(identity, "unreadable", f"the file cannot be read: {error}"))
+            self._skip(relative, "unreadable", f"the file cannot be read: {error}")
             return
         if size > self._rules.max_bytes:
             message = f"the file has {size} bytes, at most {self._rules.max_bytes} are taken; raise --max-bytes"
-            self.skipped.append(Skipped(identity, "too_large", message))
+            self._skip(relative, "too_large", message)
             return
         yield FoundFile(identity, target, media_type, size)
+
+    def _skip(self, relative: str, reason: str, message: str) -> None:
+        name, told = (text.encode("utf-8", "replace").decode() for text in (self._prefix + relative, message))
+        self.skipped.append(Skipped(name, reason, told))
+
+
+def ending(path: PurePath) -> str:
+    """Ending of a file's name, as it is counted and shown."""
+    return path.suffix.lower().encode("utf-8", "replace").decode() or "no ending"
 
 
 def chooser(rules: Rules) -> Callable[[str], bool]:
@@ -214,41 +192,5 @@ def chooser(rules: Rules) -> Callable[[str], bool]:
     InputRejected
         If a pattern can mean nothing.
     """
-    include, exclude = _patterns(rules.include), _patterns(rules.exclude)
-    return lambda path: (not include or _any(include, path)) and not _any(exclude, path)
-
-
-def _patterns(lines: Sequence[str]) -> list[IgnorePattern]:
-    return [pattern for line in lines if (pattern := IgnorePattern.parse(line)) is not None]
-
-
-def _any(patterns: Sequence[IgnorePattern], path: str) -> bool:
-    parents = [path[:i] for i, character in enumerate(path) if character == "/"]
-    return any(p.matches(path, folder=False) or any(p.matches(up, folder=True) for up in parents) for p in patterns)
-
-
-def _ignored(path: str, rules: Sequence[tuple[str, list[IgnorePattern]]], *, folder: bool) -> bool:
-    """The last pattern that matches decides, those of inner folders after those of outer ones."""
-    ignored = False
-    for base, patterns in rules:
-        inside = path[len(base) + 1 :] if base else path
-        for pattern in patterns:
-            if pattern.matches(inside, folder=folder):
-                ignored = not pattern.negated
-    return ignored
-
-
-def _segment(part: str) -> str:
-    """Regular expression of a pattern between two slashes; its wildcards do not cross one."""
-    if part == "**":
-        return "(?:.*)"
-    return "".join(_wildcard(piece) for piece in _TOKEN.findall(part))
-
-
-def _wildcard(piece: str) -> str:
-    if piece.startswith("[") and len(piece) > 1:
-        inside = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"[^{inside[1:]}/]" if inside.startswith("!") else f"[{inside}]"
-    if piece.startswith("*"):
-        return "[^/]*"
-    return "[^/]" if piece == "?" else re.escape(piece[-1])
+    include, exclude = parsed(rules.include), parsed(rules.exclude)
+    return lambda path: (not include or is_any(include, path)) and not is_any(exclude, path)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from watchfiles import awatch
 
 from millrace.client import Millrace
@@ -69,11 +70,12 @@ class Watch:
             The log lost what was not read yet.
         """
         async with open_sources(self._plan) as sources, self._watching(sources):
-            first = True
+            first, plan = True, self._plan
             while True:
                 self._woken.clear()
                 try:
-                    self._told(await Ingestion(self._client, self._plan, self._progress, sources=sources).run())
+                    self._told(await Ingestion(self._client, plan, self._progress, sources=sources).run())
+                    plan = msgspec.structs.replace(plan, retry=False)  # once, not in every round
                 except (InputRejected, Unavailable) as error:
                     if first:
                         raise

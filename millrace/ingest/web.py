@@ -3,23 +3,27 @@
 import asyncio
 import hashlib
 import io
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import feedparser
 
 from millrace.errors import Unreadable
+from millrace.ingest.addresses import shown
 from millrace.ingest.fetching import Answer, Fetcher
 from millrace.ingest.memory import Memory, Seen
 from millrace.ingest.source import Document, Held, Skipped
-from millrace.ingest.walk import MEDIA_TYPES
+from millrace.ingest.walk import BINARY_TYPES, MEDIA_TYPES, UTF8_TYPES
 
 MAX_ENTRIES: Final = 1000
 _FEEDS: Final = frozenset({"application/rss+xml", "application/atom+xml", "application/rdf+xml"})
 _MAYBE_FEEDS: Final = frozenset({"application/xml", "text/xml"})
 _GONE: Final = frozenset({404, 410})
+_AS_BROWSERS: Final = dict.fromkeys(("iso-8859-1", "latin1", "us-ascii", "ascii"), "windows-1252")
+"""Names that servers give by habit, read as the Encoding Standard of the WHATWG says."""
 
 
 class WebSource:
@@ -53,11 +57,13 @@ class WebSource:
     ) -> None:
         self.name = name
         self.skipped: list[Skipped] = []
-        self._urls = [urldefrag(url).url for url in urls]
+        self.passed_over: Counter[str] = Counter()
+        self._urls = [_without_fragment(url) for url in urls]
         self._fetcher = fetcher
         self._memory = memory
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._max_bytes = max_bytes
+        self._gone: set[str] = set()
 
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Pages that changed since the log took them, and the pages of feeds; a page is asked for only once."""
@@ -76,21 +82,20 @@ class WebSource:
                         yield document
 
     async def lost(self, documents: Collection[str]) -> set[str]:
-        """Documents whose page answers 404 or 410; one that cannot be asked for is not lost."""
-        lost = set()
-        scheme = urlsplit(self._urls[0]).scheme
+        """Documents whose page answers 404 or 410; one that cannot be asked for is not lost.
+
+        Servers that know no HEAD answer anything to it, so what they answer to GET counts.
+        """
+        self._gone = set()
+        scheme = self._urls[0].partition("://")[0]
         for document in documents:
             if not document.startswith(self._prefix):
                 continue
             known = self._memory.seen.get(document)
             url = known.url if known is not None and known.url else f"{scheme}://{document[len(self._prefix) :]}"
-            try:
-                answer = await self._fetcher.fetch(url, self._max_bytes, method="HEAD")
-            except Unreadable:
-                continue
-            if answer.status in _GONE:
-                lost.add(document)
-        return lost
+            if await self._is_gone(url, "HEAD") and await self._is_gone(url, "GET"):
+                self._gone.add(document)
+        return set(self._gone)
 
     async def commit(self) -> None:
         """Keep the validators."""
@@ -100,11 +105,19 @@ class WebSource:
         """Close connections."""
         await self._fetcher.close()
 
+    async def _is_gone(self, url: str, method: str) -> bool:
+        try:
+            return (await self._fetcher.fetch(url, self._max_bytes, method=method)).status in _GONE
+        except Unreadable:
+            return False
+
     async def _look(
         self, url: str, held: Held, stamp: str = "", *, is_listed: bool = False
     ) -> tuple[Document | None, dict[str, str]]:
         """A page that changed, or the links of a feed."""
-        name = self._prefix + url.partition("://")[2]
+        name = self._prefix + (shown(url).partition("://")[2] or url)
+        if name in self._gone:  # just now: it is about to be deleted
+            return None, {}
         known = self._memory.seen.get(name, Seen())
         if not known.links:
             known = self._memory.held(name, held(name))
@@ -150,8 +163,11 @@ def _links(answer: Answer) -> dict[str, str] | None:
     media_type, _ = _content_type(answer)
     if media_type not in _FEEDS | _MAYBE_FEEDS:
         return None
-    # A file object, because feedparser would fetch or open what it takes for an address.
-    feed = feedparser.parse(io.BytesIO(answer.body), sanitize_html=False, resolve_relative_uris=False)
+    try:
+        # A file object, because feedparser would fetch or open what it takes for an address.
+        feed = feedparser.parse(io.BytesIO(answer.body), sanitize_html=False, resolve_relative_uris=False)
+    except Exception as error:  # strangers wrote it, and a parser may fail in any way
+        raise Unreadable("broken", f"{answer.url} cannot be parsed: {type(error).__name__}") from error
     if not feed.version:
         if media_type in _MAYBE_FEEDS:
             return None
@@ -159,8 +175,21 @@ def _links(answer: Answer) -> dict[str, str] | None:
     links: dict[str, str] = {}
     for entry in feed.entries[:MAX_ENTRIES]:
         if link := entry.get("link", ""):
-            links.setdefault(urldefrag(urljoin(answer.url, link)).url, _stamp(entry))
+            links.setdefault(_absolute(answer.url, link), _stamp(entry))
     return links
+
+
+def _absolute(base: str, link: str) -> str:
+    """Address of an entry; what means nothing stays as it is, to be refused and reported like any other."""
+    text = link.encode("utf-8", "replace").decode()
+    try:
+        return _without_fragment(urljoin(base, text))
+    except ValueError:
+        return text
+
+
+def _without_fragment(url: str) -> str:
+    return url.partition("#")[0]
 
 
 def _stamp(entry: Any) -> str:
@@ -175,17 +204,20 @@ def _document(name: str, answer: Answer) -> Document:
         media_type = known or media_type
     if media_type not in MEDIA_TYPES.values():
         raise Unreadable("type", f"{answer.url} is {media_type or 'of no type'}, which is not read")
-    if media_type.startswith("text/") and charset not in {"", "utf-8", "utf8"}:
-        try:
-            content = content.decode(charset).encode()
-        except (LookupError, UnicodeError) as error:
-            raise Unreadable("undecodable", f"{answer.url} is not in its charset {charset!r}: {error}") from error
-    elif media_type in {"text/plain", "text/markdown"}:
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            raise Unreadable("undecodable", f"{answer.url}: byte {error.start} is not UTF-8") from error
+    if media_type not in BINARY_TYPES and charset not in {"", "utf-8", "utf8"}:
+        content = _decoded(answer.url, content, charset).encode()
+    elif media_type in UTF8_TYPES:
+        _decoded(answer.url, content, "utf-8")
     return Document(id=name, media_type=media_type, content=content, trust="untrusted")
+
+
+def _decoded(url: str, content: bytes, charset: str) -> str:
+    try:
+        found = content.decode(_AS_BROWSERS.get(charset, charset))
+        found.encode()
+    except (LookupError, ValueError) as error:
+        raise Unreadable("undecodable", f"{url} is not in its charset {charset!r}: {error}") from error
+    return found
 
 
 def _content_type(answer: Answer) -> tuple[str, str]:

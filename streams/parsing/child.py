@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.parsing.frames import READY, REPLY, REQUEST, Reply
+from streams.parsing.frames import LOADED, READY, REPLY, REQUEST, Reply
 from streams.parsing.limits import ParserLimits, Refused
-from streams.parsing.reading import read
+from streams.parsing.reading import load, read
 
 _GRACE_S: Final = 5
 _FORBIDDEN: Final = frozenset({
@@ -65,9 +65,16 @@ def serve(requests: BufferedReader | Any, replies: BufferedWriter | Any, limits:
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
         n_type, n_bytes = REQUEST.unpack(head)
         _allow_time(limits)
-        reply = _answer(requests, n_type, n_bytes, limits)
+        media_type = requests.read(n_type).decode("utf-8", "replace")
+        data = requests.read(n_bytes)
+        with suppress(Exception):  # reading meets the same, and answers it
+            load(media_type)
+        replies.write(LOADED)
+        replies.flush()
+        reply = _answer(data, media_type, limits)
+        del data
         signal.alarm(0)
-        body = msgspec.msgpack.encode(reply)
+        body = _encoded(reply)
         replies.write(REPLY.pack(len(body)))
         replies.write(body)
         replies.flush()
@@ -83,10 +90,17 @@ def _allow_time(limits: ParserLimits) -> None:
     signal.alarm(math.ceil(limits.wall_s) + _GRACE_S)
 
 
-def _answer(requests: BufferedReader | Any, n_type: int, n_bytes: int, limits: ParserLimits) -> Reply:
+def _encoded(reply: Reply) -> bytes:
     try:
-        media_type = requests.read(n_type).decode("utf-8", "replace")
-        data = requests.read(n_bytes)
+        return msgspec.msgpack.encode(reply)
+    except UnicodeEncodeError:
+        return msgspec.msgpack.encode(
+            Reply(reason="broken", message="the text has characters that are none; write it anew")
+        )
+
+
+def _answer(data: bytes, media_type: str, limits: ParserLimits) -> Reply:
+    try:
         return Reply(parsed=read(data, media_type, limits))
     except Refused as refused:
         return Reply(reason=refused.reason, message=refused.message)

@@ -16,6 +16,9 @@ _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 _SMALL: Final = 2**20
 _PIECE: Final = 2**16
 _XML: Final = (".xml", ".rels", ".vml")
+DRAWING: Final = ".svg"
+"""Parts that may declare a document type, and that no reader is given."""
+_BEFORE_XML: Final = b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n"
 _ENCRYPTED_FLAG: Final = 1
 
 
@@ -61,13 +64,24 @@ def _require_modest(archive: zipfile.ZipFile, limits: ParserLimits) -> None:
 
 
 def _inflate(archive: zipfile.ZipFile, part: zipfile.ZipInfo, limits: ParserLimits) -> None:
-    """Read a part to its end: never more than it claims to hold, and with the right checksum."""
-    check = _XmlCheck(limits.max_depth) if part.filename.lower().endswith(_XML) else None
-    for piece in _pieces(archive, part):
+    """Read a part to its end: never more than it claims to hold, and with the right checksum.
+
+    Any part may be the document, whatever its name, so all that looks like XML is checked.
+    """
+    name = part.filename.lower()
+    check: _XmlCheck | None = _XmlCheck(limits.max_depth, strict=True) if name.endswith(_XML) else None
+    for number, piece in enumerate(_pieces(archive, part)):
+        if not number and check is None and looks_like_xml(piece) and not name.endswith(DRAWING):
+            check = _XmlCheck(limits.max_depth, strict=False)
         if check is not None:
             check.feed(piece)
     if check is not None:
         check.feed(b"", last=True)
+
+
+def looks_like_xml(data: bytes) -> bool:
+    """Whether a part may be XML, in any encoding that parsers of XML know."""
+    return data[:64].lstrip(_BEFORE_XML).startswith(b"<")
 
 
 def _pieces(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -79,7 +93,8 @@ def _pieces(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[bytes]:
 class _XmlCheck:
     """Refuses a document type, which Office files never have and every entity attack needs, and deep nesting."""
 
-    def __init__(self, max_depth: int) -> None:
+    def __init__(self, max_depth: int, *, strict: bool) -> None:
+        self._strict = strict
         self._depth = 0
         self._max_depth = max_depth
         self._parser = expat.ParserCreate()
@@ -91,6 +106,8 @@ class _XmlCheck:
         try:
             self._parser.Parse(piece, last)
         except expat.ExpatError as error:
+            if not self._strict:
+                return  # it is no XML after all; no reader gets further than this
             raise Refused("broken", f"a part of the document is no XML: {expat.ErrorString(error.code)}") from error
 
     def _doctype(self, *_: object) -> None:

@@ -35,12 +35,19 @@ def decode(data: bytes, declared: str = "") -> tuple[str, str]:
         except (UnicodeDecodeError, LookupError):
             continue
         if text is not None:
-            _require_text(text)
+            require_text(text)
             return text, codec
     raise Refused("encoding", "the bytes are no text in any known encoding; convert it to UTF-8")
 
 
-def _require_text(text: str) -> None:
+def require_text(text: str) -> None:
+    """Check that characters are those of a text.
+
+    Raises
+    ------
+    Refused
+        ``binary``.
+    """
     n_control = len(_CONTROL.findall(text))
     if n_control > max(1.0, MAX_CONTROL_SHARE * len(text)):
         message = f"content looks binary: {n_control} control characters in {len(text)}; send text"

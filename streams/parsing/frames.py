@@ -11,6 +11,8 @@ from millrace.parsed import ParsedSource
 
 READY: Final = b"R"
 """What a child process writes once it can take documents."""
+LOADED: Final = b"L"
+"""What it writes once it has a document and the reader for it: from here on the time is the document's own."""
 REQUEST: Final = struct.Struct(">HQ")
 """Lengths of media type and document, which follow."""
 REPLY: Final = struct.Struct(">Q")

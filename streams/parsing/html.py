@@ -9,21 +9,26 @@ from typing import Any, Final
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import Comment, Doctype, PreformattedString
+from lxml import etree
 from markdownify import MarkdownConverter
 
 from streams.parsing import positions
 from streams.parsing.decoding import decode
 from streams.parsing.draft import Draft
 from streams.parsing.limits import ParserLimits, Refused
+from streams.parsing.styles import hides
 
-_DECLARED: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_-]{2,40})", re.IGNORECASE)
-_TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')*+>")
-_CLOSED_BY_OTHERS: Final = frozenset({
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track",
-    "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "colgroup",
-    "rt", "rp", "body", "html", "head",
+_DECLARED: Final = re.compile(
+    rb"(?:<meta[^>]{0,200}?charset|^\s*<\?xml[^>]{0,200}?encoding)\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
+)
+_XML_DECLARATION: Final = re.compile(r"^\s*<\?xml\s[^>]*+>", re.IGNORECASE)
+_OFTEN_UNCLOSED: Final = frozenset({
+    "a", "abbr", "b", "bdi", "bdo", "big", "center", "cite", "code", "em", "font", "i", "ins", "kbd", "mark", "nobr",
+    "s", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "p", "li", "dt", "dd", "tr", "td", "th", "thead",
+    "tbody", "tfoot", "option", "optgroup", "rt", "rp",
 })  # fmt: skip
-_INERT: Final = (
+_MOST_PER_DEPTH: Final = 5
+INERT: Final = (
     "script",
     "style",
     "template",
@@ -43,13 +48,6 @@ _NOT_CONTENT_NAMES: Final = frozenset({
     "cookie-consent", "cookie-notice", "site-footer", "site-header", "footer", "skip-link", "share-buttons",
     "social-links",
 })  # fmt: skip
-_STYLE_HIDES: Final = re.compile(
-    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|content-visibility\s*:\s*hidden"
-    r"|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)|font-size\s*:\s*(?:0*\.?0+(?:px|pt|em|rem|%)?|1px)\s*(?:;|!|$)"
-    r"|(?:text-indent|left|top)\s*:\s*-\d{3,}|clip\s*:\s*rect\(\s*0|transform\s*:\s*scale\(\s*0\s*\))",
-    re.IGNORECASE,
-)
-_COLOUR: Final = re.compile(r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*([^;!]+)", re.IGNORECASE)
 _BLANK_LINES: Final = re.compile(r"[ \t]*\n(?:[ \t]*\n){2,}")
 _MOSTLY_LINKS: Final = 0.5
 
@@ -94,7 +92,8 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
     source = positions.PRIVATE.sub("\ufffd", source)
     _require_shallow(source, limits.max_depth)
     text, pieces = positions.marked(source)
-    soup = _soup(text)
+    # A parser for HTML knows neither XML declarations nor those inside a document type, and would make text of them.
+    soup = _soup(positions.DOCTYPE.sub("", _XML_DECLARATION.sub("", text), count=1))
     draft.title = _title(soup)
     draft.removed += _remove_hidden(soup) + _remove_boilerplate(soup)
     markdown, runs = positions.unmark(_convert(soup), source, pieces)
@@ -119,14 +118,43 @@ def _convert(soup: BeautifulSoup) -> str:
     return _BLANK_LINES.sub("\n\n", _Markdown(**_OPTIONS).convert_soup(body)).strip() + "\n"
 
 
+def hidden_element(tag: str) -> bool:
+    """Whether a start tag begins something that is hidden."""
+    return any(_is_hidden(found) for found in _soup(tag).find_all(True))
+
+
 def _require_shallow(source: str, max_depth: int) -> None:
-    """Refuse before the parser would cut the document off without a word."""
-    depth = 0
-    for closing, name in _TAG.findall(source):
-        if name.lower() not in _CLOSED_BY_OTHERS:
-            depth = max(depth - 1, 0) if closing else depth + 1
-            if depth > max_depth:
-                raise Refused("too_deep", f"elements are nested more than {max_depth} deep; simplify the document")
+    """Refuse what would exhaust the stack, before a tree is made of it."""
+    parser = etree.HTMLParser(target=_Depth(max_depth), recover=True)
+    parser.feed(source)
+    parser.close()
+
+
+class _Depth:
+    """Follows the parser through a document and counts the elements that are open.
+
+    Old pages leave what formats text open from paragraph to paragraph, so those elements have more room.
+    """
+
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
+        self._n_open = self._depth = 0
+
+    def start(self, name: str, _attributes: object) -> None:
+        """Enter an element."""
+        self._n_open += 1
+        self._depth += name not in _OFTEN_UNCLOSED
+        if self._depth > self._max_depth or self._n_open > _MOST_PER_DEPTH * self._max_depth:
+            message = f"elements are nested more than {self._max_depth} deep; simplify the document"
+            raise Refused("too_deep", message)
+
+    def end(self, name: str) -> None:
+        """Leave an element."""
+        self._n_open -= 1
+        self._depth -= name not in _OFTEN_UNCLOSED
+
+    def close(self) -> None:
+        """Nothing to hand out."""
 
 
 def _title(soup: BeautifulSoup) -> str:
@@ -146,7 +174,7 @@ def _remove_hidden(soup: BeautifulSoup) -> Counter[str]:
             removed["comment"] += 1
         if not isinstance(node, Doctype):
             node.extract()
-    removed["script"] += _decompose(soup.find_all(_INERT))
+    removed["script"] += _decompose(soup.find_all(INERT))
     for head in soup.find_all("head"):
         head.decompose()
     removed["hidden"] += _decompose(tag for tag in soup.find_all(True) if not tag.decomposed and _is_hidden(tag))
@@ -164,23 +192,12 @@ def _decompose(tags: Any) -> int:
 
 def _is_hidden(tag: Tag) -> bool:
     attributes = tag.attrs
-    if "hidden" in attributes or (tag.name == "dialog" and "open" not in attributes):
+    if not {"hidden", "popover"}.isdisjoint(attributes) or (tag.name == "dialog" and "open" not in attributes):
         return True
     if tag.name == "input" and str(attributes.get("type", "")).lower() == "hidden":
         return True
     style = str(attributes.get("style", ""))
-    return bool(style) and (_STYLE_HIDES.search(style) is not None or _same_colour(style))
-
-
-def _same_colour(style: str) -> bool:
-    colours = {name.lower()[:5]: _colour(value) for name, value in _COLOUR.findall(style)}
-    return "color" in colours and (colours["color"] == colours.get("backg") or colours["color"] == "transparent")
-
-
-def _colour(value: str) -> str:
-    value = value.strip().lower()
-    value = {"white": "#ffffff", "black": "#000000"}.get(value, value)
-    return "#" + "".join(2 * digit for digit in value[1:]) if re.fullmatch(r"#[0-9a-f]{3}", value) else value
+    return bool(style) and hides(style)
 
 
 def _remove_boilerplate(soup: BeautifulSoup) -> Counter[str]:

@@ -14,8 +14,10 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    processes : int
-        Child processes at a time, and so documents parsed at a time.
+    processes, slow_processes : int
+        Documents parsed at a time, each in a child process: quick ones, and those that took longer than a slice.
+    slice_s : float
+        Time after which a document is slow.
     wall_s, cpu_s : float, int
         Time for one document.
     memory_bytes : int
@@ -34,6 +36,8 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     processes: int = 2
+    slow_processes: int = 2
+    slice_s: float = 0.25
     wall_s: float = 30.0
     cpu_s: int = 20
     memory_bytes: int = 1024 * MIB

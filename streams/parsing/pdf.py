@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
+import sys
 from collections import Counter
 from itertools import pairwise
 from statistics import median
@@ -15,6 +15,7 @@ from pypdfium2 import raw
 
 from streams.parsing.draft import Draft
 from streams.parsing.limits import ParserLimits, Refused
+from streams.parsing.pdf_hidden import hidden_characters, size_of
 
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_]{2})[-\u00ad\ufffe\x02]$")
 _BLOCK_START: Final = re.compile(r"(#{1,6}(?:\s|$)|```|~~~|={3,}$|-{3,}$)")
@@ -23,7 +24,6 @@ _EDGE: Final = 0.09
 _HEADING_RATIO: Final = 1.15
 _GAP_RATIO: Final = 1.5
 _MAX_HEADING_CHARS: Final = 120
-_MIN_POINTS: Final = 1.5
 
 
 class _Line(msgspec.Struct):
@@ -84,45 +84,38 @@ def _lines(document: Any, number: int, removed: Counter[str]) -> list[_Line]:
         page = document[number]
     except pypdfium2.PdfiumError as error:
         raise Refused("broken", f"page {number + 1} cannot be read; write the file anew") from error
-    width, height = page.get_size()
+    height = page.get_height()
     text_page = page.get_textpage()
-    text = text_page.get_text_range()
-    n_chars = text_page.count_chars()
-    has_image = any(page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=2))
+    text, hidden = _text(text_page), hidden_characters(page, text_page)
     found: list[_Line] = []
-    at = 0
+    end = -1
     for line in text.split("\n"):
-        stripped = line.strip()
-        first = at + len(line) - len(line.lstrip())
-        at += len(line) + 1
-        if not stripped or first >= n_chars:
-            continue
-        size = float(raw.FPDFText_GetFontSize(text_page, first)) * _scale(text_page, first)
-        left, bottom, right, top = text_page.get_charbox(first)
-        outside = right < 0 or top < 0 or left > width or bottom > height
-        if outside or 0 < size < _MIN_POINTS or (not has_image and _is_invisible(text_page, first)):
+        start, end = end + 1, end + 1 + len(line)
+        shown = line
+        if 1 in hidden[start:end]:
             removed["hidden"] += 1
+            shown = "".join(one for one, gone in zip(line, hidden[start:end], strict=True) if not gone)
+        if not shown.strip():
             continue
-        found.append(
-            _Line(stripped.replace("\r", ""), round(size, 1), bottom, not _EDGE <= bottom / height <= 1 - _EDGE)
-        )
+        first = next(i for i in range(start, end) if not hidden[i] and not text[i].isspace())
+        _, bottom, _, _ = text_page.get_charbox(first)
+        at_edge = not _EDGE <= bottom / height <= 1 - _EDGE
+        found.append(_Line(shown.strip().replace("\r", ""), round(size_of(text_page, first), 1), bottom, at_edge))
     text_page.close()
     page.close()
     return found
 
 
-def _scale(text_page: Any, index: int) -> float:
-    """By how much the text is drawn larger than its font size says."""
-    matrix = raw.FS_MATRIX()
-    if not raw.FPDFText_GetMatrix(text_page, index, ctypes.byref(matrix)):
-        return 1.0
-    return float((matrix.b**2 + matrix.d**2) ** 0.5) or 1.0
-
-
-def _is_invisible(text_page: Any, index: int) -> bool:
-    """Whether text is not painted. Where a page has an image, it is most likely the text of a scan, and stays."""
-    drawn = raw.FPDFText_GetTextObject(text_page, index)
-    return bool(drawn) and raw.FPDFTextObj_GetTextRenderMode(drawn) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
+def _text(text_page: Any) -> str:
+    """Text of a page, a character for each that the library counts."""
+    text: str = text_page.get_text_range()
+    n_chars = text_page.count_chars()
+    if len(text) != n_chars:
+        codes = (raw.FPDFText_GetUnicode(text_page, i) for i in range(n_chars))
+        text = "".join(
+            chr(code) if code <= sys.maxunicode and not 0xD800 <= code < 0xE000 else "\ufffd" for code in codes
+        )
+    return text
 
 
 def _drop_repeated(pages: list[list[_Line]], body: float, removed: Counter[str]) -> None:

@@ -20,8 +20,15 @@ from millrace.parsed import Run, joined
 _FIRST: Final = 0xF0000
 _N_MARKERS: Final = 0xFFFE
 PRIVATE: Final = re.compile("[\U000f0000-\U0010ffff]")
+_QUOTED: Final = r"\"[^\"]*+\"|'[^']*+'"
+DOCTYPE: Final = re.compile(
+    rf"<!doctype(?:[^>\[\"']|{_QUOTED})*+\[(?:[^\]\"'<]|<!--.*?-->|<(?:[^>\"']|{_QUOTED})*+>|{_QUOTED})*+\]\s*+>",
+    re.DOTALL | re.IGNORECASE,
+)
+"""Document type with declarations of its own."""
 _TOKEN: Final = re.compile(
     r"<!--.*?(?:-->|\Z)"
+    rf"|{DOCTYPE.pattern}"
     r"|<(script|style|xmp|iframe|noembed|noframes|template|title|textarea|noscript)\b[^>]*+>.*?(?:</\1\s*+>|\Z)"
     r"|<[a-zA-Z/!?](?:[^>\"']|\"[^\"]*+\"|'[^']*+')*+>",
     re.DOTALL | re.IGNORECASE,

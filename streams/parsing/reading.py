@@ -17,6 +17,7 @@ Reader = Callable[[bytes, ParserLimits], Draft]
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 READERS: Final[dict[str, str]] = {
     "text/html": "html",
+    "text/markdown": "markdown",
     "application/xhtml+xml": "html",
     "application/pdf": "pdf",
     f"{_OFFICE}.wordprocessingml.document": "word",
@@ -41,9 +42,7 @@ def require_known(media_type: str) -> str:
     """
     kind = media_type.partition(";")[0].strip().lower()
     if kind not in READERS:
-        message = (
-            f"media type {media_type[:80]!r} cannot be read; text/markdown and text/plain can, and {', '.join(READERS)}"
-        )
+        message = f"media type {media_type[:80]!r} cannot be read; text/plain can, and {', '.join(READERS)}"
         raise Refused("media_type", message)
     return kind
 
@@ -56,8 +55,20 @@ def read(data: bytes, media_type: str, limits: ParserLimits) -> ParsedSource:
     Refused
         If it cannot be read.
     """
+    return finish(load(media_type)(data, limits))
+
+
+def load(media_type: str) -> Reader:
+    """Reader of a media type, with its libraries.
+
+    Raises
+    ------
+    Refused
+        If there is none.
+    """
     module: Any = import_module(f"streams.parsing.{READERS[require_known(media_type)]}")
-    return finish(module.read(data, limits))
+    reader: Reader = module.read
+    return reader
 
 
 def finish(draft: Draft) -> ParsedSource:

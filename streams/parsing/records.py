@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any, Final
 
 from streams.parsing.decoding import decode
@@ -13,6 +13,8 @@ from streams.parsing.limits import ParserLimits, Refused
 
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.)", re.DOTALL)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_COLON: Final = re.compile(r"\s*:")
 _TITLES: Final = ("title", "name", "heading")
 _TEXTS: Final = ("text", "content", "body")
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
@@ -29,27 +31,50 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
     draft = Draft(limits)
     source, draft.encoding = decode(data)
     _require_shallow(source, limits.max_depth)
+    try:
+        value = _loaded(source)
+    except ValueError as error:
+        for line, strings in _lines(source, error, draft.removed):
+            draft.paragraph()
+            _write_record(draft, strings, line)
+        return draft
     strings = _Strings(source)
-    for value in _values(source):
+    for item in value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else (value,):
         draft.paragraph()
-        _write_record(draft, strings, value)
+        _write_record(draft, strings, item)
     return draft
 
 
-def _values(source: str) -> Iterator[Any]:
-    try:
-        value = json.loads(source)
-    except ValueError as whole:
-        lines = [line for line in source.split("\n") if line.strip()]
-        if len(lines) < 2:
-            raise _broken(whole) from whole
-        for number, line in enumerate(lines, start=1):
+def _lines(source: str, whole: ValueError, removed: Counter[str]) -> list[tuple[Any, _Strings]]:
+    """Values of JSON Lines; a few broken lines, such as the last of a log that is being written, are left out."""
+    found: list[tuple[Any, _Strings]] = []
+    broken: list[tuple[ValueError, int]] = []
+    start = 0
+    for number, line in enumerate(source.split("\n"), start=1):
+        if line.strip():
             try:
-                yield json.loads(line)
+                found.append((_loaded(line), _Strings(source, start, start + len(line))))
             except ValueError as error:
-                raise _broken(error, number) from error
-        return
-    yield from value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else (value,)
+                broken.append((error, number))
+        start += len(line) + 1
+    if len(found) <= len(broken):
+        raise _broken(*(broken[0] if len(found) + len(broken) > 1 else (whole,))) from whole
+    removed["broken_record"] += len(broken)
+    return found
+
+
+def _loaded(text: str) -> Any:
+    value = json.loads(text)
+    return _paired(value) if _SURROGATE.search(text) else value
+
+
+def _paired(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which JSON can name but no text can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_paired(key): _paired(item) for key, item in value.items()}
+    return [_paired(item) for item in value] if isinstance(value, list) else value
 
 
 def _broken(error: ValueError, line: int = 0) -> Refused:
@@ -69,17 +94,18 @@ def _require_shallow(source: str, max_depth: int) -> None:
 
 
 class _Strings:
-    """The strings of the source, in order: where the next one stands that a value came from."""
+    """The strings of a record that are values, in order: where the next one stands that a value came from."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, start: int = 0, end: int | None = None) -> None:
         self._source = source
-        self._at = 0
+        self._at = start
+        self._end = len(source) if end is None else end
 
     def find(self, value: str) -> tuple[int, int] | None:
         """Place of the next string that is `value`, without its quotes; later ones are looked for behind it."""
         at = self._at
-        while (token := _STRING.search(self._source, at)) is not None:
-            if _unescaped(token[1]) == value:
+        while (token := _STRING.search(self._source, at, self._end)) is not None:
+            if _unescaped(token[1]) == value and not _COLON.match(self._source, token.end(), self._end):
                 self._at = token.end()
                 return token.span(1)
             at = token.end()
@@ -107,7 +133,7 @@ def _unescaped(token: str) -> str:
         text: str = json.loads(f'"{token}"', strict=False)
     except ValueError:
         return token
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return str(_paired(text))
 
 
 def _write_record(draft: Draft, strings: _Strings, value: Any) -> None:
@@ -129,6 +155,8 @@ def _write_record(draft: Draft, strings: _Strings, value: Any) -> None:
             draft.paragraph()
         elif not (text and key == "id"):
             _write_value(draft, strings, item, key)
+        elif isinstance(item, str):
+            strings.find(item)  # passed over, lest a value after it be found here
 
 
 def _write_value(draft: Draft, strings: _Strings, value: Any, path: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
 import zipfile
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any, Final
 
 from openpyxl import load_workbook
@@ -16,12 +17,13 @@ from openpyxl.utils.exceptions import InvalidFileException
 from streams.parsing.container import opened
 from streams.parsing.draft import Draft
 from streams.parsing.limits import ParserLimits, Refused
-from streams.parsing.tables import is_header
+from streams.parsing.tables import SAMPLE_ROWS, header_row
 
 Row = dict[int, str]
 """Filled cells of a row by column number, from 1."""
 
 _MAX_COLUMN: Final = 16_384
+_PERCENT: Final = re.compile(r"^[^;\"]*%")
 
 
 def read(data: bytes, limits: ParserLimits) -> Draft:
@@ -58,12 +60,15 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
 
 
 def _write_rows(draft: Draft, sheet: Any) -> None:
-    names: Row | None = None
-    for row in _rows(sheet, draft):
-        if names is None and is_header([*row.values()]):
+    rows = _rows(sheet, draft)
+    first = list(islice(rows, SAMPLE_ROWS))
+    columns = sorted(set().union(*first))
+    number = header_row([[row.get(column, "") for column in columns] for row in first])
+    names: Row = {}
+    for i, row in enumerate(chain(first, rows)):
+        if i == number:
             names = row
             continue
-        names = names or {}
         cells = [
             f"{names.get(column) or f'Column {get_column_letter(column)}'}: {text}" for column, text in row.items()
         ]
@@ -78,9 +83,7 @@ def _rows(sheet: Any, draft: Draft) -> Iterator[Row]:
     draft.removed["hidden_column"] += len(hidden_columns)
     cells = sorted(sheet._cells.items())  # noqa: SLF001 - the public iterators walk through all that is claimed
     for number, group in groupby(cells, key=lambda cell: cell[0][0]):
-        row = {
-            column: text for (_, column), cell in group if column not in hidden_columns and (text := _text(cell.value))
-        }
+        row = {column: text for (_, column), cell in group if column not in hidden_columns and (text := _text(cell))}
         if row and number in hidden_rows:
             draft.removed["hidden_row"] += 1
         elif row:
@@ -96,7 +99,10 @@ def _hidden_columns(sheet: Any) -> set[int]:
     return hidden
 
 
-def _text(value: Any) -> str:
+def _text(cell: Any) -> str:
+    value = cell.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and _PERCENT.search(cell.number_format or ""):
+        return f"{100 * value:.10g}%"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

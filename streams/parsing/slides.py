@@ -42,6 +42,7 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
 
 def _write_slide(draft: Draft, slide: Any, number: int) -> None:
     title = slide.shapes.title
+    title = None if title is not None and _is_hidden(title) else title
     heading = " ".join(title.text_frame.text.split()) if title is not None and title.has_text_frame else ""
     draft.title = draft.title or heading
     draft.write(f"## {heading or f'Slide {number}'}\n")
@@ -65,12 +66,16 @@ def _write_slide(draft: Draft, slide: Any, number: int) -> None:
 def _shown(shapes: Iterable[Any], draft: Draft) -> Iterator[Any]:
     """Shapes from top to bottom, groups opened, hidden ones left out."""
     for shape in sorted(shapes, key=lambda one: (one.top or 0, one.left or 0)):
-        if any(node.get("hidden") in {"1", "true"} for node in shape._element.xpath("./*/p:cNvPr")):  # noqa: SLF001
+        if _is_hidden(shape):
             draft.removed["hidden"] += 1
         elif hasattr(shape, "shapes"):
             yield from _shown(shape.shapes, draft)
         else:
             yield shape
+
+
+def _is_hidden(shape: Any) -> bool:
+    return any(node.get("hidden") in {"1", "true"} for node in shape._element.xpath("./*/p:cNvPr"))  # noqa: SLF001
 
 
 def _write_text(draft: Draft, paragraphs: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Final
 
 from streams.parsing.decoding import decode
@@ -15,6 +16,10 @@ from streams.parsing.limits import ParserLimits, Refused
 _SAMPLE_CHARS: Final = 16_384
 _DELIMITERS: Final = ",;\t|"
 _MAX_FIELD_CHARS: Final = 2**20
+SAMPLE_ROWS: Final = 20
+"""Rows by which the header is told."""
+_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_STATED: Final = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 _PIECES: Final = re.compile(r'"|[^"]+')
 
 
@@ -29,18 +34,18 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
     draft = Draft(limits)
     source, draft.encoding = decode(data)
     csv.field_size_limit(_MAX_FIELD_CHARS)
-    rows = csv.reader(io.StringIO(source, newline=""), _dialect(source[:_SAMPLE_CHARS]))
-    names: Sequence[str] | None = None
-    at = 0
+    at, dialect = _opening(source)
+    rows = csv.reader(io.StringIO(source[at:], newline=""), dialect)
+    filled = (row for row in rows if any(cell.strip() for cell in row))
+    names: Sequence[str] = ()
     try:
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            if names is None and is_header(row):
+        first = list(islice(filled, SAMPLE_ROWS))
+        number = header_row(first)
+        for i, row in enumerate(chain(first, filled)):
+            if i == number:
                 names = [cell.strip() for cell in row]
                 at = _skip(source, row, at)
             else:
-                names = names or ()
                 at = _write_row(draft, source, at, names, row)
     except csv.Error as error:
         message = f"row {rows.line_num} cannot be read as CSV: {error}; check quotes and delimiters"
@@ -48,12 +53,41 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
     return draft
 
 
-def is_header(cells: Sequence[str]) -> bool:
-    """Whether a first row names columns: all filled, all different, none a number."""
-    names = [cell.strip() for cell in cells]
-    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
+def header_row(rows: Sequence[Sequence[str]]) -> int:
+    """Which of the first rows names the columns; -1 if none does.
+
+    Rows of a single cell before it are titles. The first row of several names the columns if most of them have a name,
+    most names differ, and numbers among them are years that do not go on below. The last row names nothing.
+    """
+    for number, row in enumerate(rows):
+        if sum(bool(cell.strip()) for cell in row) >= 2:
+            below = rows[number + 1 :]
+            return number if below and _names_columns([cell.strip() for cell in row], below) else -1
+    return -1
+
+
+def _names_columns(names: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    filled = [name for name in names if name]
+    if 2 * len(filled) <= len(names) or 2 * len(set(filled)) <= len(filled) or all(map(_is_number, filled)):
         return False
-    return not any(name.replace(".", "").replace(",", "").lstrip("+-").isdigit() for name in names)
+    for column, name in enumerate(names):
+        if _is_number(name):
+            cells = [row[column].strip() for row in below if column < len(row)]
+            if not _YEAR.fullmatch(name) or all(_YEAR.fullmatch(cell) for cell in cells):
+                return False
+    return True
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(".", "").replace(",", "").lstrip("+-").isdigit()
+
+
+def _opening(source: str) -> tuple[int, type[csv.Dialect] | csv.Dialect]:
+    """Where the rows begin, and how they are written; a first line may name the delimiter, as Excel does."""
+    stated = _STATED.match(source)
+    if stated is None:
+        return 0, _dialect(source[:_SAMPLE_CHARS])
+    return stated.end(), type("Stated", (csv.excel,), {"delimiter": stated[1]})
 
 
 def _dialect(sample: str) -> type[csv.Dialect] | csv.Dialect:
@@ -80,7 +114,8 @@ def _write_row(draft: Draft, source: str, at: int, names: Sequence[str], row: Se
             continue
         draft.write("" if first else "; ")
         if names:
-            draft.write(f"{names[column] if column < len(names) else f'Column {column + 1}'}: ")
+            named = column < len(names) and names[column]
+            draft.write(f"{named or f'Column {column + 1}'}: ")
         first = False
         at = _write_value(draft, source, at, value)
     return at

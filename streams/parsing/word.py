@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import mammoth
 from lxml import etree
 
-from streams.parsing.container import opened
+from streams.parsing.container import DRAWING, looks_like_xml, opened
 from streams.parsing.draft import Draft
 from streams.parsing.html import markdown_of
 from streams.parsing.limits import ParserLimits, Refused
+from streams.parsing.word_styles import Styles
 
 _NS: Final = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
 _W: Final = f"{{{_NS['w']}}}"
-_PARTS: Final = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
-_TINY_HALF_POINTS: Final = 4
+# The strict form of the format says the same in other namespaces.
+_STRICT: Final = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
+_STRICT_RELATION: Final = "http://purl.oclc.org/ooxml/officeDocument/relationships/"
+_RELATION: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+_WITH_TEXT: Final = frozenset({f"{_W}document", f"{_W}footnotes", f"{_W}endnotes"})
 _STYLE_MAP: Final = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh\nbr[type='page'] => "
 
 
@@ -32,8 +37,6 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
     """
     draft = Draft(limits)
     with opened(data, limits) as archive:
-        if _PARTS[0] not in archive.namelist():
-            raise Refused("broken", "the file has no word/document.xml: it is no Word document")
         shown = _without_hidden(archive, draft.removed)
     try:
         converted: Any = mammoth.convert_to_html(
@@ -43,7 +46,7 @@ def read(data: bytes, limits: ParserLimits) -> Draft:
             convert_image=_no_image,
             external_file_access=False,
         )
-    except (KeyError, AttributeError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, AttributeError, ValueError, TypeError, IndexError, OSError) as error:
         raise Refused("broken", f"the document cannot be understood: {type(error).__name__}") from error
     draft.write(markdown_of(converted.value))
     return draft
@@ -54,68 +57,68 @@ def _no_image(_image: object) -> list[object]:
 
 
 def _without_hidden(archive: zipfile.ZipFile, removed: Counter[str]) -> io.BytesIO:
-    """Copy a document, leaving out hidden runs and what only makes it large."""
-    styles = _hidden_styles(archive)
+    """Copy a document, leaving out hidden runs and what only makes it large.
+
+    Which part is the document is for its relations to say, and they may name any, so each part with text is cleaned.
+    """
+    roots = _roots(archive)
+    if not any(root.tag == f"{_W}document" for root in roots.values()):
+        raise Refused("broken", "the file has no part with a document in it: it is no Word document")
+    styles = [Styles(roots[name]) for name in _style_parts(roots)] or [Styles()]
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as target:
         for part in archive.infolist():
-            if part.filename in _PARTS:
-                target.writestr(part.filename, _shown(archive.read(part), styles, removed))
-            elif not part.filename.startswith("word/media/"):
-                target.writestr(part.filename, archive.read(part))
+            root = roots.get(part.filename)
+            if root is not None:
+                if root.tag in _WITH_TEXT:
+                    _remove_hidden(root, styles, removed)
+                target.writestr(part.filename, etree.tostring(root))
     copy.seek(0)
     return copy
 
 
-def _shown(xml: bytes, styles: set[str], removed: Counter[str]) -> bytes:
-    root = _parse(xml)
+def _roots(archive: zipfile.ZipFile) -> dict[str, Any]:
+    """Parts that are XML, in the namespaces that most documents have. All else, such as pictures, has no text."""
+    roots: dict[str, Any] = {}
+    for part in archive.infolist():
+        data = archive.read(part)
+        if looks_like_xml(data) and not part.filename.lower().endswith(DRAWING):
+            try:
+                roots[part.filename] = _transitional(_parse(data))
+            except Refused:
+                if part.filename.lower().endswith(".xml"):
+                    raise
+    return roots
+
+
+def _style_parts(roots: Mapping[str, Any]) -> list[str]:
+    """Parts that some relation names as the styles; there may be others, for other readers."""
+    targets = {
+        relation.get("Target", "").rpartition("/")[2]
+        for root in roots.values()
+        for relation in root.iter("{*}Relationship")
+        if relation.get("Type") == f"{_RELATION}styles"
+    } or {"styles.xml"}
+    return [name for name, root in roots.items() if root.tag == f"{_W}styles" and name.rpartition("/")[2] in targets]
+
+
+def _transitional(root: Any) -> Any:
+    for element in root.iter(f"{_STRICT}*"):
+        element.tag = element.tag.replace(_STRICT, _W)
+        for name in [name for name in element.attrib if name.startswith(_STRICT)]:
+            element.set(name.replace(_STRICT, _W), element.attrib.pop(name))
+    for relation in root.iter("{*}Relationship"):
+        relation.set("Type", relation.get("Type", "").replace(_STRICT_RELATION, _RELATION))
+    return root
+
+
+def _remove_hidden(root: Any, styles: Sequence[Styles], removed: Counter[str]) -> None:
     for run in root.xpath("//w:r", namespaces=_NS):
-        if _is_hidden(run, styles):
+        if any(one.hide(run) for one in styles):
             removed["hidden"] += 1
             run.getparent().remove(run)
     removed["deleted"] += len(root.xpath("//w:del[.//w:delText]", namespaces=_NS))
     removed["comment"] += len(root.xpath("//w:commentReference", namespaces=_NS))
-    return bytes(etree.tostring(root))
-
-
-def _is_hidden(run: Any, styles: set[str]) -> bool:
-    own = run.find("w:rPr", _NS)
-    if own is not None:
-        if _on(own.find("w:vanish", _NS)) or _on(own.find("w:webHidden", _NS)):
-            return True
-        size = own.find("w:sz", _NS)
-        if (
-            size is not None
-            and (size.get(f"{_W}val") or "").isdigit()
-            and int(size.get(f"{_W}val")) <= _TINY_HALF_POINTS
-        ):
-            return True
-        if own.find("w:vanish", _NS) is not None:  # switched off for this run, whatever its style says
-            return False
-    names = run.xpath("w:rPr/w:rStyle/@w:val | ancestor::w:p[1]/w:pPr/w:pStyle/@w:val", namespaces=_NS)
-    return not styles.isdisjoint(names)
-
-
-def _hidden_styles(archive: zipfile.ZipFile) -> set[str]:
-    if "word/styles.xml" not in archive.namelist():
-        return set()
-    styles = _parse(archive.read("word/styles.xml")).findall("w:style", _NS)
-    hidden = {style.get(f"{_W}styleId") for style in styles if _on(style.find("w:rPr/w:vanish", _NS))}
-    for _ in styles:  # styles that are based on hidden ones, to any depth
-        based = {s.get(f"{_W}styleId") for s in styles if _based_on(s) in hidden} - hidden
-        if not based:
-            break
-        hidden |= based
-    return {name for name in hidden if name}
-
-
-def _based_on(style: Any) -> str | None:
-    base = style.find("w:basedOn", _NS)
-    return None if base is None else base.get(f"{_W}val")
-
-
-def _on(switch: Any) -> bool:
-    return switch is not None and switch.get(f"{_W}val", "true") not in {"0", "false", "off"}
 
 
 def _parse(xml: bytes) -> Any:

@@ -100,9 +100,11 @@ async def test_a_worker_shares_the_schemas_of_what_its_agents_read_and_write(tmp
 
 def test_every_limit_of_the_parsers_is_what_the_settings_say() -> None:
     values = {"processes": 3, "wall_s": 4.0, "cpu_s": 5, "memory_mb": 600, "max_text_chars": 7, "max_inflated_mb": 8,
-              "max_inflation": 9, "max_depth": 10, "documents_per_process": 11}  # fmt: skip
+              "max_inflation": 9, "max_depth": 10, "documents_per_process": 11, "slow_processes": 12,
+              "slice_s": 13.0}  # fmt: skip
     assert values.keys() == ParserSettings.model_fields.keys()
     limits = parser_limits(ParserSettings.model_validate(values), 12)
     assert (limits.processes, limits.wall_s, limits.cpu_s, limits.memory_bytes) == (3, 4.0, 5, 600 * 2**20)
     assert (limits.max_text_chars, limits.max_inflated_bytes, limits.max_inflation) == (7, 8 * 2**20, 9)
     assert (limits.max_depth, limits.documents_per_process, limits.max_bytes) == (10, 11, 12)
+    assert (limits.slow_processes, limits.slice_s) == (12, 13.0)

@@ -44,6 +44,7 @@ def run(embedded: Connection, capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("MILLRACE_BOOTSTRAP", embedded.bootstrap)
     monkeypatch.setenv("MILLRACE_PROFILE", "embedded")
     monkeypatch.setenv("MILLRACE_OBJECTS", embedded.objects)
+    monkeypatch.setenv("MILLRACE_INGEST_STATE", f"{embedded.objects}-state")
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()

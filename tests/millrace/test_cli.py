@@ -73,6 +73,8 @@ def test_ingest_reports_every_outcome_and_says_when_some_are_rejected(
         assert listed["leave.md"]["status"] == "indexed"
         assert listed["leave.md"]["groups"] == ["*"]
         assert listed["rivers.md"]["status"] == "rejected"
+        code, out, _ = run("docs", "list", "--tenant", tenant, "--status", "rejected")
+        assert "language: no such language" in out
         code, out, _ = run("docs", "show", "leave.md", "--tenant", tenant)
         assert code == 0
         assert "visible: version 1" in out

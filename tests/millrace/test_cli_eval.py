@@ -158,3 +158,11 @@ def test_usage_is_checked_before_anything_is_asked(run: Run, tmp_path: Path) -> 
     assert "there is no measure 'recall@7'" in err
     assert run("eval", questions, "--against", str(tmp_path / "missing.json"))[0] == 1
     assert run("eval", questions, "--top-k", "5")[0] == 2
+
+
+def test_questions_that_cannot_be_read_are_one_json_document(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": ' + "[" * 20_000)
+    code, out, _ = run("eval", str(path), "--json")
+    assert code == 1
+    assert "recursion" in json.loads(out)["error"]["message"]

@@ -15,7 +15,18 @@ import pytest
 
 from millrace.cli.ingest import expanded
 from millrace.connection import Connection
-from tests.millrace.workers import Run, indexing
+from millrace.event import Event
+from millrace.events.corpus import SourceChanged
+from tests.millrace.workers import Run, indexed, indexing, settled
+
+
+def environment_of(embedded: Connection) -> dict[str, str]:
+    return os.environ | {
+        "MILLRACE_BOOTSTRAP": embedded.bootstrap,
+        "MILLRACE_PROFILE": "embedded",
+        "MILLRACE_OBJECTS": embedded.objects,
+        "MILLRACE_INGEST_STATE": f"{embedded.objects}-state",
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -25,16 +36,11 @@ def test_a_watch_prints_a_line_for_each_round_that_did_something_and_ends_well(
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "a.md").write_text("one")
-    environment = os.environ | {
-        "MILLRACE_BOOTSTRAP": embedded.bootstrap,
-        "MILLRACE_PROFILE": "embedded",
-        "MILLRACE_OBJECTS": embedded.objects,
-    }
     arguments = ["ingest", str(folder), "--tenant", tenant, "--watch", "--every", "0.3", "--wait", "--json"]
     command = [sys.executable, "-c", "import sys; from millrace.cli import main; sys.exit(main())", *arguments]
     with (
         indexing(embedded, tenant),
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(command, env=environment_of(embedded), stdout=subprocess.PIPE, text=True) as process,
     ):
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
@@ -46,6 +52,62 @@ def test_a_watch_prints_a_line_for_each_round_that_did_something_and_ends_well(
         assert process.wait(20) == 0
         assert process.stdout.read() == ""
     assert [outcome["document"] for outcome in first["outcomes"] + second["outcomes"]] == ["a.md", "b.md"]
+
+
+def test_what_is_still_rejected_is_told_with_its_reason_and_code(
+    run: Run, embedded: Connection, tenant: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("one")
+    with indexing(embedded, tenant, lambda change: [settled(change, "rejected", "broken", "mend it")]):
+        run("ingest", str(folder), "--tenant", tenant, "--wait")
+        code, out, _ = run("ingest", str(folder), "--tenant", tenant, "--wait")
+        _, data, _ = run("ingest", str(folder), "--tenant", tenant, "--wait", "--json")
+    assert code == 3
+    assert "still rejected (broken): a.md: mend it" in out
+    assert "0 sent (0 bytes), 1 unchanged" in out
+    assert [row["reason"] for row in json.loads(data)["still_rejected"]] == ["broken"]
+
+
+def test_files_of_other_formats_are_counted(run: Run, embedded: Connection, tenant: str, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("a.md", "b.json", "c.json", "d.png"):
+        (folder / name).write_text("{}")
+    with indexing(embedded, tenant):
+        code, out, _ = run("ingest", str(folder), "--tenant", tenant, "--wait")
+        _, data, _ = run("ingest", str(folder), "--tenant", tenant, "--json")
+    assert code == 0
+    assert "2 .json, 1 .png" in out
+    assert json.loads(data)["passed_over"] == {".json": 2, ".png": 1}
+
+
+def test_a_watch_tells_of_a_rejected_document_once(embedded: Connection, tenant: str, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "bad.md").write_text("one")
+
+    def behaviour(change: SourceChanged) -> list[Event]:
+        return [settled(change, "rejected", "broken") if change.document == "bad.md" else indexed(change)]
+
+    arguments = ["ingest", str(folder), "--tenant", tenant, "--watch", "--every", "0.1", "--wait", "--json"]
+    command = [sys.executable, "-c", "import sys; from millrace.cli import main; sys.exit(main())", *arguments]
+    with (
+        indexing(embedded, tenant, behaviour),
+        subprocess.Popen(command, env=environment_of(embedded), stdout=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        while not first["sent"]:
+            first = json.loads(process.stdout.readline())
+        (folder / "b.md").write_text("two")
+        second = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert [row["outcome"] for row in first["outcomes"]] == ["rejected"]
+    assert [row["document"] for row in second["outcomes"]] == ["b.md"]
+    assert [row["document"] for row in second["still_rejected"]] == ["bad.md"]
 
 
 def test_a_database_is_read_with_its_url_from_the_environment(
@@ -88,6 +150,12 @@ def test_what_means_nothing_is_refused_with_a_remedy(run: Run, arguments: tuple[
     code, _, err = run("ingest", *arguments)
     assert code in {1, 2}
     assert message in err
+
+
+def test_an_address_that_means_nothing_is_one_json_document(run: Run) -> None:
+    code, out, _ = run("ingest", "http://[::1", "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["type"] == "rejected"
 
 
 def test_every_is_refused_without_watch(run: Run, tmp_path: Path) -> None:

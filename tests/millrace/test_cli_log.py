@@ -67,6 +67,7 @@ def test_lines_come_from_standard_input_and_all_are_checked_before_any_is_sent(
     good = json.dumps({"tenant": tenant, "document": "a.md", "version": 1, "groups": []})
     for bad, why in (
         ("{", "line 2 is no JSON object"),
+        ('{"document": ' + "[" * 20_000, "line 2 is no JSON object"),
         ('{"tenant": "x", "colour": 1}', "no field 'colour'"),
         ('{"tenant": "x", "document": "y", "version": "1", "groups": []}', "line 2 is no AclChanged"),
     ):

@@ -180,7 +180,11 @@ def test_the_sync_client_cancels_what_is_left_early_and_what_runs_out_of_time(
 def test_an_interrupt_at_the_command_line_cancels_the_question(
     stack: Connection, tenant: str, stream: list[str]
 ) -> None:
-    command = [sys.executable, "-c", "import sys; from millrace.cli import main; sys.exit(main())"]
+    # A background job of a shell is started with SIGINT ignored, and so would be all that it starts.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from millrace.cli import main"
+    )
+    command = [sys.executable, "-c", f"{program}; sys.exit(main())"]
     where = ["--bootstrap", stack.bootstrap, "--objects", stack.objects]
     with answering(stack, tenant, silence) as worker, listening(stack, tenant) as cancelled:
         process = subprocess.Popen([*command, *where, "ask", "what?", "--tenant", tenant, *stream])
@@ -191,4 +195,5 @@ def test_an_interrupt_at_the_command_line_cancels_the_question(
             asyncio.run(until(lambda: bool(cancelled)))
         finally:
             process.kill()
+            process.wait()
     assert [event.correlation for event in cancelled] == [worker.seen[0].meta.correlation_id]

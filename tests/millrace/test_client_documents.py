@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from millrace.client import Millrace
+from millrace.client.documents import Change, DocumentWriter
+from millrace.client.producing import EventProducer
+from millrace.codec import Codec, Record
 from millrace.connection import Connection
 from millrace.errors import DeadlineExceeded, InputRejected, InvalidEvent, TooLarge, WrongEventType
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import AnswerDelta, Receipt
+from millrace.ingest.known import KnownDocuments
 from millrace.keys import document_key, partition_for
 from millrace.objects import ObjectFolder
 from millrace.reader import LogReader, read
@@ -82,6 +87,37 @@ async def test_concurrent_changes_of_one_client_get_distinct_versions(embedded: 
     async with Millrace(embedded, tenant=tenant) as millrace:
         receipts = await asyncio.gather(*(millrace.put_document("a.md", f"{n}") for n in range(8)))
     assert sorted(receipt.version for receipt in receipts) == list(range(1, 9))
+
+
+class LateProducer(EventProducer):
+    """Hands a record to the broker only when a fifth of a second has passed, as a busy machine may."""
+
+    async def send(self, record: Record) -> Awaitable[Origin]:
+        async def later() -> Origin:
+            due = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.2, due.set)
+            await due.wait()
+            return await self.produce(record)
+
+        return later()
+
+    async def produce(self, record: Record) -> Origin:
+        return await (await super().send(record))
+
+
+async def test_a_change_on_its_way_keeps_its_number(embedded: Connection, tenant: str) -> None:
+    producer = LateProducer(embedded, Codec(), source="app", timeout_s=10.0)
+    await producer.start()
+    try:
+        writer = DocumentWriter(embedded, producer, KnownDocuments(embedded), lambda *_, **__: None)
+        change = Change(tenant=tenant, document="a.md", content=b"one", groups=("*",))
+        sent = [await writer.send(msgspec.structs.replace(change, content=content)) for content in (b"one", b"two")]
+        moved = await writer.set_access(tenant, "a.md", lambda _: ("staff",))
+        await asyncio.gather(*(each.acknowledged for each in (*sent, moved)))
+    finally:
+        await producer.stop()
+    assert [each.receipt.version for each in sent] == [1, 2]
+    assert [each.receipt.acl_version for each in (*sent, moved)] == [1, 1, 2]
 
 
 async def test_large_content_travels_by_reference(embedded: Connection, tenant: str) -> None:

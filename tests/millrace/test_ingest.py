@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from millrace.connection import Connection
 from millrace.errors import InputRejected
 from millrace.event import Event
 from millrace.events.corpus import SourceChanged
+from millrace.ingest.folder import FolderSource
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion, Report
 from millrace.ingest.walk import Rules
@@ -104,6 +105,48 @@ async def test_a_failed_document_is_sent_again(embedded: Connection, tenant: str
     assert (first.failed, first.counts(), second.counts()) == (True, {"failed": 3}, {"indexed": 3})
 
 
+def rejecting(reason: str) -> Callable[[SourceChanged], Iterable[Event]]:
+    """Rejects what says so, and indexes the rest."""
+
+    def behaviour(change: SourceChanged) -> Iterable[Event]:
+        return [settled(change, "rejected", reason, "it cannot be") if change.text == "bad" else indexed(change)]
+
+    return behaviour
+
+
+async def test_a_rejected_document_is_told_of_again_and_not_sent_again(
+    embedded: Connection, tenant: str, folder: Path
+) -> None:
+    (folder / "bad.md").write_text("bad")
+    with indexing(embedded, tenant, rejecting("broken")) as worker:
+        first = await ingest(embedded, tenant, folder)
+        (folder / "a.md").write_text("edited")
+        second = await ingest(embedded, tenant, folder)
+        retried = await ingest(embedded, tenant, folder, retry=True)
+        (folder / "bad.md").write_text("good")
+        mended = await ingest(embedded, tenant, folder)
+    assert (first.counts(), first.still_rejected) == ({"indexed": 3, "rejected": 1}, [])
+    assert (second.n_sent, second.n_unchanged, second.failed) == (1, 3, True)
+    (outcome,) = second.still_rejected
+    assert (outcome.receipt.document, outcome.version, outcome.reason, outcome.message) == (
+        *("bad.md", 1, "broken", "it cannot be"),
+    )
+    assert (retried.n_sent, retried.counts(), retried.still_rejected) == (1, {"rejected": 1}, [])
+    assert (mended.counts(), mended.failed) == ({"indexed": 1}, False)
+    assert [change.version for change in worker.seen if change.document == "bad.md"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("reason", ["erased", "object_tampered"])
+async def test_what_was_rejected_for_content_that_is_gone_is_sent_again(
+    embedded: Connection, tenant: str, folder: Path, reason: str
+) -> None:
+    (folder / "bad.md").write_text("bad")
+    with indexing(embedded, tenant, rejecting(reason)):
+        await ingest(embedded, tenant, folder)
+        second = await ingest(embedded, tenant, folder)
+    assert (second.n_sent, second.counts()) == (1, {"rejected": 1})
+
+
 async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
     embedded: Connection, tenant: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +224,23 @@ async def test_sync_deletes_what_is_gone_and_nothing_else(embedded: Connection, 
             found = {name: (await client.document(name)).exists for name in ("0.md", "1.md", "2.md", "elsewhere.md")}
     assert (kept.n_deleted, synced.n_deleted, synced.counts()) == (0, 1, {"deleted": 1})
     assert found == {"0.md": False, "1.md": True, "2.md": True, "elsewhere.md": True}
+
+
+class Returning(FolderSource):
+    """A folder whose files all seem to be gone when it is asked, and are there when it is read."""
+
+    async def lost(self, documents: Collection[str]) -> set[str]:
+        return set(documents)
+
+
+async def test_what_a_run_found_it_never_deletes(embedded: Connection, tenant: str, folder: Path) -> None:
+    plan = Plan(paths=(), tenant=tenant, sync=True, confirmed=True, wait=True)
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, folder)
+        (folder / "a.md").unlink()
+        async with Millrace(embedded) as client:
+            await Ingestion(client, plan, sources=[Returning(folder, Rules())]).run()
+    assert [(change.document, change.op) for change in worker.seen[3:]] == [("a.md", "delete")]
 
 
 async def test_sync_of_an_emptied_folder_needs_a_confirmation(embedded: Connection, tenant: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import MemoryStore, ObjectStore
 
 from millrace.client import Millrace
 from millrace.connection import Connection
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def source(store: MemoryStore, memory: Path | None = None, **rules: Any) -> BucketSource:
+def source(store: ObjectStore, memory: Path | None = None, **rules: Any) -> BucketSource:
     return BucketSource(store, Memory(memory, "t", "bucket"), name="bucket", rules=Rules(**rules), prefix="kb")
 
 
@@ -106,6 +106,7 @@ async def test_what_cannot_be_taken_is_reported_or_left_alone(store: MemoryStore
         await obstore.put_async(store, key, content)
     found = source(store, max_bytes=50, exclude=("guide/", "d.md"))
     assert set(await states(found, {})) == {"kb/a.md", "kb/e.md", "kb/f.md"}
+    assert found.passed_over == {".png": 1}
     assert [(s.id, s.reason) for s in found.skipped] == [("kb/bad.txt", "undecodable"), ("kb/big.md", "too_large")]
 
 
@@ -122,6 +123,23 @@ async def test_a_folder_by_its_url_is_read_without_links_that_lead_out(
     assert [(s.id, s.reason) for s in first.skipped] == [("link.md", "outside")]
     assert (first.n_sent, second.n_sent, second.n_unchanged) == (6, 1, 5)
     assert {c.source for c in worker.seen} == {"bucket"}
+
+
+async def test_one_bad_name_does_not_end_the_listing_of_a_folder(folder: Path) -> None:
+    (folder / "self.md").symlink_to("self.md")
+    (folder / "line\nbreak.md").write_text("x")
+    (folder / "guide" / "up").symlink_to(folder)
+    (folder / "x.json").write_text("{}")
+    (folder / ".millraceignore").write_text("a.md")
+    found = source(open_store(f"file://{folder}"))
+    assert set(await states(found, {})) == {f"kb/{key}" for key in OBJECTS}
+    assert {(s.id, s.reason) for s in found.skipped} == {
+        ("kb/self.md", "unreadable"),
+        ("kb/line\nbreak.md", "unreadable"),
+    }
+    assert found.passed_over == {".json": 1}
+    (folder / "d.md").unlink()
+    assert await found.lost({"kb/d.md", "kb/e.md", "kb/self.md", "other/d.md"}) == {"kb/d.md"}
 
 
 def test_a_url_that_names_no_store_is_refused_with_a_remedy() -> None:

@@ -48,8 +48,12 @@ async def refusal(fetcher: Fetcher, url: str, max_bytes: int = 10_000) -> Unread
             "100.64.0.1",
             "0.0.0.0",  # noqa: S104 - nothing listens there
             "224.0.0.1",
+            "192.88.99.1",
+            "168.63.129.16",
         ),
         *("::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1"),
+        *("64:ff9b:1::7f00:1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fec0::1", "2001::1", "100::1", "5f00::1"),
+        *("::ffff:168.63.129.16", "64:ff9b::a83f:8110", "4000::1", "ff0e::1"),
     ],
 )
 def test_what_is_not_public_is_not_permitted(address: str) -> None:
@@ -66,6 +70,7 @@ def test_a_network_that_was_allowed_is_permitted_and_its_neighbours_are_not() ->
     assert is_permitted("10.1.2.3", allowed)
     assert is_permitted("::ffff:10.1.2.3", allowed)
     assert not is_permitted("10.2.0.1", allowed)
+    assert is_permitted("fec0::1", [ipaddress.ip_network("fec0::/10")])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])

@@ -124,6 +124,20 @@ async def test_with_sync_documents_of_rows_that_are_gone_are_deleted(
     assert after.n_found == 1
 
 
+async def test_a_rejected_row_is_not_sent_again_and_does_not_hold_the_cursor_up(
+    embedded: Connection, tenant: str, notes: Notes, tmp_path: Path
+) -> None:
+    def rejects(change: SourceChanged) -> Iterable[Event]:
+        return [settled(change, "rejected", "binary") if change.document == "notes/2" else indexed(change)]
+
+    with indexing(embedded, tenant, rejects) as worker:
+        await ingest(embedded, tenant, notes, tmp_path / "memory")
+        after = await ingest(embedded, tenant, notes, tmp_path / "memory")
+        retried = await ingest(embedded, tenant, notes, tmp_path / "memory", retry=True)
+    assert (after.n_found, after.n_sent, retried.n_sent) == (1, 0, 1)
+    assert changes(worker.seen[6:]) == [("notes/2", 2, "upsert")]
+
+
 async def test_a_cursor_that_the_log_does_not_bear_out_is_not_used(
     embedded: Connection, tenant: str, notes: Notes, tmp_path: Path
 ) -> None:
@@ -257,10 +271,9 @@ async def test_a_table_without_a_key_is_refused_with_a_remedy(tmp_path: Path) ->
 
 
 async def test_a_database_that_cannot_be_opened_is_unavailable_and_its_password_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "such.db").write_bytes(b"this is no database, but long enough to be taken for one" * 20)
     with pytest.raises(Unavailable) as caught:
-        TableSource(
-            f"sqlite:///{tmp_path}/no/such.db", "notes", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1
-        )
+        TableSource(f"sqlite:///{tmp_path}/such.db", "notes", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1)
     assert "is the database running" in str(caught.value)
     with pytest.raises(InputRejected) as refused:
         TableSource("nosuch://ada:secret@host/db", "t", Columns(), Memory(None, "t", "s"), name="s", max_bytes=1)

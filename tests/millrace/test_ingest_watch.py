@@ -16,6 +16,8 @@ import pytest
 from millrace.client import Millrace
 from millrace.connection import Connection
 from millrace.errors import InputRejected, MillraceError
+from millrace.event import Event
+from millrace.events.corpus import SourceChanged
 from millrace.ingest.folder import FolderSource
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Report
@@ -23,7 +25,7 @@ from millrace.ingest.source import Document
 from millrace.ingest.walk import Rules
 from millrace.ingest.watch import Watch
 from tests.conditions import until
-from tests.millrace.workers import ScriptedWorker, indexing
+from tests.millrace.workers import ScriptedWorker, indexed, indexing, settled
 
 
 @pytest.fixture
@@ -50,6 +52,9 @@ class Watching:
 
     def failed(self, error: MillraceError) -> None:
         self.errors.append(error)
+        self._changed.set()
+
+    def ended(self, _: asyncio.Task[None]) -> None:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -83,6 +88,7 @@ async def watching(
     made = Plan(paths=(folder,), tenant=tenant, wait=True, goes_on=True, quiet_s=quiet_s, **plan)
     async with Millrace(connection) as client:
         task = asyncio.create_task(Watch(client, made, found.told, found.failed, every_s=every_s).run())
+        task.add_done_callback(found.ended)
         try:
             await found.until(lambda: task.done() or len(found.sent) == n)
             yield found
@@ -123,6 +129,21 @@ async def test_a_touched_file_is_not_sent_again(embedded: Connection, tenant: st
             (folder / "1.md").write_text("page 1")
             await watch.rounds(4)
     assert len(worker.seen) == 9
+
+
+async def test_a_rejected_file_is_not_sent_in_every_round(embedded: Connection, tenant: str, folder: Path) -> None:
+    def rejects(change: SourceChanged) -> list[Event]:
+        return [settled(change, "rejected", "broken") if change.document == "0.md" else indexed(change)]
+
+    with indexing(embedded, tenant, rejects) as worker:
+        async with watching(embedded, tenant, folder) as watch:
+            (folder / "1.md").write_text("edited")
+            await watch.until(lambda: ("1.md", "indexed") in watch.sent[9:])
+            await watch.rounds(2)
+            assert [outcome.receipt.document for outcome in watch.reports[-1].still_rejected] == ["0.md"]
+        async with watching(embedded, tenant, folder, n=1, retry=True) as watch:
+            await watch.rounds(3)
+    assert versions(worker, "0.md") == [(1, "upsert"), (2, "upsert")]
 
 
 async def test_with_sync_a_renamed_file_is_a_new_document_and_its_old_one_goes(

@@ -54,8 +54,12 @@ async def test_pages_become_untrusted_documents_by_their_address(
 ) -> None:
     server.pages["/notes.md"] = Page("# Notes", "text/plain; charset=utf-8")
     server.pages["/old.txt"] = Page("Zürich".encode("latin-1"), "text/plain; charset=ISO-8859-1")
+    server.pages["/quote.html"] = Page("<p>\x93Quoted\x94</p>".encode("latin-1"), "text/html; charset=ISO-8859-1")
+    body = "<?xml version='1.0' encoding='utf-8'?><p>łódź</p>".encode("iso-8859-2")
+    server.pages["/city.xhtml"] = Page(body, 'application/xhtml+xml; charset="iso-8859-2"')
     server.pages["/find?q=a b"] = server.pages["/find?q=a%20b"] = Page("<p>found</p>")
-    urls = [server.url(path) for path in ("/leave.html#top", "/notes.md", "/old.txt", "/find?q=a%20b")]
+    paths = ("/leave.html#top", "/notes.md", "/old.txt", "/quote.html", "/city.xhtml", "/find?q=a%20b")
+    urls = [server.url(path) for path in paths]
     with indexing(embedded, tenant) as worker:
         report = await ingest(embedded, tenant, tmp_path, *urls)
     host = f"127.0.0.1:{server.port}"
@@ -63,6 +67,13 @@ async def test_pages_become_untrusted_documents_by_their_address(
         f"{host}/leave.html": (LEAVE, "text/html", "untrusted", "127.0.0.1"),
         f"{host}/notes.md": ("# Notes", "text/markdown", "untrusted", "127.0.0.1"),
         f"{host}/old.txt": ("Zürich", "text/plain", "untrusted", "127.0.0.1"),
+        f"{host}/quote.html": ("<p>“Quoted”</p>", "text/html", "untrusted", "127.0.0.1"),
+        f"{host}/city.xhtml": (
+            "<?xml version='1.0' encoding='utf-8'?><p>łódź</p>",
+            "application/xhtml+xml",
+            "untrusted",
+            "127.0.0.1",
+        ),
         f"{host}/find?q=a%20b": ("<p>found</p>", "text/html", "untrusted", "127.0.0.1"),
     }
     assert not report.failed
@@ -177,6 +188,37 @@ async def test_a_feed_cannot_lead_to_a_private_address(
     assert worker.seen == []
 
 
+async def test_addresses_of_a_feed_that_mean_nothing_are_reported_and_its_pages_are_sent(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    bad = ("http://[bad", "http://a..b/", "mailto:ada@example.com", "http://ada:secret@127.0.0.1/", "http://h:port/")
+    items = "".join(f"<item><link>{link}</link></item>" for link in (*bad, server.url("/leave.html")))
+    server.pages["/feed"] = Page(f'<rss version="2.0"><channel>{items}</channel></rss>', "application/rss+xml")
+    with indexing(embedded, tenant) as worker:
+        report = await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+    assert [change.document.partition("/")[2] for change in worker.seen] == ["leave.html"]
+    assert {skipped.reason for skipped in report.skipped} == {"address"}
+    assert [skipped.id for skipped in report.skipped] == [
+        *("[bad", "a..b/", "mailto:ada@example.com", "***@127.0.0.1/", "h:port/")
+    ]
+    assert "secret" not in str(report.skipped)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "<item><link>&#xD800;x</link></item><![CDATA[",
+        '<item><gml:posList xmlns:gml="http://www.opengis.net/gml">1 2 3</gml:posList></item>',
+    ],
+)
+async def test_a_feed_that_its_parser_fails_at_is_reported(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer, items: str
+) -> None:
+    server.pages["/feed"] = Page(f'<rss version="2.0"><channel>{items}</channel></rss>', "application/rss+xml")
+    report = await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+    assert [skipped.reason for skipped in report.skipped] == ["broken"]
+
+
 async def test_what_cannot_be_read_is_reported_and_the_rest_is_sent(
     embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
 ) -> None:
@@ -217,6 +259,33 @@ async def test_sync_deletes_pages_that_are_gone_and_not_those_that_left_a_feed(
         report = await ingest(embedded, tenant, tmp_path, server.url("/feed"), sync=True)
     assert (report.n_deleted, report.failed) == (1, False)
     assert [c.document.partition("/")[2] for c in worker.seen if c.op == "delete"] == ["0.html"]
+
+
+async def test_what_a_server_answers_to_head_alone_deletes_nothing(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    server.pages["HEAD /leave.html"] = Page(status=404)
+    server.pages["HEAD /travel.html"] = Page(status=404)
+    urls = [server.url(path) for path in ("/leave.html", "/travel.html")]
+    with indexing(embedded, tenant) as worker:
+        await ingest(embedded, tenant, tmp_path, *urls)
+        del server.pages["/travel.html"]
+        report = await ingest(embedded, tenant, tmp_path, *urls, sync=True, confirmed=True)
+        again = await ingest(embedded, tenant, tmp_path, urls[0])
+    assert [change.document.partition("/")[2] for change in worker.seen if change.op == "delete"] == ["travel.html"]
+    assert (report.n_unchanged, report.n_deleted, report.failed, again.n_unchanged) == (1, 1, False, 1)
+
+
+async def test_a_page_that_is_gone_is_deleted_although_a_feed_names_it_still(
+    embedded: Connection, tenant: str, tmp_path: Path, server: WebServer
+) -> None:
+    date = "Sat, 21 Nov 2026 10:00:00 GMT"
+    server.pages["/feed"] = rss(server, ("/leave.html", date), ("/travel.html", date))
+    with indexing(embedded, tenant):
+        await ingest(embedded, tenant, tmp_path, server.url("/feed"))
+        del server.pages["/leave.html"]
+        report = await ingest(embedded, tenant, tmp_path, server.url("/feed"), sync=True, confirmed=True)
+    assert (report.n_unchanged, report.counts(), report.failed) == (1, {"deleted": 1}, False)
 
 
 async def test_a_watched_page_is_looked_at_again_and_again(

@@ -22,7 +22,7 @@ class Page:
 
 
 class WebServer:
-    """Pages by path; listens on several loopback addresses at the same port."""
+    """Pages by path, or by method and path; listens on several loopback addresses at the same port."""
 
     def __init__(self, *hosts: str) -> None:
         self.pages: dict[str, Page] = {}
@@ -54,6 +54,7 @@ class WebServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         page = self.pages.get(request.path_qs, Page(status=404))
+        page = self.pages.get(f"{request.method} {request.path_qs}", page)
         body = page.body.encode() if isinstance(page.body, str) else page.body
         headers = {"Content-Type": page.content_type} | page.headers
         status = page.status

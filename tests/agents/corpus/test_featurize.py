@@ -8,15 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.corpus.emitted import EmittedVersions
-from agents.corpus.featurize import fail_change, featurize, needs_parser
+from agents.corpus.featurize import fail_change, featurize
 from agents.corpus.policy import CorpusPolicy
-from agents.corpus.version import sha256
 from agents.ports import EmittedVersion
-from millrace.agent import spec_of
 from millrace.errors import Unavailable
 from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled
-from millrace.parsed import ParsedSource, SourceMap, decode_map
 from tests.agents_in_memory import feature, index_parts, ingest
 from tests.builders import TENANT, changed
 from tests.fakes import MemoryCache, Stack
@@ -341,56 +338,3 @@ def test_policy_documents_every_option() -> None:
         assert field.name
     hints = CorpusPolicy.__annotations__
     assert all(getattr(hint, "__metadata__", ("",))[0].endswith(".") for hint in hints.values())
-
-
-async def test_what_is_no_plain_text_goes_through_the_parser_and_its_findings_are_kept() -> None:
-    stack = Stack()
-    source = SourceMap(encoding="utf-8", runs=((2, 7, 4, 9),))
-    stack.parser.known[b"<h1>Rooms</h1>Heron"] = ParsedSource(
-        text="# Rooms\n\nHeron", title="The rooms", language="en", removed={"hidden": 2}, source=source
-    )
-    found = version(await ingest(stack, changed("<h1>Rooms</h1>Heron", media_type="text/html")))
-    assert (found.title, found.language, found.removed) == ("The rooms", "en", {"hidden": 2})
-    assert await text_of(stack, found) == "# Rooms\n\nHeron"
-    assert found.headings == ("Rooms",)
-    assert found.content_sha256 == sha256(b"<h1>Rooms</h1>Heron")
-    assert found.source_map is not None
-    assert decode_map(await stack.objects.get(found.source_map)) == source
-
-
-@pytest.mark.parametrize(
-    ("text", "source", "quoted"),
-    [
-        ("# Rooms\n\nThe Heron seats twelve.", None, ""),
-        ("\ufeff# Rooms\r\n\r\nThe He\u200bron seats twelve.", (15, 21), "He\u200bron"),
-    ],
-)
-async def test_plain_text_knows_its_place_in_the_source_where_the_two_differ(
-    text: str, source: tuple[int, int] | None, quoted: str
-) -> None:
-    stack = Stack()
-    found = version(await ingest(stack, changed(text)))
-    seen = await text_of(stack, found)
-    assert seen == "# Rooms\n\nThe Heron seats twelve."
-    assert found.language == "en"
-    if source is None:
-        assert (found.source_map, found.removed) == (None, {})
-        return
-    assert found.source_map is not None
-    way_back = decode_map(await stack.objects.get(found.source_map))
-    start = seen.index("Heron")
-    assert way_back.span(start, start + 5) == source
-    assert text.encode().decode(way_back.encoding)[slice(*source)] == quoted
-    assert found.removed == {"zero_width": 1}
-
-
-@pytest.mark.parametrize(
-    ("media_type", "op", "apart"),
-    [("text/markdown", "upsert", False), ("Text/Plain; charset=utf-8", "upsert", False), ("text/html", "upsert", True),
-     ("application/pdf", "delete", False)],
-)  # fmt: skip
-def test_only_a_document_that_is_parsed_stands_apart(media_type: str, op: str, apart: bool) -> None:
-    assert needs_parser(changed("text", media_type=media_type, op=op)) is apart
-    batch = spec_of(featurize).batch
-    assert batch is not None
-    assert batch.apart is needs_parser

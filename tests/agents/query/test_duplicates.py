@@ -42,6 +42,11 @@ async def test_a_copy_with_a_word_changed_is_noted_and_a_reordered_text_is_not()
     assert near_duplicates([], []) == []
 
 
+async def test_texts_that_hold_other_numbers_are_no_copies_of_each_other() -> None:
+    tagged = [f"{TEXT} The safe has the number {number}." for number in (69, 74, 69)]
+    assert near_duplicates(await rows(*tagged), ["trusted"] * 3) == ["", "", "0"]
+
+
 async def test_chunks_of_different_trust_are_never_duplicates_of_each_other() -> None:
     found = await rows(TEXT, TEXT, TEXT)
     assert near_duplicates(found, ["untrusted", "trusted", "trusted"]) == ["", "", "1"]

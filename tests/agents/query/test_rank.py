@@ -90,6 +90,12 @@ def test_the_best_sentence_lifts_its_chunk() -> None:
     assert rerank(question, [], 0.4) == []
 
 
+def test_sentences_from_one_template_do_not_outweigh_the_word_that_tells_them_apart() -> None:
+    """As in "the valve of chamber 69": the vectors of all chambers are near each other, BM25 knows the number."""
+    found = rerank(np.array([1, 0], np.float32), [scored("69", 1.0, [0.80]), scored("74", 0.7, [0.82])], 0.45)
+    assert [each.row.chunk_id for each in found] == ["69", "74"]
+
+
 def test_chunks_that_are_equal_in_all_keep_their_order() -> None:
     found = rerank(np.array([1, 0], np.float32), [scored(name, 0.5, [0.3]) for name in "bca"], 0.4)
     assert [each.row.chunk_id for each in found] == ["b", "c", "a"]

@@ -55,6 +55,7 @@ def test_an_empty_list_of_answers_says_that_there_is_none(tmp_path: Path) -> Non
         ({"question": "Why?", "doc": "a.md", "spans": [["b.md", 1, 2]]}, "not in `doc`"),
         ({"question": "Why?", "doc": "a.md", "spans": [[2, 2]]}, "is empty"),
         ({"question": "Why?", "doc": "a.md", "spans": [[-1, 2]]}, "begins before the text"),
+        ('{"question": "Why?", "x": ' + "[" * 20_000, "recursion"),
         ({"question": "Why?", "doc": "a.md", "spans": [[1]]}, r"is not \[start, end\]"),
     ],
 )

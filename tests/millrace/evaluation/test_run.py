@@ -52,7 +52,14 @@ def test_a_run_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[]", "found None"), ('{"format": 99}', "found 99"), ("{", "holds no run"), ("", "no run")]
+    ("text", "message"),
+    [
+        ("[]", "found None"),
+        ('{"format": 99}', "found 99"),
+        ("{", "holds no run"),
+        ("", "no run"),
+        ("[" * 20_000, "recursion"),
+    ],
 )
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.json"

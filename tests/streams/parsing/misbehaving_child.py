@@ -84,6 +84,7 @@ _ACTIONS: dict[str, Callable[[str], str | None]] = {
     "environment": _environment,
     "write_much": lambda n: "x" * int(n),
     "fine": lambda text: text,
+    "half": lambda _: "\ud800",
 }
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def word() -> bytes:
         cell.text = text
     document.add_paragraph("one", style="List Bullet")
     document.add_paragraph("two", style="List Bullet")
-    return _saved(document)
+    return saved(document)
 
 
 def slides() -> bytes:
@@ -61,7 +61,7 @@ def slides() -> bytes:
     box = third.shapes.add_textbox(inch, 5 * inch, inch, inch)
     box.text_frame.text = "nobody sees this"
     box._element.nvSpPr.cNvPr.set("hidden", "1")
-    return _saved(deck)
+    return saved(deck)
 
 
 def workbook() -> bytes:
@@ -80,7 +80,7 @@ def workbook() -> bytes:
     sheet.row_dimensions[3].hidden = True
     sheet.column_dimensions["C"].hidden = True
     book.create_sheet("Secret").sheet_state = "hidden"
-    return _saved(book)
+    return saved(book)
 
 
 def pdf(*, password: str = "", n_pages: int = 2) -> bytes:
@@ -115,6 +115,19 @@ def pdf_with_invisible_text() -> bytes:
     return bytes(made.output())
 
 
+def pdf_page(content: bytes) -> bytes:
+    """Build one page of 600 x 800 points from its drawing operators."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body = b"".join(b"%d 0 obj%b endobj\n" % (i, one) for i, one in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R/Size 6>>\n%%EOF"
+
+
 def container(parts: Mapping[str, bytes | str]) -> bytes:
     """Pack parts as an Office file does."""
     packed = io.BytesIO()
@@ -131,7 +144,37 @@ def with_part(data: bytes, name: str, content: bytes | str) -> bytes:
     return container(parts | {name: content})
 
 
-def _saved(document: object) -> bytes:
+def renamed(data: bytes, old: str, new: str, *, decoy: bytes = b"") -> bytes:
+    """Move a part of an Office file and tell those that refer to it; a decoy may take its old place."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts: dict[str, bytes | str] = {name: archive.read(name) for name in archive.namelist()}
+    part = parts.pop(old)
+    folder, _, name = old.rpartition("/")
+    relations = parts.pop(f"{folder}/_rels/{name}.rels")
+    parts = {
+        at: content.replace(old.encode(), new.encode()) if isinstance(content, bytes) else content
+        for at, content in parts.items()
+    }
+    folder, _, name = new.rpartition("/")
+    parts |= {new: part, f"{folder}/_rels/{name}.rels": relations}
+    return container(parts | ({old: decoy} if decoy else {}))
+
+
+def strict(data: bytes) -> bytes:
+    """Say the same in the namespaces of the strict form."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts: dict[str, bytes | str] = {}
+        for name in archive.namelist():
+            part = archive.read(name)
+            for family in ("wordprocessingml/2006/main", "officeDocument/2006/relationships"):
+                new = "http://purl.oclc.org/ooxml/" + family.replace("/2006", "")
+                part = part.replace(f"http://schemas.openxmlformats.org/{family}".encode(), new.encode())
+            parts[name] = part
+    return container(parts)
+
+
+def saved(document: object) -> bytes:
+    """Bytes of a document of any of these libraries."""
     packed = io.BytesIO()
     document.save(packed)  # type: ignore[attr-defined]
     return packed.getvalue()

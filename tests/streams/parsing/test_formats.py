@@ -12,13 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.parsed import ParsedSource
-from millrace.visible_text import visible
-from streams.parsing.limits import ParserLimits, Refused
-from streams.parsing.reading import read
+from streams.parsing.limits import Refused
 from tests.streams.parsing import office_files as files
+from tests.streams.parsing.conversion import parse, quoted, require_spans
 
-LIMITS = ParserLimits()
+HIDING = """height:0;overflow:hidden | width:0;overflow:hidden | max-height:0;overflow-y:clip | font-size:0.1px
+font-size:.05em | font:0/0 a | margin-left:-9999px | left:-50em | top:-100vh | text-indent:-999em
+clip-path:inset(100%) | clip-path:circle(0) | clip:rect(0,0,0,0) | clip:rect(1px 1px 1px 1px)
+transform:translateX(-9999px) | transform:scale(0)
+color:rgba(0,0,0,0) | color:rgb(255,255,255);background:white | color:white;background:rgb(255,255,255)
+color:hsl(0 0% 100%);background:#fff | color:#fefefe;background:#fff | background:white url(x);color:white
+display/**/:none | display:n\\6f ne | opacity:.01 | opacity:0% | filter:opacity(0)
+display:none!important;display:block""".replace("\n", " | ").split(" | ")
+SHOWING = """font-size:12px | height:0 | overflow:hidden;height:100px | margin-left:-100% | margin:-20px auto
+left:-10px | clip-path:inset(10%) | clip:rect(0,100px,100px,0) | clip:auto
+color:rgb(0 0 0 / 50%) | color:white;background:url(x)
+color:black;background:transparent | font:12px/1 a | font:bold 1em a | transform:scale(.5) | width:0 | margin:0
+display:none;display:block | color:nonsense;background:nonsense | ;;}{:::""".replace("\n", " | ").split(" | ")
 HTML = """<!doctype html><html><head><title>Rooms | ACME</title><style>p{}</style></head><body>
 <nav><a href=/>Home</a></nav><header>ACME Corp</header><div class="breadcrumb"><a href=/>You are here</a></div>
 <main><h1>Meeting &amp; rooms</h1><p>The <b>Heron</b> room seats
@@ -28,30 +38,6 @@ HTML = """<!doctype html><html><head><title>Rooms | ACME</title><style>p{}</styl
 <pre><code>def f():
     return 1 &lt; 2
 </code></pre><h2>Zero</h2><p>The end.</p></main><footer>Imprint</footer></body></html>"""
-
-
-def parse(data: bytes | str, media_type: str) -> ParsedSource:
-    return read(data if isinstance(data, bytes) else data.encode(), media_type, LIMITS)
-
-
-def require_spans(parsed: ParsedSource, source: str) -> None:
-    """Every run holds the same characters on both sides, or is a reference or an escape of what the text says."""
-    last = 0
-    for start, end, left, right in parsed.source.runs:
-        assert last <= start < end
-        assert left < right
-        last = end
-        if end - start == right - left:
-            assert parsed.text[start:end] == visible(source[left:right]).text
-        else:
-            assert source[left] in "&\\"
-
-
-def quoted(parsed: ParsedSource, source: str, text: str) -> str:
-    start = parsed.text.index(text)
-    span = parsed.source.span(start, start + len(text))
-    assert span is not None
-    return source[slice(*span)]
 
 
 def test_html_keeps_headings_lists_tables_and_code_and_loses_what_is_not_content() -> None:
@@ -88,6 +74,32 @@ def test_xhtml_with_its_declarations_is_read_as_html() -> None:
     require_spans(parsed, source)
 
 
+def test_an_encoding_that_only_xml_declares_is_used_and_inner_declarations_are_no_text() -> None:
+    source = '<?xml version="1.0" encoding="iso-8859-2"?><html><body><p>łódź</p></body></html>'
+    parsed = parse(source.encode("iso-8859-2"), "application/xhtml+xml")
+    assert (parsed.text, parsed.source.encoding, parsed.removed) == ("łódź\n", "iso-8859-2", {})
+    source = '<!DOCTYPE html [<!ENTITY a "b>]>c"> <!-- ]> -->]><html><body><p>Text</p></body></html>'
+    parsed = parse(source, "application/xhtml+xml")
+    assert parsed.text == "Text\n"
+    require_spans(parsed, source)
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        "<svg>" + '<path d="M0 0"/>' * 250 + "</svg><p>Body.</p>",
+        "<script>" + "for(i=0;i<n;i++)if(a>b){}\n" * 250 + "</script><p>Body.</p>",
+        f"<!--{'<div>' * 250}--><p>Body.</p>",
+        f"<p>Body.</p><textarea>{'<div>' * 250}</textarea>",
+        "<font>" * 250 + "Body.",
+        "<div><custom-part/></div>" * 250 + "<p>Body.</p>",
+    ],
+    ids=["drawing", "script", "comment", "control", "unclosed", "custom"],
+)
+def test_what_only_looks_deep_is_read(flat: str) -> None:
+    assert parse(flat, "text/html").text.strip() == "Body."
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -104,6 +116,8 @@ def test_xhtml_with_its_declarations_is_read_as_html() -> None:
         '<p hidden="until-found">SECRET</p>',
         '<input type="hidden" value="SECRET">',
         "<dialog>SECRET</dialog>",
+        "<div popover>SECRET</div>",
+        *(f'<p style="{style}">SECRET</p>' for style in HIDING),
     ],
 )
 def test_hidden_html_is_removed_and_counted(hidden: str) -> None:
@@ -120,6 +134,7 @@ def test_hidden_html_is_removed_and_counted(hidden: str) -> None:
         '<p style="color:#fff;background:#000">SHOWN</p>',
         '<p aria-hidden="true">SHOWN</p>',
         '<p style="margin-left:-10px">SHOWN</p>',
+        *(f'<p style="{style}">SHOWN</p>' for style in SHOWING),
         "<header><h1>SHOWN</h1></header>",
         "<main><footer>SHOWN</footer></main>",
         "<aside>SHOWN</aside>",
@@ -158,58 +173,6 @@ def test_zero_width_and_direction_characters_go_from_every_format_and_spans_stay
     assert parsed.removed == {"bidi": 2, "zero_width": 3}
     require_spans(parsed, source)
     assert quoted(parsed, source, "before") == "be\u200bfore"
-
-
-def test_a_csv_row_names_its_columns_and_knows_its_place() -> None:
-    source = 'Room,Seats,Note\nHeron,12,"a ""quoted"" note, yes"\n\nSwan,4,\n12,12,12\n'
-    parsed = parse(source, "text/csv")
-    assert parsed.text == (
-        'Room: Heron; Seats: 12; Note: a "quoted" note, yes\n\nRoom: Swan; Seats: 4\n\nRoom: 12; Seats: 12; Note: 12'
-    )
-    require_spans(parsed, source)
-    assert quoted(parsed, source, "Swan; Seats: 4") == "Swan,4"
-    last = parsed.source.runs[-1]
-    assert source[last[2] :] == "12\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "text"),
-    [
-        ("Raum;Sitze\nReiher;12,5\n", "Raum: Reiher; Sitze: 12,5"),
-        ("Room\tSeats\nHeron\t12\n", "Room: Heron; Seats: 12"),
-        ("1,2\n3,4\n", "1; 2\n\n3; 4"),
-        ("Name\nHeron\nSwan\n", "Name\n\nHeron\n\nSwan"),
-        ('Name,Note\nHeron,"two\nlines"\n', "Name: Heron; Note: two lines"),
-    ],
-)
-def test_other_dialects_and_tables_without_header_are_read(source: str, text: str) -> None:
-    assert parse(source, "text/csv").text == text
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "windows-1252"])
-def test_a_csv_in_another_encoding_is_read_and_its_spans_fit_the_encoding_it_names(encoding: str) -> None:
-    data = "Raum,Größe\nFuchsbau,groß\n".encode(encoding)
-    parsed = parse(data, "text/csv")
-    assert parsed.text == "Raum: Fuchsbau; Größe: groß"
-    require_spans(parsed, data.decode(parsed.source.encoding))
-
-
-def test_a_json_record_is_a_document_with_its_title() -> None:
-    source = (
-        r'{"id":"7","title":"Caf\u00e9 hours","text":"Open \"daily\"\nat 9.","tags":["a","b"],"n":{"x":1,"y":null}}'
-    )
-    parsed = parse(source, "application/json")
-    assert parsed.text == '# Café hours\n\nOpen "daily"\nat 9.\n\ntags: a, b\nn.x: 1\n'
-    assert parsed.title == "Café hours"
-    require_spans(parsed, source)
-    assert quoted(parsed, source, 'Open "daily"\nat 9.') == r"Open \"daily\"\nat 9."
-
-
-def test_json_lines_become_one_text_with_a_part_for_each() -> None:
-    source = '{"id":"1","text":"One."}\n\n{"id":"2","title":"B","text":"Two."}\n'
-    parsed = parse(source, "application/x-ndjson")
-    assert parsed.text == "One.\n\n# B\n\nTwo.\n\n"
-    require_spans(parsed, source)
 
 
 def test_a_word_document_keeps_its_structure_and_loses_hidden_text() -> None:

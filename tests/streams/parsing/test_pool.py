@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +79,57 @@ async def test_a_process_is_started_for_the_first_document_and_kept_for_the_next
     assert pid not in children()
 
 
-async def test_a_document_that_takes_too_long_is_refused_and_its_neighbours_are_not_delayed() -> None:
-    async with pool(wall_s=3.0) as parsers:
-        await asyncio.gather(parse(parsers, "fine a"), parse(parsers, "fine b"))
-        started = time.monotonic()
-        slow = asyncio.create_task(reason(parsers, "sleep"))
-        delays = []
+@pytest.mark.parametrize("n_slow", [1, 4])
+async def test_neighbours_of_documents_that_take_too_long_do_not_wait_for_them(n_slow: int) -> None:
+    others = children()
+    async with pool(wall_s=50.0) as parsers:
+        slow = [asyncio.create_task(reason(parsers, "sleep")) for _ in range(n_slow)]
+        await asyncio.sleep(0)  # they stand before their neighbours
+        n_children = 0
         for _ in range(5):
-            before = time.monotonic()
             await parse(parsers, "<h1>Fine</h1>", "text/html")
-            delays.append(time.monotonic() - before)
-        assert not slow.done()
-        assert max(delays) <= 1.0
-        assert await slow == "too_slow"
-        assert time.monotonic() - started < 10.0
+            n_children = max(n_children, len(children() - others))
+        assert not any(one.done() for one in slow)
+        assert n_children <= parsers.limits.processes + parsers.limits.slow_processes
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_documents_that_take_too_long_are_refused_however_many_they_are() -> None:
+    async with pool(wall_s=1.0) as parsers:
+        assert await asyncio.gather(*(reason(parsers, "sleep") for _ in range(4))) == ["too_slow"] * 4
         assert (await parse(parsers, "fine again")).text == "again"
+
+
+async def test_a_slow_document_goes_on_in_the_slow_lane_and_another_begins_anew_when_that_has_room(
+    tmp_path: Path,
+) -> None:
+    fifos = [tmp_path / name for name in ("first", "second")]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    fetched: list[str] = []
+
+    async with pool(processes=1, slow_processes=1) as parsers:
+        await parse(parsers, "fine warm")
+
+        async def fetch(fifo: Path) -> bytes:
+            fetched.append(fifo.name)
+            return f"wait_for {fifo}".encode()
+
+        first, second = (asyncio.create_task(parsers.parse(partial(fetch, fifo), JSONL)) for fifo in fifos)
+        first_end, second_end = [await asyncio.to_thread(os.open, fifo, os.O_WRONLY) for fifo in fifos]
+        await parse(parsers, "fine neighbour")  # only once the second has left the quick lane
+        assert fetched == ["first", "second"]
+        os.write(first_end, b"one")
+        os.close(first_end)
+        assert (await first).text == "one"
+        os.close(second_end)
+        second_end = await asyncio.to_thread(os.open, fifos[1], os.O_WRONLY)
+        os.write(second_end, b"two")
+        os.close(second_end)
+        assert (await second).text == "two"
+        assert fetched == ["first", "second", "second"]
 
 
 async def test_a_document_that_computes_too_long_is_ended_by_the_kernel() -> None:
@@ -182,6 +219,13 @@ async def test_endless_recursion_is_refused_as_too_deep() -> None:
         assert await reason(parsers, "recurse") == "too_deep"
 
 
+async def test_a_text_that_cannot_be_sent_is_refused_and_its_process_kept() -> None:
+    async with pool() as parsers:
+        assert await reason(parsers, "half") == "broken"
+        assert (await parse(parsers, "fine")).text == "done"
+        assert parsers.n_started == 1
+
+
 async def test_what_a_library_prints_does_not_get_between_the_answers() -> None:
     async with pool() as parsers:
         assert (await parse(parsers, "print " + "noise " * 100)).text == "done"
@@ -204,21 +248,26 @@ async def test_a_process_is_replaced_after_its_number_of_documents() -> None:
 
 
 async def test_content_is_fetched_only_when_its_turn_has_come() -> None:
-    busy: list[bool] = []
+    n_held: list[int] = [0]
 
-    async with pool(processes=1, wall_s=2.0) as parsers:
-        await parse(parsers, "fine warm")
-        (pid,) = parsers.pids
+    class Counted(bytes):
+        def __init__(self, _: bytes) -> None:
+            n_held.append(n_held[-1] + 1)
 
-        async def content() -> bytes:
-            busy.append(pid in children())
-            return b"fine second"
+        def __del__(self) -> None:
+            n_held.append(n_held[-1] - 1)
 
-        first = asyncio.create_task(reason(parsers, "sleep"))
-        await asyncio.sleep(0)
-        assert (await parsers.parse(content, JSONL)).text == "second"
-        assert await first == "too_slow"
-        assert busy == [False]
+    async def sleep() -> bytes:
+        return Counted(b"sleep")
+
+    async def one(parsers: ParserPool) -> None:
+        with pytest.raises(Unreadable, match="took over"):
+            await parsers.parse(sleep, JSONL)
+
+    async with pool(processes=1, slow_processes=1, wall_s=1.0) as parsers:
+        await asyncio.gather(*(one(parsers) for _ in range(4)))
+    assert max(n_held) == 2
+    assert n_held[-1] == 0
 
 
 async def test_a_cancelled_document_leaves_no_process_behind(tmp_path: Path) -> None:
