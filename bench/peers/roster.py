@@ -54,4 +54,14 @@ PEERS: tuple[Peer, ...] = (
     Peer("quix", "Quix Streams", "quix_dataframe", ("quixstreams", "confluent-kafka"), "quixstreams"),
     Peer("bytewax", "Bytewax", "bytewax_flow", ("bytewax", "confluent-kafka"), "bytewax"),
 )
-BY_NAME = {peer.name: peer for peer in PEERS}
+PIPELINES: tuple[Peer, ...] = (
+    Peer("llamaindex", "LlamaIndex", "ingest_llamaindex",
+         ("llama-index-core", "llama-index-vector-stores-lancedb", "lancedb", "onnxruntime"), "llamaindex"),
+    Peer("haystack", "Haystack", "ingest_haystack",
+         ("haystack-ai", "lancedb-haystack", "lancedb", "onnxruntime"), "haystack"),
+)  # fmt: skip
+RPC: tuple[Peer, ...] = (
+    Peer("faust", "Faust's agent.ask", "rpc_faust", _FAUST),
+    Peer("faststream", "FastStream's reply_to", "rpc_faststream", _FASTSTREAM, "faststream"),
+)
+NAMES = tuple(dict.fromkeys(peer.name for peer in (*PEERS, *PIPELINES)))

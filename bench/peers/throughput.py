@@ -72,7 +72,9 @@ def _appended(bootstrap: str, topic: str, n: int) -> list[int]:
     Unavailable
         If they do not come.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench.appended", "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "bench.appended", "enable.auto.commit": False, "log_level": 0}
+    )
     consumer.assign([TopicPartition(topic, i, 0) for i in range(PARTITIONS)])
     deadline = time.monotonic() + _LIMIT_S / 4
     stamps: list[int] = []
