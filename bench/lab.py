@@ -85,7 +85,9 @@ class Lab:
         Unavailable
             If the broker did not acknowledge all of them.
         """
-        producer = Producer(Connection(bootstrap=self.bootstrap).librdkafka_producer() | {"linger.ms": 20})
+        producer = Producer(
+            Connection(bootstrap=self.bootstrap).librdkafka_producer() | {"linger.ms": 20, "log_level": 0}
+        )
         for event in events:
             record = codec.record(topic, event)
             while True:

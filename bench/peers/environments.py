@@ -18,17 +18,19 @@ from millrace.errors import ConfigurationError
 _LIMIT_S = 900
 
 
-def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda _: None) -> Path:
+def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda _: None, locks: Path = LOCKS) -> Path:
     """The Python of an environment that holds what a lock file names.
 
     Parameters
     ----------
     lock : str
-        Stem of the file in ``locks/``; empty for the environment that runs this.
+        Stem of the lock file; empty for the environment that runs this.
     cache : Path
         Per-user cache folder of Millrace.
     progress : callable
         Receives a line before and after anything is installed.
+    locks : Path
+        Folder of lock files; what they name relatively is looked for there.
 
     Raises
     ------
@@ -37,7 +39,7 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
     """
     if not lock:
         return Path(sys.executable)
-    requirements = LOCKS / f"{lock}.txt"
+    requirements = locks / f"{lock}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:8]
     name = f"peer-{lock}-python{version}-{digest}"
@@ -47,17 +49,19 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
         venv.EnvBuilder(with_pip=False).create(folder)
         # No bytecode: files that appear beside the installed ones later would not be in the cache's list.
         options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps"]
-        run = subprocess.run(
-            [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", *options,
-             "--require-hashes", "--requirement", str(requirements)],
-            capture_output=True, text=True, check=False, timeout=_LIMIT_S,
-        )  # fmt: skip
-        if run.returncode:
-            reason = "\n".join((run.stderr or run.stdout).strip().splitlines()[-6:])
+        command = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", *options]
+        try:
+            subprocess.run(
+                [*command, "--require-hashes", "--requirement", str(requirements)],
+                capture_output=True, text=True, check=True, timeout=_LIMIT_S, cwd=locks,
+            )  # fmt: skip
+        except subprocess.SubprocessError as error:
+            said = getattr(error, "stderr", None) or ""
+            reason = "\n".join(str(said).strip().splitlines()[-6:]) or str(error)
             raise ConfigurationError(
                 f"{lock} could not be installed from {requirements.name}:\n{reason}\n"
                 "check pip's configuration and the network, or leave it out with --peers"
-            )
+            ) from error
         progress(f"{lock} is ready")
 
     return cached(cache, name, make) / "bin" / "python"

@@ -76,7 +76,7 @@ def _poison(n: int) -> list[Kind]:
 
 def _failing(n: int) -> list[Kind]:
     """One in a hundred."""
-    return ["failing" if i % 100 == 50 else "good" for i in range(n)]  # noqa: PLR2004
+    return ["failing" if i % 100 == 50 else "good" for i in range(n)]
 
 
 def _good(n: int) -> list[Kind]:

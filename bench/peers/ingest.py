@@ -4,16 +4,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import NamedTuple
 
 import msgspec
 
 from bench.ingest import N_PARAGRAPHS, put_all
 from bench.lab import Lab
-from bench.measure import Contender, Sample, interleaved
+from bench.measure import Contender, Sample
 from bench.null_adapters import Counts
-from bench.peers.programs.corpus import IngestJob, Ingested, Page
+from bench.peers.findings import Section, rates
+from bench.peers.programs.corpus import Ingested, IngestJob, Page
 from bench.peers.running import ROOT, Installed
+from bench.peers.turns import in_turns
 from bench.stack import running_client
 from bench.texts import document, paragraphs
 from infra.settings import load, process_environment
@@ -21,17 +22,17 @@ from millrace.errors import Unavailable
 
 MILLRACE = "Millrace"
 _LIMIT_S = 300
+_NOTES = (
+    "Markdown documents of ten paragraphs into an empty table of LanceDB, from the first document to the last row. "
+    "Everyone uses Millrace's splitter and its MiniLM in int8 on all cores. Millrace embeds each sentence as well "
+    "as each chunk, so the peers run twice: as they are, and with the sentences embedded too (and dropped), which "
+    "gives the model the same work. The peers take all documents in one call of their pipeline in one process. "
+    "Millrace takes them as events: access and change acknowledged by Kafka, two agents, rows and objects written "
+    "and verified, each outcome read back by the client. Haystack's store builds a full-text index on top."
+)
 
 
-class Ingest(NamedTuple):
-    """Samples in documents by contender, and for each one how many texts its model was given and chunks it stored."""
-
-    samples: dict[str, list[Sample]]
-    texts: dict[str, int]
-    chunks: dict[str, int]
-
-
-async def measure(lab: Lab, pipelines: Sequence[Installed]) -> Ingest:
+async def measure(lab: Lab, pipelines: Sequence[Installed]) -> Section:
     """Ingest in turns; a peer runs twice: as it is, and with every sentence embedded, as Millrace does."""
     pages, warm_up = _pages("corpus", lab.size(100, 6)), _pages("warm-up", 6)
     texts: dict[str, int] = {}
@@ -67,8 +68,11 @@ async def measure(lab: Lab, pipelines: Sequence[Installed]) -> Ingest:
             contenders[each.peer.title] = theirs(each, each.peer.title, with_sentences=False)
             title = f"{each.peer.title}, sentences too"
             contenders[title] = theirs(each, title, with_sentences=True)
-        samples = await interleaved(contenders, lab.repetitions)
-    return Ingest(samples, texts, chunks)
+        turns = await in_turns(contenders, lab.repetitions)
+    found = rates("ingest", "Ingest of a corpus", _NOTES, turns, MILLRACE, "documents")
+    rows = tuple((*row[:3], row[4], str(texts[row[0]]), str(chunks[row[0]])) for row in found.rows)
+    columns = (*found.columns[:3], found.columns[4], "texts embedded", "chunks stored")
+    return msgspec.structs.replace(found, rows=rows, columns=columns)
 
 
 async def _ingested(installed: Installed, job: IngestJob) -> Ingested:
@@ -88,7 +92,9 @@ async def _ingested(installed: Installed, job: IngestJob) -> Ingested:
         async with asyncio.timeout(_LIMIT_S):
             out, err = await process.communicate(msgspec.json.encode(job))
     except TimeoutError as error:
-        raise Unavailable(f"{installed.peer.title} ingested {len(job.pages)} documents not within {_LIMIT_S} s") from error
+        raise Unavailable(
+            f"{installed.peer.title} ingested {len(job.pages)} documents not within {_LIMIT_S} s"
+        ) from error
     finally:
         if process.returncode is None:
             process.kill()

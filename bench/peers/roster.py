@@ -49,7 +49,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("faust", "Faust, concurrency 1", "faust_agent", _FAUST, variant="1", share=0.25),
     Peer("faust-4", "Faust, concurrency 4", "faust_agent", _FAUST, variant="4", timed=False),
     Peer("faststream", "FastStream, default", "faststream_app", _FASTSTREAM, "faststream", "default", share=1 / 16),
-    Peer("faststream-nack", "FastStream, NACK_ON_ERROR", "faststream_app", _FASTSTREAM, "faststream", "nack", share=1 / 40),
+    Peer("faststream-nack", "FastStream, NACK_ON_ERROR", "faststream_app", _FASTSTREAM, "faststream", "nack", 0.025),
     Peer("faststream-batches", "FastStream, batches", "faststream_app", _FASTSTREAM, "faststream", "batches"),
     Peer("quix", "Quix Streams", "quix_dataframe", ("quixstreams", "confluent-kafka"), "quixstreams"),
     Peer("bytewax", "Bytewax", "bytewax_flow", ("bytewax", "confluent-kafka"), "bytewax"),

@@ -2,15 +2,17 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
 
 from bench.apart import client_apart, echo_apart
 from bench.lab import Lab
+from bench.peers.findings import Section, latencies
 from bench.peers.programs.asking import RpcJob
 from bench.peers.running import ROOT, Installed
+from bench.peers.turns import in_turns
 from bench.ping import open_end, question_record, timed, topics
 from infra.settings import process_environment
 from millrace.client import Millrace
@@ -18,13 +20,19 @@ from millrace.errors import Unavailable
 
 MILLRACE, PING_PONG = "Millrace's ask", "bare aiokafka ping-pong"
 _LIMIT_S = 120
+_NOTES = (
+    "One question at a time; asker and answerer have a process each, the body is that of a question. Millrace's "
+    "answer goes through a fused run of four agents with an embedder and a store that do nothing, each intermediate "
+    "event published and the answer acknowledged before the reply is sent; everyone else echoes. FastStream has no "
+    "request on Kafka (`broker.request` raises), so its asker matches replies by their correlation id; it commits "
+    "and awaits each reply before the next message. Faust's `ask` has no timeout; one stands around it here."
+)
 
 
-async def measure(lab: Lab, peers: Sequence[Installed]) -> Mapping[str, list[list[float]]]:
-    """Milliseconds of each question by contender and turn; both sides always have a process each."""
+async def measure(lab: Lab, peers: Sequence[Installed]) -> Section:
+    """Milliseconds of a question and its answer; both sides always have a process each."""
     n, warm_up = lab.size(150, 5), lab.size(20, 2)
     ping, pong = topics(lab)
-    found: dict[str, list[list[float]]] = {}
     async with AsyncExitStack() as stack:
         end = await stack.enter_async_context(open_end(lab.bootstrap, reads=pong, writes=ping))
         await stack.enter_async_context(echo_apart(lab, ping, pong))
@@ -41,11 +49,8 @@ async def measure(lab: Lab, peers: Sequence[Installed]) -> Mapping[str, list[lis
         contenders: dict[str, Callable[[], Awaitable[list[float]]]] = {MILLRACE: millrace, PING_PONG: bare}
         for each in peers:
             contenders[each.peer.title] = _peer(lab, each, n, warm_up)
-        names = list(contenders)
-        for i in range(lab.repetitions):
-            for name in names[i % len(names) :] + names[: i % len(names)]:
-                found.setdefault(name, []).append(await contenders[name]())
-    return found
+        turns = await in_turns(contenders, lab.repetitions)
+    return latencies("ask", "A question over topics and back", _NOTES, turns, PING_PONG)
 
 
 async def _asked(client: Millrace, n: int) -> list[float]:

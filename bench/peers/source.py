@@ -15,6 +15,7 @@ from millrace.errors import Unavailable
 
 PARTITIONS = 4
 KEYS = 40
+_BY_KEY = -1  # librdkafka's sign that the key decides
 _QUALITY: Mapping[Kind, str] = {"good": "good", "slow": "slow", "failing": "failing", "poison": "good"}
 
 
@@ -28,24 +29,23 @@ def send(lab: Lab, topic: str, kinds: Sequence[Kind]) -> list[Sent]:
     """
     codec = Codec(EVENTS)
     target = reading_topic(topic, ReadingTaken)
-    producer = Producer(Connection(bootstrap=lab.bootstrap).librdkafka_producer())
+    producer = Producer(Connection(bootstrap=lab.bootstrap).librdkafka_producer() | {"log_level": 0})
     sent: list[Sent] = []
     n_poison = 0
     for i, kind in enumerate(kinds):
         event = reading(i).replace(sensor=f"pump-{i % KEYS:02d}", quality=_QUALITY[kind])
         record = codec.record(target, event)
-        value, where = record.value, {}
+        value, partition = record.value, _BY_KEY
         if kind == "poison":
-            value, where = f"poison {i:06d}".encode(), {"partition": n_poison % PARTITIONS}
+            value, partition = f"poison {i:06d}".encode(), n_poison % PARTITIONS
             n_poison += 1
 
         def acknowledged(error: Any, message: Any, i: int = i, kind: Kind = kind) -> None:
             if error is None:
                 sent.append(Sent(i, kind, message.key(), message.value(), message.partition(), message.offset()))
 
-        producer.produce(
-            topic, value, key=record.key, headers=list(record.headers), on_delivery=acknowledged, **where
-        )
+        headers: Any = record.headers
+        producer.produce(topic, value, record.key, partition, acknowledged, headers=headers)
         producer.poll(0)
     producer.flush(60)
     if len(sent) < len(kinds):
@@ -84,7 +84,8 @@ class Scan:
         TypeError
             If the sink holds something else than answers.
         """
-        for message in self._consumer.consume(10_000, wait_s):
+        messages: list[Any] = self._consumer.consume(10_000, wait_s)
+        for message in messages:
             if message.error():
                 continue
             self._last = time.monotonic()

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from confluent_kafka import Consumer, TopicPartition
 
 from bench.lab import Lab, last_core
-from bench.measure import Contender, Sample, interleaved
+from bench.measure import Contender, Sample
+from bench.peers.findings import Section, rates
 from bench.peers.running import Installed, Program, job_for
+from bench.peers.turns import in_turns
 from bench.readings import EVENTS, ReadingTaken, reading_topic, readings
 from millrace.codec import Codec
 from millrace.errors import Unavailable
@@ -16,10 +18,26 @@ from millrace.errors import Unavailable
 PARTITIONS = 4
 _LIMIT_S = 240
 _SCAN_S = 1.0
+_ALIKE = (
+    "Small Avro events with CloudEvents headers in 4 partitions. Each peer runs the program in "
+    "`bench/peers/programs/` in a process of its own, pinned to one core, and is ended from outside; the first "
+    "events are not timed. Everyone decodes with fastavro and msgspec into a typed, validated event, reads with a "
+    "consumer group and commits at least once (Bytewax: recovery snapshots; FastStream's default acknowledges "
+    "before it handles). Faust gets a quarter of the events, FastStream's one-by-one subscribers a sixteenth and a "
+    "fortieth. Processor times are those of the process, with its clients' threads. Millrace also checks that key, "
+    "header and body name one tenant and entity and hands on metadata from ten headers; nobody else looks at "
+    "headers."
+)
+_CONSUMED = f"{_ALIKE} The handler does nothing."
+_ANSWERED = (
+    f"{_ALIKE} The handler answers with an event under the same key; producers are idempotent with acks=all. The "
+    "time is the broker's: from when it appended the last answer of the warm-up to when it appended the last one of "
+    "all."
+)
 
 
-async def measure(lab: Lab, peers: Sequence[Installed], *, answering: bool) -> dict[str, list[Sample]]:
-    """Samples by peer, taken in turns.
+async def measure(lab: Lab, peers: Sequence[Installed], *, answering: bool) -> Section:
+    """Rates of all peers, taken in turns.
 
     Parameters
     ----------
@@ -37,13 +55,20 @@ async def measure(lab: Lab, peers: Sequence[Installed], *, answering: bool) -> d
         each.peer.title: _contender(lab, each, topic.name, max(500, round(n * each.peer.share)), answering=answering)
         for each in peers
     }
-    return await interleaved(contenders, lab.repetitions)
+    turns = await in_turns(contenders, lab.repetitions)
+    if answering:
+        return rates("answer", "One event out for each event in", _ANSWERED, turns, "Millrace", "events")
+    return rates("consume", "Consume, decode, handle", _CONSUMED, turns, "Millrace", "events")
 
 
 def _contender(lab: Lab, installed: Installed, source: str, n: int, *, answering: bool) -> Contender:
     async def run() -> Sample:
         # The broker's clock stamps the answers: nobody's own idea of an acknowledgement is asked for.
-        sink = lab.create_topic("peers.checked", PARTITIONS, {"message.timestamp.type": "LogAppendTime"}) if answering else ""
+        sink = (
+            lab.create_topic("peers.checked", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+            if answering
+            else ""
+        )
         warm_up = min(5_000, n // 10)
         job = job_for(lab, installed.peer, source, sink, n=n, warm_up=warm_up, core=last_core())
         with Program(installed, job) as program:
@@ -51,12 +76,12 @@ def _contender(lab: Lab, installed: Installed, source: str, n: int, *, answering
             if not sink:
                 return Sample(timed.n, timed.seconds, timed.cpu_seconds)
             stamps = await asyncio.to_thread(_appended, lab.bootstrap, sink, n)
-        return _between(stamps, n, warm_up, timed.cpu_seconds / timed.n)
+        return between(stamps, n, warm_up, timed.cpu_seconds / timed.n)
 
     return run
 
 
-def _between(stamps: Sequence[int], n: int, warm_up: int, cpu_s: float) -> Sample:
+def between(stamps: Sequence[int], n: int, warm_up: int, cpu_s: float) -> Sample:
     """The sample of the answers from the warm-up's last to the `n`-th, by the broker's clock in ms."""
     ordered = sorted(stamps)[:n]
     first = ordered[warm_up - 1]

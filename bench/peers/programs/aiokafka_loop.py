@@ -1,4 +1,4 @@
-"""A loop over aiokafka's `getmany`, as its manual has it for at-least-once delivery: handle, await all sends, commit."""
+"""A loop over aiokafka's `getmany`, as its manual has it for at-least-once: handle, await all sends, commit."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""A loop over confluent-kafka's `consume`, at least once: offsets are stored after `flush` and committed behind the scenes."""
+"""A loop over confluent-kafka's `consume`, at least once: offsets are stored after `flush`, the client commits them."""
 
 import signal
 import time

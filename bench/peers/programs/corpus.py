@@ -1,4 +1,4 @@
-"""What every ingest pipeline is given: the same documents, splitter and model; only the pipeline and its store are its own.
+"""What every ingest pipeline is given: documents, splitter and model; the pipeline and its store are its own.
 
 The splitter is Millrace's (`agents.corpus.chunk`), the model its MiniLM in int8 (`inference.embedder`): both are plain
 Python that a peer's environment can import.

@@ -1,7 +1,7 @@
 """FastStream on its aiokafka broker: a subscriber whose annotation types the message, and a publisher.
 
-Variants: ``default`` acknowledges first, as FastStream does unless told otherwise; ``nack`` is its at-least-once policy,
-one message at a time; ``batches`` is the same policy with its batch subscriber, and sends that are awaited together.
+Variants: ``default`` acknowledges first, as FastStream does unless told otherwise; ``nack`` is its at-least-once
+policy, one message at a time; ``batches`` is the same policy with its batch subscriber and sends awaited together.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ def run(job: Job) -> None:
                 await asyncio.sleep(seconds)
             work.look(reading)
             if job.sink:
-                await sink.send(key=event.key, value=work.answer(reading))
+                _ = await sink.send(key=event.key, value=work.answer(reading))
 
     app.agent(source, name="check", concurrency=int(job.variant or 1))(check)
     app.finalize()

@@ -15,7 +15,7 @@ from bench.peers.programs.corpus import Corpus, IngestJob, Page, job_from_input,
 _DIM = 384
 
 
-@component  # type: ignore[untyped-decorator] # the peer is not installed where types are checked
+@component
 class Split:
     """Documents to documents of one chunk each."""
 
@@ -33,7 +33,7 @@ class Split:
         return {"documents": pieces}
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 class Embed:
     """Documents to the same ones with vectors."""
 

@@ -1,4 +1,4 @@
-"""Millrace: an agent on the worker that ``python -m infra worker`` runs; all settings but the group's timing are defaults."""
+"""Millrace: an agent on the worker that ``python -m infra worker`` runs, all defaults but the group's timing."""
 
 import asyncio
 from pathlib import Path

@@ -9,7 +9,7 @@ from quixstreams.models import Deserializer, Serializer
 from bench.peers.programs.work import Job, Reading, Work
 
 
-class ReadingDeserializer(Deserializer):
+class ReadingDeserializer(Deserializer):  # type: ignore[misc] # the peer is not installed where types are checked
     """Bytes to a typed reading."""
 
     def __init__(self, work: Work) -> None:
@@ -21,7 +21,7 @@ class ReadingDeserializer(Deserializer):
         return self._work.decode(value)
 
 
-class AnswerSerializer(Serializer):
+class AnswerSerializer(Serializer):  # type: ignore[misc]
     """A reading to the bytes of its answer."""
 
     def __init__(self, work: Work) -> None:

@@ -17,9 +17,7 @@ from bench.peers.programs.asking import RpcJob, ask_all
 
 
 def _broker(job: RpcJob) -> KafkaBroker:
-    return KafkaBroker(
-        job.bootstrap, acks="all", enable_idempotence=True, logger=None, allow_auto_create_topics=False
-    )
+    return KafkaBroker(job.bootstrap, acks="all", enable_idempotence=True, logger=None, allow_auto_create_topics=False)
 
 
 async def _body(message: KafkaMessage) -> bytes:
@@ -50,13 +48,11 @@ async def ask(job: RpcJob) -> None:
         if waiting := pending.pop(message.correlation_id, None):
             waiting.set_result(body)
 
-    async def once() -> bytes:
+    async def once() -> None:
         correlation = secrets.token_hex(16)
         waiting = pending[correlation] = asyncio.get_running_loop().create_future()
-        await broker.publish(
-            job.body, job.requests, reply_to=job.replies, correlation_id=correlation, no_confirm=True
-        )
-        return await waiting
+        await broker.publish(job.body, job.requests, reply_to=job.replies, correlation_id=correlation, no_confirm=True)
+        await waiting
 
     broker.subscriber(partitions=[TopicPartition(job.replies, 0)], auto_offset_reset="latest", decoder=_body)(receive)
     async with broker:
