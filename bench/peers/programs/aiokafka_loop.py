@@ -38,7 +38,8 @@ async def _run(job: Job) -> None:
 async def _loop(job: Job, work: Work, consumer: Any, producer: Any) -> None:
     while True:
         pending = []
-        for records in (await consumer.getmany(timeout_ms=100, max_records=500)).values():
+        fetched = await consumer.getmany(timeout_ms=100, max_records=500)
+        for records in fetched.values():
             for record in records:
                 reading = work.decode(record.value)
                 if seconds := work.takes_s(reading):
@@ -46,6 +47,6 @@ async def _loop(job: Job, work: Work, consumer: Any, producer: Any) -> None:
                 work.look(reading)
                 if job.sink:
                     pending.append(await producer.send(job.sink, work.answer(reading), key=record.key))
-        if pending:
+        if fetched:
             await asyncio.gather(*pending)
-        await consumer.commit()
+            await consumer.commit()

@@ -24,7 +24,7 @@ def locks(tmp_path: Path) -> Path:
     content = {
         "pebble.py": b"",
         "pebble-1.5.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pebble\nVersion: 1.5\n",
-        "pebble-1.5.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "pebble-1.5.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in content.items())
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -75,6 +75,13 @@ def test_a_wheel_with_another_hash_is_refused_and_the_message_says_so(tmp_path: 
     with pytest.raises(ConfigurationError, match=r"(?s)pebble could not be installed from pebble\.txt:.*hash"):
         interpreter("pebble", tmp_path / "cache", locks=locks)
     assert not list((tmp_path / "cache").glob("peer-pebble-*/complete.json"))
+
+
+def test_a_wheel_without_a_hash_is_refused(tmp_path: Path, locks: Path) -> None:
+    lock = locks / "pebble.txt"
+    lock.write_text(lock.read_text().partition(" --hash")[0])
+    with pytest.raises(ConfigurationError, match=r"(?s)could not be installed.*hash"):
+        interpreter("pebble", tmp_path / "cache", locks=locks)
 
 
 def test_a_part_that_is_missing_in_an_environment_is_named(tmp_path: Path, locks: Path) -> None:

@@ -30,7 +30,8 @@ def verdict(**changes: Any) -> Verdict:
 
 
 def cell(**changes: Any) -> Cell:
-    return Cell(**{"peer": "Somebody", "fault": "kill", "verdict": verdict()} | changes)
+    values: dict[str, Any] = {"peer": "Somebody", "fault": "kill", "verdict": verdict()}
+    return Cell(**values | changes)
 
 
 def report(*sections: Section, missing: dict[str, str] | None = None, quick: bool = False) -> Report:
