@@ -41,7 +41,7 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
         return Path(sys.executable)
     requirements = locks / f"{lock}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(_pins(requirements).encode()).hexdigest()[:8]
     name = f"peer-{lock}-python{version}-{digest}"
 
     def make(folder: Path) -> None:
@@ -65,6 +65,11 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
         progress(f"{lock} is ready")
 
     return cached(cache, name, make) / "bin" / "python"
+
+
+def _pins(requirements: Path) -> str:
+    """A lock file without its comments, so that other words build nothing anew."""
+    return "\n".join(line for line in requirements.read_text().splitlines() if not line.lstrip().startswith("#"))
 
 
 def versions(python: Path, parts: tuple[str, ...]) -> dict[str, str]:

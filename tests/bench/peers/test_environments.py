@@ -62,10 +62,12 @@ def test_an_environment_is_built_once(tmp_path: Path, locks: Path) -> None:
     assert said == []
 
 
-def test_another_lock_file_is_another_environment(tmp_path: Path, locks: Path) -> None:
+def test_another_lock_file_is_another_environment_and_other_comments_are_not(tmp_path: Path, locks: Path) -> None:
     first = interpreter("pebble", tmp_path / "cache", locks=locks)
     lock = locks / "pebble.txt"
-    lock.write_text(f"# another resolution\n{lock.read_text()}")
+    lock.write_text(f"# asked for by somebody\n{lock.read_text()}")
+    assert interpreter("pebble", tmp_path / "cache", locks=locks) == first
+    lock.write_text(f"{lock.read_text().rstrip()} --hash=sha256:{'0' * 64}\n")
     assert interpreter("pebble", tmp_path / "cache", locks=locks) != first
 
 
