@@ -78,8 +78,16 @@ class _Installing:
         return found
 
 
-async def run(names: Sequence[str], wanted: Sequence[str], *, repetitions: int, quick: bool, command: str) -> Report:
-    """Run comparisons one after the other."""
+async def run(
+    names: Sequence[str],
+    wanted: Sequence[str],
+    *,
+    repetitions: int,
+    quick: bool,
+    command: str,
+    save: Callable[[Report], None],
+) -> Report:
+    """Run comparisons one after the other; what was found so far is saved after each one."""
     about = environment(ROOT)
     installing = _Installing()
     sections = []
@@ -95,10 +103,12 @@ async def run(names: Sequence[str], wanted: Sequence[str], *, repetitions: int, 
             section = await measure(lab, installed)
         sections.append(msgspec.structs.replace(section, seconds=time.monotonic() - began))
         _say(f"    {sections[-1].seconds:.0f} s")
-    return Report(
-        command=command, sections=sections, environment=about, versions=installing.versions,
-        missing=installing.missing, repetitions=repetitions, quick=quick,
-    )  # fmt: skip
+        report = Report(
+            command=command, sections=sections, environment=about, versions=installing.versions,
+            missing=installing.missing, repetitions=repetitions, quick=quick,
+        )  # fmt: skip
+        save(report)
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,9 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(
             chosen.names or list(COMPARISONS), chosen.peers, repetitions=1 if chosen.quick else REPETITIONS,
             quick=chosen.quick, command=" ".join(["python -m bench.peers", *(arguments or sys.argv[1:])]),
+            save=lambda found: write(found, chosen.json, chosen.markdown),
         )
     )  # fmt: skip
-    write(report, chosen.json, chosen.markdown)
     print(f"reports: {chosen.json} and {chosen.markdown}")
     for peer, reason in report.missing.items():
         print(f"missing: {peer}: {reason}")

@@ -121,7 +121,7 @@ def in_words(cell: Cell | None) -> str:
     if not verdict.ordered:
         words.append("**order of a key broken**")
     if cell.deaths:
-        words.append(f"**died {cell.deaths} times**")
+        words.append("**died once**" if cell.deaths == 1 else f"**died {cell.deaths} times**")
     if cell.term_s is not None:
         words.append(_ended(cell.term_s, cell.term_status))
     return ", ".join(words)

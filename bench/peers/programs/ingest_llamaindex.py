@@ -28,7 +28,7 @@ class Split(TransformComponent):  # type: ignore[misc] # the peer is not install
     def __call__(self, nodes: Sequence[Any], **_: Any) -> list[Any]:
         """Split each document."""
         return [
-            TextNode(text=text, metadata={"page": page.id_})
+            TextNode(text=text, metadata={"page": page.id_}, excluded_embed_metadata_keys=["page"])
             for page in nodes
             for text in self._corpus.split(page.get_content())
         ]

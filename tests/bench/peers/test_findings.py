@@ -87,6 +87,7 @@ def test_answers_are_timed_by_the_broker_from_the_warm_up_on() -> None:
         (cell(verdict=verdict(blocked=1200)), "0 lost, **stands still**, 1,200 not reached"),
         (cell(verdict=verdict(n_bad=4, letters=4)), "0 lost, 4 of 4 dead-lettered"),
         (cell(verdict=verdict(repeated=12, ordered=False)), "0 lost, 12 repeated, **order of a key broken**"),
+        (cell(deaths=1), "0 lost, **died once**"),
         (cell(deaths=2), "0 lost, **died 2 times**"),
         (cell(term_s=0.42, term_status=0), "0 lost, ended in 0.4 s"),
         (cell(term_s=0.01, term_status=-15), "0 lost, ended in 0.0 s (status -15)"),
