@@ -5,7 +5,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -63,10 +63,10 @@ class Lab:
         path.mkdir(parents=True)
         return path
 
-    def create_topic(self, name: str, partitions: int = 4) -> str:
+    def create_topic(self, name: str, partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
         """Create a topic and its dead letter topic under a fresh name, and return that name."""
         unique = self.fresh(name)
-        plans = [TopicPlan(unique, partitions, {}), TopicPlan(f"{unique}.dlq", partitions, {})]
+        plans = [TopicPlan(unique, partitions, config or {}), TopicPlan(f"{unique}.dlq", partitions, {})]
         create_topics(self._admin(), plans)
         return unique
 
@@ -85,7 +85,9 @@ class Lab:
         Unavailable
             If the broker did not acknowledge all of them.
         """
-        producer = Producer(Connection(bootstrap=self.bootstrap).librdkafka_producer() | {"linger.ms": 20})
+        producer = Producer(
+            Connection(bootstrap=self.bootstrap).librdkafka_producer() | {"linger.ms": 20, "log_level": 0}
+        )
         for event in events:
             record = codec.record(topic, event)
             while True:

@@ -130,7 +130,11 @@ def as_markdown(report: Report) -> str:
 
 def write_markdown(report: Report, path: Path) -> None:
     """Write the report; in a file that has the marks of results, between them alone."""
-    text = as_markdown(report)
+    write_results(as_markdown(report), path)
+
+
+def write_results(text: str, path: Path) -> None:
+    """Write results into a file; between the marks of results alone, if it has them."""
     before = path.read_text() if path.exists() else ""
     if _BEGIN in before and _END in before:
         marked = re.compile(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", re.DOTALL)
