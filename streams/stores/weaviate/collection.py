@@ -1,0 +1,360 @@
+"""The rows of one tenant in one of the two collections, written and read in bounded requests."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from weaviate import WeaviateAsyncClient
+from weaviate.classes.data import DataObject
+from weaviate.classes.query import Filter
+from weaviate.exceptions import WeaviateInsertManyAllFailedError
+
+from millrace.errors import Unavailable
+from millrace.rows import Candidate, ChunkRow, ScannedChunk
+from streams.stores.queries import chunked, query_terms
+from streams.stores.row_bytes import (
+    pack_sentence_vectors,
+    pack_spans,
+    readonly,
+    unpack_sentence_vectors,
+    unpack_spans,
+)
+from streams.stores.weaviate import schema
+from streams.stores.weaviate.connection import Connection
+from streams.stores.weaviate.failures import Missing, meaning_of, rows_error
+
+T = TypeVar("T")
+
+MAX_RESULTS: Final = 10_000
+"""Hits a server gives at most, unless its operator allows more."""
+BATCH_ROWS: Final = 200
+BATCH_BYTES: Final = 8 * 2**20
+FETCH_ROWS: Final = 500
+SCAN_ROWS: Final = 512
+AT_ONCE: Final = 2
+TRIES: Final = 4
+RETRY_S: Final = 0.1
+
+
+class WeaviateRows:
+    """The rows of one tenant, live or archived.
+
+    Parameters
+    ----------
+    connection : Connection
+        The server.
+    collection : str
+        Name of the collection; created with the first row.
+    tenant : str
+        Whose rows they are.
+    name : str
+        What the server calls the tenant.
+    dim : int
+        Length of the vectors.
+    replicas : int
+        Copies of each row in a cluster.
+    """
+
+    def __init__(
+        self, connection: Connection, collection: str, tenant: str, *, name: str, dim: int, replicas: int
+    ) -> None:
+        self._connection = connection
+        self._collection = collection
+        self._tenant = tenant
+        self._name = name
+        self._dim = dim
+        self._replicas = replicas
+        self._prepared = False
+
+    async def insert(self, rows: Sequence[ChunkRow]) -> None:
+        """Write rows, whether they are there or not; those that the server does not take are sent again alone.
+
+        Raises
+        ------
+        Unavailable
+            If the server is away, or could not take some rows for now.
+        InputRejected
+            If it can never take some rows.
+        """
+        if not self._prepared:
+            await self._prepare()
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def send(part: Sequence[ChunkRow]) -> None:
+            async with limit:
+                await self._insert_part(part)
+
+        results = await asyncio.gather(*(send(part) for part in batches(rows)), return_exceptions=True)
+        for result in results:  # every part has ended by now: nothing is written behind the back of who gets the error
+            if result is not None:
+                raise result
+
+    async def delete(self, chunk_ids: Iterable[str]) -> None:
+        """Remove rows by chunk id; ids that are not there are ignored.
+
+        Raises
+        ------
+        Unavailable
+            If the server is away, or left some rows.
+        """
+        for part in chunked(chunk_ids):
+            condition = Filter.by_id().contains_any(part)
+
+            async def remove(client: WeaviateAsyncClient, condition: Any = condition) -> list[str]:
+                result = await self._in(client).data.delete_many(where=condition, verbose=True)
+                return [str(each.error) for each in result.objects if not each.successful]
+
+            failed = await self._unless_missing(self._connection.write("deletions", remove), [])
+            if failed:
+                raise Unavailable(
+                    f"Weaviate at {self._connection.address} left {len(failed)} of {len(part)} rows that were to be "
+                    f"deleted: {failed[0][:300]}; look at its disk and its log"
+                )
+
+    async def drop(self) -> None:
+        """Remove the tenant with all its files."""
+
+        async def remove(client: WeaviateAsyncClient) -> None:
+            await client.collections.use(self._collection).tenants.remove([self._name])
+
+        self._prepared = False
+        await self._unless_missing(self._connection.write("a deletion", remove), None)
+
+    async def ids(self, chunk_ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that are there."""
+        found: set[str] = set()
+        for part in chunked(chunk_ids):
+            condition, n = Filter.by_id().contains_any(part), len(part)
+
+            async def read(client: WeaviateAsyncClient, condition: Any = condition, n: int = n) -> set[str]:
+                query = self._in(client).query
+                result = await query.fetch_objects(filters=condition, limit=n, return_properties=False)
+                return {str(each.uuid) for each in result.objects}
+
+            found |= await self._unless_missing(self._connection.read("ids", read), set())
+        return found
+
+    async def ids_of(self, document: str) -> set[str]:
+        """Return the ids of all rows of a document."""
+        condition = Filter.by_property("document_key").equal(schema.document_key(document))
+        found: set[str] = set()
+        while True:
+            offset = len(found)
+
+            async def read(client: WeaviateAsyncClient, offset: int = offset) -> set[str]:
+                result = await self._in(client).query.fetch_objects(
+                    filters=condition, limit=SCAN_ROWS, offset=offset, return_properties=False
+                )
+                return {str(each.uuid) for each in result.objects}
+
+            more = await self._unless_missing(self._connection.read("a document's ids", read), set())
+            found |= more
+            if len(more) < SCAN_ROWS:
+                return found
+
+    async def select(self, chunk_ids: Iterable[str]) -> list[ChunkRow]:
+        """Read rows by chunk id, in no particular order."""
+        return [
+            row for part in chunked(chunk_ids, FETCH_ROWS) for row in await self._unless_missing(self._rows(part), [])
+        ]
+
+    async def dense(
+        self, vector: np.ndarray, k: int, documents: Sequence[str] | None, *, exact: bool
+    ) -> list[Candidate]:
+        """Nearest rows by inner product, best first.
+
+        Parameters
+        ----------
+        vector : numpy.ndarray
+            Shape (dim,), float32, L2 norm 1.
+        k : int
+            How many at most.
+        documents : sequence of str or None
+            Compare every row of these, instead of walking the graph.
+        exact : bool
+            Compare every row.
+        """
+        condition = _of_documents(documents)
+        if condition is None and exact:  # a filter that leaves every row has them all compared
+            condition = Filter.by_property("document_key").not_equal("00000000-0000-0000-0000-000000000000")
+
+        async def read(client: WeaviateAsyncClient) -> list[Candidate]:
+            result = await self._in(client).query.near_vector(
+                vector.tolist(),
+                target_vector=schema.VECTOR,
+                limit=k,
+                filters=condition,
+                return_properties=["document"],
+            )
+            return _candidates(result.objects)
+
+        return await self._unless_missing(self._connection.read("neighbours", read), [])
+
+    async def lexical(self, text: str, k: int, documents: Sequence[str] | None) -> list[Candidate]:
+        """Best rows by BM25, best first, for any text."""
+        terms = query_terms(text)
+        if not terms:
+            return []
+        condition = _of_documents(documents)
+
+        async def read(client: WeaviateAsyncClient) -> list[Candidate]:
+            result = await self._in(client).query.bm25(
+                terms, query_properties=["text"], limit=k, filters=condition, return_properties=["document"]
+            )
+            return _candidates(result.objects)
+
+        return await self._unless_missing(self._connection.read("words", read), [])
+
+    async def scan(self, *, texts: bool, archived: bool) -> AsyncIterator[ScannedChunk]:
+        """Read every row's id, in the order of ids."""
+        properties = ["document", *(["text"] if texts else [])]
+        after = None
+        while True:
+
+            async def read(client: WeaviateAsyncClient, after: Any = after) -> list[Any]:
+                result = await self._in(client).query.fetch_objects(
+                    limit=SCAN_ROWS, after=after, return_properties=properties
+                )
+                return list(result.objects)
+
+            objects = await self._unless_missing(self._connection.read("all rows", read), [])
+            for each in objects:
+                text = each.properties["text"] if texts else None
+                yield ScannedChunk(
+                    chunk_id=str(each.uuid), document=each.properties["document"], archived=archived, text=text
+                )
+            if not objects:
+                return
+            after = objects[-1].uuid
+
+    async def count(self) -> int:
+        """Rows of the tenant."""
+
+        async def read(client: WeaviateAsyncClient) -> int:
+            return (await self._in(client).aggregate.over_all(total_count=True)).total_count or 0
+
+        return await self._unless_missing(self._connection.read("a count", read), 0)
+
+    async def _insert_part(self, rows: Sequence[ChunkRow]) -> None:
+        waiting = list(rows)
+        for attempt in range(TRIES):
+            failed = await self._send(waiting)
+            if not failed:
+                return
+            meanings = {meaning_of(message) for message in failed.values()}
+            if attempt == TRIES - 1 or meanings & {"poison", "unknown"}:
+                raise rows_error(waiting, failed, str(self._connection.address))
+            if "missing" in meanings:
+                await self._prepare()
+            waiting = [waiting[place] for place in sorted(failed)]
+            await asyncio.sleep(RETRY_S * 2**attempt)
+
+    async def _send(self, rows: Sequence[ChunkRow]) -> Mapping[int, str]:
+        """Write rows in one request; gives, by place in `rows`, what the server said of those it did not take."""
+        objects = [encode(row) for row in rows]
+
+        async def send(client: WeaviateAsyncClient) -> Mapping[int, str]:
+            try:
+                result = await self._in(client).data.insert_many(objects)
+            except WeaviateInsertManyAllFailedError as error:
+                return dict.fromkeys(range(len(rows)), str(error))
+            return {place: error.message for place, error in result.errors.items()}
+
+        return await self._connection.write("rows", send)
+
+    async def _prepare(self) -> None:
+        """See that the collection and the tenant are there, and that the collection is as we need it."""
+
+        async def prepare(client: WeaviateAsyncClient) -> None:
+            await schema.create(client, self._collection, self._replicas)
+            collection = client.collections.use(self._collection)
+            schema.check(self._collection, await collection.config.get())
+            await collection.tenants.create([self._name])
+
+        await self._connection.write("a tenant", prepare)
+        self._prepared = True
+
+    async def _rows(self, chunk_ids: Sequence[str]) -> list[ChunkRow]:
+        async def read(client: WeaviateAsyncClient) -> list[ChunkRow]:
+            result = await self._in(client).query.fetch_objects(
+                filters=Filter.by_id().contains_any(chunk_ids),
+                limit=len(chunk_ids),
+                include_vector=True,
+                return_properties=list(schema.ROW_PROPERTIES),
+            )
+            return [decode(self._tenant, each, self._dim) for each in result.objects]
+
+        return await self._connection.read("rows", read)
+
+    def _in(self, client: WeaviateAsyncClient) -> Any:
+        return client.collections.use(self._collection).with_tenant(self._name)
+
+    @staticmethod
+    async def _unless_missing(call: Awaitable[T], otherwise: T) -> T:
+        try:
+            return await call
+        except Missing:
+            return otherwise
+
+
+def encode(row: ChunkRow) -> DataObject[dict[str, Any], None]:
+    """Turn a row into an object, its chunk id being the object's."""
+    return DataObject(
+        uuid=row.chunk_id,
+        vector={schema.VECTOR: row.vector.astype(np.float32, copy=False).tolist()},
+        properties={
+            "document_key": schema.document_key(row.document),
+            "document": row.document,
+            "content_hash": row.content_hash,
+            "text": row.text,
+            "sentences": _blob(pack_spans(row)),
+            "sentence_vectors": _blob(pack_sentence_vectors(row)),
+        },
+    )
+
+
+def decode(tenant: str, found: Any, dim: int) -> ChunkRow:
+    """Turn an object with its vector and `schema.ROW_PROPERTIES` back into a row."""
+    properties = found.properties
+    return ChunkRow(
+        tenant=tenant,
+        document=properties["document"],
+        chunk_id=str(found.uuid),
+        content_hash=properties["content_hash"],
+        text=properties["text"],
+        vector=readonly(np.asarray(found.vector[schema.VECTOR], dtype=np.float32)),
+        sentences=unpack_spans(base64.b64decode(properties["sentences"] or "")),
+        sentence_vectors=unpack_sentence_vectors(base64.b64decode(properties["sentence_vectors"] or ""), dim),
+    )
+
+
+def batches(rows: Sequence[ChunkRow]) -> Iterator[list[ChunkRow]]:
+    """Cut rows into requests of at most `BATCH_ROWS` rows and about `BATCH_BYTES` bytes."""
+    part: list[ChunkRow] = []
+    size = 0
+    for row in rows:
+        if part and (len(part) == BATCH_ROWS or size + row.nbytes > BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += row.nbytes
+    if part:
+        yield part
+
+
+def _blob(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _of_documents(documents: Sequence[str] | None) -> Any:
+    if documents is None:
+        return None
+    return Filter.by_property("document_key").contains_any([schema.document_key(each) for each in documents])
+
+
+def _candidates(objects: Sequence[Any]) -> list[Candidate]:
+    return [Candidate(chunk_id=str(each.uuid), document=each.properties["document"]) for each in objects]
