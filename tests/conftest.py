@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.brokers", "tests.faults.report"]
+pytest_plugins = ["tests.brokers", "tests.weaviate_servers", "tests.faults.report"]
 
 
 @pytest.hookimpl(trylast=True)

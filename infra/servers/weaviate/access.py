@@ -66,7 +66,7 @@ class Keys(msgspec.Struct, frozen=True):
             return keys
         except msgspec.DecodeError as error:
             raise ConfigurationError(
-                f"{path} holds no keys of a Weaviate server ({error}); remove it, and new ones are made at the next start"
+                f"{path} holds no keys of a Weaviate server ({error}); remove it, and new ones are made"
             ) from error
 
     def by_user(self) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import httpx
 from weaviate.exceptions import WeaviateBaseError
@@ -79,7 +79,7 @@ class WeaviateServer(Server):
         """Of its gRPC interface, ``host:port``."""
         return self.address("grpc")
 
-    def start(self) -> WeaviateServer:
+    def start(self) -> Self:
         """Start it, wait until it serves, and give its users their roles.
 
         Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -141,20 +141,17 @@ class WeaviateRows:
     async def ids_of(self, document: str) -> set[str]:
         """Return the ids of all rows of a document."""
         condition = Filter.by_property("document_key").equal(schema.document_key(document))
-        found: set[str] = set()
-        while True:
-            offset = len(found)
 
-            async def read(client: WeaviateAsyncClient, offset: int = offset) -> set[str]:
-                result = await self._in(client).query.fetch_objects(
-                    filters=condition, limit=SCAN_ROWS, offset=offset, return_properties=False
-                )
-                return {str(each.uuid) for each in result.objects}
+        async def read(client: WeaviateAsyncClient) -> set[str]:
+            query = self._in(client).query
+            result = await query.fetch_objects(filters=condition, limit=MAX_RESULTS, return_properties=False)
+            return {str(each.uuid) for each in result.objects}
 
-            more = await self._unless_missing(self._connection.read("a document's ids", read), set())
-            found |= more
-            if len(more) < SCAN_ROWS:
-                return found
+        found = await self._unless_missing(self._connection.read("a document's ids", read), set())
+        if len(found) < MAX_RESULTS:
+            return found
+        # A server pages through a filter only up to here, and through everything only without one.
+        return {each.chunk_id async for each in self.scan(texts=False, archived=False) if each.document == document}
 
     async def select(self, chunk_ids: Iterable[str]) -> list[ChunkRow]:
         """Read rows by chunk id, in no particular order."""

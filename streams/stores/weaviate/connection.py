@@ -2,7 +2,7 @@
 
 The client tries a call again for more than a minute while the server is away, and says in words only what went wrong.
 So a call that takes longer than a second is watched: as soon as the server's own readiness probe fails, the call ends
-as Unavailable, and a call that runs out of time while the server is ready is a TimeoutError, which counts as an attempt.
+as Unavailable. A call that runs out of time while the server is ready is a TimeoutError, which counts as an attempt.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _POISON: Final = ("vector length", "vector lengths", "invalid object", "invalid 
 
 
 class Refused(Unavailable):
-    """The server does not let this key in, or not do that; it is for a person to change, and nothing is lost till then."""
+    """The server does not let this key in, or not do that; a person has to change it, and nothing is lost till then."""
 
 
 class Missing(MillraceError):
