@@ -113,7 +113,7 @@ def _shared(program: Path) -> Weaviate:
                 environment={
                     **process_environment(),
                     "DEFAULT_QUANTIZATION": "rq-8",
-                },  # no help to whoever relies on it
+                },  # relied on by none
                 keys=Keys.kept_in(keys),
                 collection="Test",
                 on_spawn=lambda process: note_process(folder / "weaviate.json", process),

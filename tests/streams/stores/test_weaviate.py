@@ -32,7 +32,11 @@ async def open_store(weaviate: Weaviate) -> AsyncIterator[OpenStore]:
     opened: list[WeaviateVectorStore] = []
 
     def open_one(**options: Any) -> WeaviateVectorStore:
-        given = {"dim": DIM, "api_key": weaviate.keys.worker, "collection": weaviate.collection} | options
+        given: dict[str, Any] = {
+            "dim": DIM,
+            "api_key": weaviate.keys.worker,
+            "collection": weaviate.collection,
+        } | options
         opened.append(WeaviateVectorStore(given.pop("address", weaviate.address), **given))
         return opened[-1]
 

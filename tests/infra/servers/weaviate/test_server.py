@@ -1,8 +1,7 @@
 """The server keeps what it acknowledged, lets no one in without a key, and no one do more than its role allows."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,11 +19,6 @@ from millrace.errors import ConfigurationError, Unavailable
 from streams.stores.weaviate import Address, WeaviateVectorStore
 from tests.streams.stores.vector_store_contract import DIM, chunk, ids
 from tests.weaviate_servers import StartWeaviate, Weaviate
-
-
-@contextmanager
-def _store(address: Address, key: str, collection: str) -> Iterator[WeaviateVectorStore]:
-    yield WeaviateVectorStore(address, dim=DIM, api_key=key, collection=collection)
 
 
 def _client(server: Weaviate, key: str | None) -> Any:
@@ -166,15 +160,16 @@ async def test_a_worker_touches_no_collection_but_its_own_and_no_role(weaviate: 
                                  vector_config=Configure.Vectors.self_provided())  # fmt: skip
         try:
             with _client(weaviate, weaviate.keys.worker) as worker:
-                for denied in (
+                denials: list[Callable[[], object]] = [
                     lambda: worker.collections.use(foreign).query.fetch_objects(limit=1),
                     lambda: worker.collections.use(foreign).data.insert({"text": "no"}),
                     lambda: worker.collections.delete(foreign),
                     lambda: worker.collections.create("Elsewhere"),
                     lambda: worker.roles.create(role_name="more", permissions=[]),
                     lambda: worker.users.db.assign_roles(user_id="millrace-worker", role_names="admin"),
-                ):
-                    with pytest.raises(WeaviateBaseError, match="(?i)forbidden|permission"):
+                ]
+                for denied in denials:
+                    with pytest.raises(WeaviateBaseError, match=r"(?i)forbidden|permission"):
                         denied()
         finally:
             admin.collections.delete(foreign)
