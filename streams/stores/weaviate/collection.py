@@ -261,7 +261,10 @@ class WeaviateRows:
                 return dict.fromkeys(range(len(rows)), str(error))
             return {place: error.message for place, error in result.errors.items()}
 
-        return await self._connection.write("rows", send)
+        try:
+            return await self._connection.write("rows", send)
+        except Missing as error:  # another process has removed the tenant since
+            return dict.fromkeys(range(len(rows)), str(error))
 
     async def _prepare(self) -> None:
         """See that the collection and the tenant are there, and that the collection is as we need it."""
