@@ -119,7 +119,6 @@ class WeaviateServer(Server):
             "AUTHORIZATION_RBAC_ENABLED": "true",
             "AUTHORIZATION_RBAC_ROOT_USERS": ADMIN,
             "CLUSTER_HOSTNAME": "millrace",
-            "CLUSTER_IN_LOCALHOST": "true",
             "CLUSTER_BIND_ADDR": HOST,
             "CLUSTER_ADVERTISE_ADDR": HOST,
             "CLUSTER_BASIC_AUTH_USERNAME": "millrace",
@@ -129,6 +128,7 @@ class WeaviateServer(Server):
             "RAFT_PORT": str(ports["raft"]),
             "RAFT_INTERNAL_RPC_PORT": str(ports["raft_rpc"]),
             "RAFT_BOOTSTRAP_EXPECT": "1",
+            "RAFT_TIMEOUTS_MULTIPLIER": "1",  # alone, it has nobody to wait for before it elects itself
             "RAFT_ENABLE_ONE_NODE_RECOVERY": "true",  # its inner ports change from start to start
             "GRPC_PORT": str(ports["grpc"]),
         }

@@ -23,7 +23,7 @@ from weaviate.config import GrpcConfig
 from weaviate.exceptions import WeaviateBaseError
 
 from millrace.errors import ConfigurationError, Unavailable
-from streams.stores.weaviate.failures import Missing, Refused, is_absence, is_refusal, meaning_of
+from streams.stores.weaviate.failures import Missing, Refused, is_absence, is_refusal, is_timeout, meaning_of
 
 T = TypeVar("T")
 
@@ -166,12 +166,14 @@ class Connection:
                 if not await self.ready():
                     raise Unavailable(self._away(doing))
                 if left_s <= 0:
-                    raise TimeoutError(
-                        f"{doing} took more than {limit_s:g} s although Weaviate at {self.address} is ready; "
-                        "look at its load, or raise the timeouts under `weaviate`"
-                    )
+                    raise self._too_long(doing, limit_s)
         except _FAILURES as error:
-            raise await self._told(doing, error) from error
+            if is_timeout(error) and await self.ready():
+                raise self._too_long(doing, limit_s) from error
+            told = await self._told(doing, error)
+            if told is error:
+                raise
+            raise told from error
         finally:
             call.cancel()
             with contextlib.suppress(asyncio.CancelledError, *_FAILURES):
@@ -196,6 +198,12 @@ class Connection:
         if meaning == "transient" or is_absence(error) or not await self.ready():
             return Unavailable(self._away(doing, _first_line(error)))
         return error
+
+    def _too_long(self, doing: str, limit_s: float) -> TimeoutError:
+        return TimeoutError(
+            f"{doing} took more than {limit_s:g} s although Weaviate at {self.address} is ready; look at its load, or "
+            "raise the timeouts under `weaviate`"
+        )
 
     def _away(self, doing: str, said: str = "it does not answer its probe") -> str:
         return f"{doing}: no Weaviate at {self.address} that can be used ({said}); start it, or look at its log"

@@ -11,14 +11,14 @@ from typing import Final, Literal
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
-from weaviate.exceptions import InsufficientPermissionsError, UnexpectedStatusCodeError
+from weaviate.exceptions import InsufficientPermissionsError, UnexpectedStatusCodeError, WeaviateTimeoutError
 
 from millrace.errors import InputRejected, MillraceError, Unavailable
 from millrace.rows import ChunkRow
 
 Meaning = Literal["missing", "transient", "poison", "unknown"]
 
-_MISSING: Final = ("tenant not found", "could not find class", "not found in schema", "could not find collection")
+_MISSING: Final = ("tenant not found", "could not find class", "not found in schema", "class not found")
 # What passes by itself or by an operator's hand: memory and disk watermarks, an election, a shutdown, a tenant on ice.
 _TRANSIENT: Final = (
     "read-only",
@@ -35,7 +35,7 @@ _TRANSIENT: Final = (
     "too many requests",
     "tenant not active",
 )
-_POISON: Final = ("vector length", "vector lengths", "invalid object", "invalid uuid", "invalid text property")
+_POISON: Final = ("vector with length", "vector lengths", "vector dimensions", "invalid uuid", "' on class '")
 
 
 class Refused(Unavailable):
@@ -68,6 +68,11 @@ def is_refusal(error: BaseException) -> bool:
 def is_absence(error: BaseException) -> bool:
     """Whether the server could not be reached or gave up, as far as the error itself tells."""
     return _grpc_code(error) in {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether the client gave up waiting, whatever the server did."""
+    return isinstance(error, WeaviateTimeoutError) or _grpc_code(error) is StatusCode.DEADLINE_EXCEEDED
 
 
 def rows_error(rows: Sequence[ChunkRow], failed: Mapping[int, str], address: str) -> MillraceError:

@@ -238,6 +238,7 @@ class WeaviateVectorStore:
 
     async def maintain(self, tenant: str, *, force: bool = False) -> bool:  # noqa: ARG002 - as the embedded store's
         """Do nothing: the server compacts its segments and mends its graph by itself."""
+        await asyncio.sleep(0)  # whoever calls this in a loop leaves others their turn
         return False
 
     async def close(self) -> None:
