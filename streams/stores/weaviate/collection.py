@@ -36,6 +36,7 @@ BATCH_BYTES: Final = 8 * 2**20
 FETCH_ROWS: Final = 500
 SCAN_ROWS: Final = 512
 AT_ONCE: Final = 2
+REMOVALS_AT_ONCE: Final = 8
 TRIES: Final = 4
 RETRY_S: Final = 0.1
 
@@ -69,9 +70,14 @@ class WeaviateRows:
         self._dim = dim
         self._replicas = replicas
         self._prepared = False
+        self._in_doubt: set[str] = set()  # rows of writes that have not ended well
 
     async def insert(self, rows: Sequence[ChunkRow]) -> None:
-        """Write rows, whether they are there or not; those that the server does not take are sent again alone.
+        """Write rows, whether they are there or not, and see that each is found and outlives a kill of the server.
+
+        A server that is killed in the middle of a write may keep a row and have lost its places in the indexes, and it
+        leaves the indexes alone when the same row is written again. So rows of a write that failed are removed before
+        they are written again, and rows that are not found after a write as well.
 
         Raises
         ------
@@ -80,18 +86,25 @@ class WeaviateRows:
         InputRejected
             If it can never take some rows.
         """
+        if not rows:
+            return
         if not self._prepared:
             await self._prepare()
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def send(part: Sequence[ChunkRow]) -> None:
-            async with limit:
-                await self._insert_part(part)
-
-        results = await asyncio.gather(*(send(part) for part in batches(rows)), return_exceptions=True)
-        for result in results:  # every part has ended by now: nothing is written behind the back of who gets the error
-            if result is not None:
-                raise result
+        ids = [row.chunk_id for row in rows]
+        again = [chunk_id for chunk_id in ids if chunk_id in self._in_doubt]
+        self._in_doubt.update(ids)
+        await self._remove(again)
+        await self._write(rows)
+        lost = await self._unfound(rows)
+        if lost:
+            await self._remove([row.chunk_id for row in lost])
+            await self._write(lost)
+            if await self._unfound(lost):
+                raise Unavailable(
+                    f"Weaviate at {self._connection.address} took {len(lost)} rows and does not find them, first chunk "
+                    f"{lost[0].chunk_id}; it must index at once (ASYNC_INDEXING=false), else look at its log"
+                )
+        self._in_doubt.difference_update(ids)
 
     async def delete(self, chunk_ids: Iterable[str]) -> None:
         """Remove rows by chunk id; ids that are not there are ignored.
@@ -180,17 +193,7 @@ class WeaviateRows:
         if condition is None and exact:  # a filter that leaves every row has them all compared
             condition = Filter.by_property("document_key").not_equal("00000000-0000-0000-0000-000000000000")
 
-        async def read(client: WeaviateAsyncClient) -> list[Candidate]:
-            result = await self._in(client).query.near_vector(
-                vector.tolist(),
-                target_vector=schema.VECTOR,
-                limit=k,
-                filters=condition,
-                return_properties=["document"],
-            )
-            return _candidates(result.objects)
-
-        return await self._unless_missing(self._connection.read("neighbours", read), [])
+        return await self._unless_missing(self._nearest(vector, k, condition), [])
 
     async def lexical(self, text: str, k: int, documents: Sequence[str] | None) -> list[Candidate]:
         """Best rows by BM25, best first, for any text."""
@@ -236,6 +239,41 @@ class WeaviateRows:
             return (await self._in(client).aggregate.over_all(total_count=True)).total_count or 0
 
         return await self._unless_missing(self._connection.read("a count", read), 0)
+
+    async def _write(self, rows: Sequence[ChunkRow]) -> None:
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def send(part: Sequence[ChunkRow]) -> None:
+            async with limit:
+                await self._insert_part(part)
+
+        results = await asyncio.gather(*(send(part) for part in batches(rows)), return_exceptions=True)
+        for result in results:  # every part has ended by now: nothing is written behind the back of who gets the error
+            if result is not None:
+                raise result
+        # 1.39 answers before it has handed what it wrote into the vector index to the system, and does so with the
+        # next write, which may be one that changes nothing.
+        await self._insert_part(rows[-1:])
+
+    async def _unfound(self, rows: Sequence[ChunkRow]) -> list[ChunkRow]:
+        """Return those of the rows that a search by vector, within their documents, does not find."""
+        found: set[str] = set()
+        for part in (rows[start : start + FETCH_ROWS] for start in range(0, len(rows), FETCH_ROWS)):
+            documents = sorted({row.document for row in part})
+            condition = Filter.by_id().contains_any([row.chunk_id for row in part]) & _of_documents(documents)
+            found |= {each.chunk_id for each in await self._nearest(part[0].vector, len(part), condition)}
+        return [row for row in rows if row.chunk_id not in found]
+
+    async def _remove(self, chunk_ids: Sequence[str]) -> None:
+        """Remove objects one by one, which does not depend on any index."""
+        limit = asyncio.Semaphore(REMOVALS_AT_ONCE)
+
+        async def remove(chunk_id: str) -> None:
+            async with limit:
+                call = self._connection.write("a deletion", lambda client: self._in(client).data.delete_by_id(chunk_id))
+                await self._unless_missing(call, None)
+
+        await asyncio.gather(*(remove(chunk_id) for chunk_id in chunk_ids))
 
     async def _insert_part(self, rows: Sequence[ChunkRow]) -> None:
         waiting = list(rows)
@@ -300,6 +338,19 @@ class WeaviateRows:
             return [decode(self._tenant, each, self._dim) for each in result.objects]
 
         return await self._connection.read("rows", read)
+
+    async def _nearest(self, vector: np.ndarray, k: int, condition: Any) -> list[Candidate]:
+        async def read(client: WeaviateAsyncClient) -> list[Candidate]:
+            result = await self._in(client).query.near_vector(
+                vector.tolist(),
+                target_vector=schema.VECTOR,
+                limit=k,
+                filters=condition,
+                return_properties=["document"],
+            )
+            return _candidates(result.objects)
+
+        return await self._connection.read("neighbours", read)
 
     def _in(self, client: WeaviateAsyncClient) -> Any:
         return client.collections.use(self._collection).with_tenant(self._name)
