@@ -436,18 +436,29 @@ async def test_a_call_that_takes_too_long_while_the_server_is_ready_is_a_timeout
         assert not isinstance(raised.value, MillraceError)
 
 
-async def test_an_answer_that_is_cut_off_leaves_nothing_doubled(open_store: OpenStore, weaviate: Weaviate) -> None:
+async def test_rows_of_a_write_without_an_answer_are_written_anew_and_none_is_doubled(
+    open_store: OpenStore, weaviate: Weaviate
+) -> None:
+    async def created(client: Any) -> dict[str, Any]:
+        objects = (await live._in(client).query.fetch_objects(limit=100, return_metadata=["creation_time"])).objects
+        return {str(each.uuid): each.metadata.creation_time for each in objects}
+
     host, port = weaviate.address.grpc.split(":")
     with TcpProxy(int(port)) as proxy:
         store = open_store(address=Address(weaviate.address.url, f"{host}:{proxy.port}"), write_timeout_s=3.0)
-        rows = [chunk(i) for i in range(40)]
+        live, rows = store._tenant("t").live, [chunk(i) for i in range(40)]
         await store.upsert(rows[:20])
+        await store.upsert(rows[:10])
+        before = await live._connection.read("times", created)
         proxy.drop_responses()
         with pytest.raises((TimeoutError, Unavailable)):
-            await store.upsert(rows)
+            await store.upsert(rows[10:])
         proxy.forward()
         await store.upsert(rows)
-        assert await store.count("t") == 40
+        after = await live._connection.read("times", created)
+        assert await store.count("t") == len(after) == 40
+        # A server leaves the indexes alone when a row comes again as it was: only a removed one is indexed anew.
+        assert {row.chunk_id for row in rows[:20] if after[row.chunk_id] == before[row.chunk_id]} == set(ids(rows[:10]))
 
 
 async def test_what_is_refused_is_not_logged_with_its_text(
