@@ -1,6 +1,7 @@
 """Weaviate for tests: one server that all parallel test processes share, and servers of a test's own.
 
-- `weaviate` is the shared one; collections get names of their own by `Weaviate.collection`.
+- `weaviate` is the shared one; collections get names of their own by `Weaviate.collection`, and `open_weaviate` opens
+  stores over them.
 - `start_weaviate` starts one for a single test, to be killed, cut off or restarted.
 
 Where Go is missing and the server was never built, tests that need it are skipped, loudly.
@@ -13,7 +14,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +25,11 @@ import pytest
 from infra.servers.weaviate import Keys, WeaviateServer, install_weaviate
 from infra.settings import load, process_environment
 from millrace.errors import ConfigurationError
-from streams.stores.weaviate import Address
+from streams.stores.weaviate import Address, WeaviateVectorStore
 from tests.brokers import RUN_FOLDER, note_process
 
 _SKIPPED = "needs Weaviate"
+OpenWeaviate = Callable[..., WeaviateVectorStore]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,21 @@ def weaviate(weaviate_program: Path) -> Iterator[Weaviate]:
     found = _shared(weaviate_program)
     yield found
     found.remove_collections()
+
+
+@pytest.fixture
+async def open_weaviate(weaviate: Weaviate) -> AsyncIterator[OpenWeaviate]:
+    """Open stores over the test's own collections, as a worker unless told otherwise; closed at the end."""
+    opened: list[WeaviateVectorStore] = []
+
+    def open_one(**options: Any) -> WeaviateVectorStore:
+        given = {"address": weaviate.address, "api_key": weaviate.keys.worker, "collection": weaviate.collection}
+        opened.append(WeaviateVectorStore(**{**given, **options}))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        await store.close()
 
 
 @pytest.fixture
