@@ -110,7 +110,7 @@ class WeaviateRows:
             async def remove(client: WeaviateAsyncClient, condition: Any = condition) -> int:
                 # Without details: a server that fails to delete fails to answer the question for them, too.
                 result = await self._in(client).data.delete_many(where=condition)
-                return max(result.failed, result.matches - result.successful)
+                return int(max(result.failed, result.matches - result.successful))
 
             left = await self._unless_missing(self._connection.write("deletions", remove), 0)
             if left:

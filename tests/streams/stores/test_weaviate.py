@@ -198,10 +198,13 @@ async def test_an_index_of_a_server_that_rounds_vectors_by_default_is_not_rounde
     # The shared server has DEFAULT_QUANTIZATION=rq-8; what the contract finds exactly would be found nearly.
     store = open_store()
     await store.upsert([chunk(1)])
-    config = await store._connection.read(
-        "x", lambda c: c.collections.use(store._tenant("t").live._collection).config.get()
-    )
-    assert config.vector_config["text"].vector_index_config.quantizer is None
+    name = store._tenant("t").live._collection
+
+    async def quantizer(client: Any) -> Any:
+        config = await client.collections.use(name).config.get()
+        return config.vector_config["text"].vector_index_config.quantizer
+
+    assert await store._connection.read("its configuration", quantizer) is None
 
 
 async def test_a_document_of_more_rows_than_one_request_gives_is_named_whole(
