@@ -1,8 +1,8 @@
 """Laws about what a worker's parts owe each other."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
