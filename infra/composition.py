@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
-from agents.ports import CorpusPorts, QueryPorts, StatisticsPorts, TermStatistics
+from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from infra.embedders import open_embedder
@@ -59,6 +59,13 @@ class _Service(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+class Store(VectorStore, CorpusTexts, Protocol):
+    """Chunk rows, as all agents together need them."""
+
+    async def maintain(self, tenant: str) -> bool:
+        """Tidy up where there is need; says whether there was."""
 
 
 class Composition:
@@ -181,8 +188,7 @@ class _Builder:
         settings.state.mkdir(parents=True, exist_ok=True)
         objects = ContentStore(self.stack.objects)
         embedder = await services.enter_async_context(open_embedder(settings, self.stack.address("triton", "grpc")))
-        vectors = LanceVectorStore(settings.vectors, dim=embedder.dim)
-        services.push_async_callback(vectors.close)
+        vectors = await _vectors(settings, embedder.dim, services)
         producer = Producer(self.client)
         await self._start(producer)
         letters = AccessLetters(producer)
@@ -228,7 +234,7 @@ class _Builder:
                 )
             )
 
-    async def _maintain(self, tail: Tail, producer: Producer | None, vectors: LanceVectorStore) -> None:
+    async def _maintain(self, tail: Tail, producer: Producer | None, vectors: Store) -> None:
         """Every table forgets; only who writes the index says what is due and tidies the store."""
         worker = self.settings.worker
         await self._start(
@@ -290,6 +296,28 @@ def _codec(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> Co
     registered = Registered(Registry(registry_access(settings, stack.registry)))
     registered.warm()
     return codec_for(specs, Codec(ids=registered.id_of, writers=registered.schema))
+
+
+async def _vectors(settings: Settings, dim: int, services: AsyncExitStack) -> Store:
+    if settings.stores.kind == "lance":
+        tables = LanceVectorStore(settings.vectors, dim=dim)
+        services.push_async_callback(tables.close)
+        return tables
+    from streams.stores.weaviate import Address, WeaviateVectorStore
+
+    weaviate = settings.weaviate
+    rows = WeaviateVectorStore(
+        Address(weaviate.url, weaviate.grpc),
+        dim=dim,
+        api_key=weaviate.api_key.get_secret_value(),
+        collection=weaviate.collection,
+        query_timeout_s=weaviate.query_timeout_s,
+        write_timeout_s=weaviate.write_timeout_s,
+        replicas=weaviate.replicas,
+    )
+    services.push_async_callback(rows.close)
+    await rows.open()
+    return rows
 
 
 def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStatistics:

@@ -32,7 +32,7 @@ from millrace.errors import ConfigurationError
 from streams.admin import TopicPlan, create_topics
 from streams.embedded_broker import EmbeddedBroker
 
-_RUN_FOLDER = "MILLRACE_TEST_RUN"
+RUN_FOLDER = "MILLRACE_TEST_RUN"
 _RUN_PREFIX = "millrace-tests-"
 _SKIPPED = "Kafka half skipped"
 
@@ -169,7 +169,7 @@ def _find_kafka() -> KafkaParts:
 
 def shared_kafka(parts: KafkaParts) -> str:
     """Bootstrap address of the run's Kafka node; whoever comes first starts it."""
-    folder = Path(os.environ[_RUN_FOLDER])
+    folder = Path(os.environ[RUN_FOLDER])
     with (folder / "kafka.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (bootstrap := folder / "bootstrap").exists():
@@ -178,7 +178,7 @@ def shared_kafka(parts: KafkaParts) -> str:
                 **asdict(parts),
                 environment=process_environment(),
                 properties={"group.min.session.timeout.ms": "1000"},  # a killed member's place is free sooner
-                on_spawn=lambda process: _note(folder / "kafka.json", process),
+                on_spawn=lambda process: note_process(folder / "kafka.json", process),
             ).start()
             bootstrap.write_text(node.bootstrap)
     return bootstrap.read_text()
@@ -217,24 +217,25 @@ def pytest_configure(config: pytest.Config) -> None:
         if (owner := _noted(folder / "owner.json")) and not owner.alive:
             _end_run(folder)
     run = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX))
-    _note(run / "owner.json", ProcessRecord("pytest", os.getpid(), psutil.Process().create_time(), ""))
-    os.environ[_RUN_FOLDER] = str(run)
+    note_process(run / "owner.json", ProcessRecord("pytest", os.getpid(), psutil.Process().create_time(), ""))
+    os.environ[RUN_FOLDER] = str(run)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the run's Kafka node, by process id and start time, and remove what it wrote."""
-    if hasattr(config, "workerinput") or _RUN_FOLDER not in os.environ:
+    """End the run's servers, by process id and start time, and remove what they wrote."""
+    if hasattr(config, "workerinput") or RUN_FOLDER not in os.environ:
         return
-    _end_run(Path(os.environ.pop(_RUN_FOLDER)))
+    _end_run(Path(os.environ.pop(RUN_FOLDER)))
 
 
 def _end_run(folder: Path) -> None:
-    if process := _noted(folder / "kafka.json"):
-        process.end(10.0)
+    for server in ("kafka", "weaviate"):
+        if process := _noted(folder / f"{server}.json"):
+            process.end(10.0)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _note(path: Path, process: ProcessRecord) -> None:
+def note_process(path: Path, process: ProcessRecord) -> None:
     path.write_text(json.dumps(asdict(process)))
 
 

@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.faults.report",
     "tests.registries",
     "tests.tritons",
+    "tests.weaviate_servers",
 ]
 
 

@@ -166,10 +166,41 @@ class ParserSettings(_Group):
 class StoreSettings(_Group):
     """Where a worker keeps what it folds and searches."""
 
+    kind: Literal["lance", "weaviate"] = "lance"
+    """Where chunk rows are: `lance`, tables in a folder of this machine; `weaviate`, a server, see its settings."""
     vectors: Path | None = None
     """Vector tables. Default: `vectors` in the home folder."""
     state: Path | None = None
     """Visibility tables of the workers. Default: `state` in the home folder."""
+
+
+class WeaviateSettings(_Group):
+    """The Weaviate server that the launcher runs, or one of yours; used where `stores.kind` is `weaviate`."""
+
+    url: str = ""
+    """REST interface of a server of yours, `http://host:port` or `https://host:port`."""
+    grpc: str = ""
+    """gRPC interface of that server, `host:port`; with TLS where `url` is https."""
+    api_key: SecretStr = SecretStr("")
+    """Who the workers are to that server; best given by the environment. A key that may only read serves questions."""
+    collection: str = Field(default="Millrace", pattern="^[A-Z][A-Za-z0-9]{0,62}$")
+    """Start of the names of the two collections; stacks that share a server have one each."""
+    replicas: int = Field(default=1, ge=1)
+    """Copies of each row in a cluster; counts when the collections are created."""
+    query_timeout_s: float = Field(default=30.0, gt=0)
+    """How long a search or a read may take, in seconds."""
+    write_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a write may take, in seconds."""
+    go: str = "go"
+    """Go 1.26 or newer, needed once to build the server: a name on the search path, or a path."""
+    memory_mb: int = Field(default=2048, ge=256)
+    """What the heap of the launcher's server may take before it collects garbage harder, in MiB."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """REST port of the launcher's server on loopback; 0 chooses a free one at each start."""
+    grpc_port: int = Field(default=0, ge=0, le=65535)
+    """gRPC port of the launcher's server; 0 chooses a free one at each start."""
+    start_timeout_s: float = Field(default=120.0, gt=0)
+    """How long the launcher's server may take to become ready, in seconds."""
 
 
 class WorkerSettings(_Group):
@@ -273,6 +304,8 @@ class Settings(BaseSettings):
     """Parsers."""
     stores: StoreSettings = StoreSettings()
     """Stores."""
+    weaviate: WeaviateSettings = WeaviateSettings()
+    """Weaviate."""
     worker: WorkerSettings = WorkerSettings()
     """Workers."""
     tenant: TenantSettings = TenantSettings()

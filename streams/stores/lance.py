@@ -7,9 +7,7 @@ unique, and every read starts from the newest commit. An instance belongs to one
 """
 
 import asyncio
-import hashlib
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import timedelta
@@ -20,8 +18,10 @@ import numpy as np
 from lancedb.db import AsyncConnection
 
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
-from streams.stores.lance_table import LanceTable, chunked, decode, is_in
+from streams.stores.lance_table import LanceTable, decode, is_in
+from streams.stores.queries import chunked
 from streams.stores.row_cache import RowCache
+from streams.stores.tenant_names import safe_name
 
 _log = logging.getLogger(__name__)
 
@@ -348,10 +348,5 @@ class _Tenant:
 
 
 def table_prefix(tenant: str) -> str:
-    """Name a tenant's tables: a readable start, then 160 bits of SHA-256, so that no two tenants share a table.
-
-    Lower case letters, digits and underscores only, of bounded length, whatever the tenant's name is.
-    """
-    readable = re.sub(r"[^a-z0-9]+", "_", tenant.lower())[:24].strip("_")
-    digest = hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:40]
-    return f"{readable or 't'}-{digest}"
+    """Name a tenant's tables, safe and of bounded length as a file name."""
+    return safe_name(tenant, readable_chars=24)

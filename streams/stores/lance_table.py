@@ -19,8 +19,16 @@ from lancedb.query import AsyncVectorQuery, MatchQuery
 from lancedb.table import AsyncTable
 
 from millrace.rows import Candidate, ChunkRow
+from streams.stores.queries import chunked, query_terms
+from streams.stores.row_bytes import (
+    check_vectors,
+    pack_sentence_vectors,
+    pack_spans,
+    readonly,
+    unpack_sentence_vectors,
+    unpack_spans,
+)
 
-QUERY_TERMS = 64
 MAX_TRIES = 10
 FIELDS = ("chunk_id", "document", "content_hash", "text", "vector", "sentences", "sentence_vectors")
 T = TypeVar("T")
@@ -276,13 +284,7 @@ def encode(rows: Sequence[ChunkRow], dim: int) -> pa.Table:
     ValueError
         If a vector has another length than the table's.
     """
-    for row in rows:
-        if row.vector.shape != (dim,) or row.sentence_vectors.shape != (len(row.sentences), dim):
-            found = f"{row.vector.shape} and {row.sentence_vectors.shape} for {len(row.sentences)} sentences"
-            raise ValueError(
-                f"chunk {row.chunk_id} has vectors of shape {found}, the index holds ({dim},) and (n, {dim}): "
-                "rebuild the index after a change of the embedding model"
-            )
+    check_vectors(rows, dim)
     vectors = np.concatenate([row.vector for row in rows]).astype("<f4", copy=False)
     return pa.table(
         {
@@ -291,8 +293,8 @@ def encode(rows: Sequence[ChunkRow], dim: int) -> pa.Table:
             "content_hash": [row.content_hash for row in rows],
             "text": [row.text for row in rows],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), dim),
-            "sentences": [np.asarray(row.sentences, dtype="<i4").tobytes() for row in rows],
-            "sentence_vectors": [row.sentence_vectors.astype("<f2", copy=False).tobytes() for row in rows],
+            "sentences": [pack_spans(row) for row in rows],
+            "sentence_vectors": [pack_sentence_vectors(row) for row in rows],
         },
         schema=schema(dim),
     )
@@ -303,16 +305,15 @@ def decode(tenant: str, table: pa.Table, dim: int) -> Iterator[ChunkRow]:
     columns = {name: table.column(name).to_pylist() for name in FIELDS if name != "vector"}
     vectors = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
     for i, vector in enumerate(vectors):
-        spans = np.frombuffer(columns["sentences"][i], dtype="<i4").reshape(-1, 2).tolist()
         yield ChunkRow(
             tenant=tenant,
             document=columns["document"][i],
             chunk_id=columns["chunk_id"][i],
             content_hash=columns["content_hash"][i],
             text=columns["text"][i],
-            vector=_readonly(vector.copy()),
-            sentences=tuple((start, end) for start, end in spans),
-            sentence_vectors=np.frombuffer(columns["sentence_vectors"][i], dtype="<f2").reshape(-1, dim),
+            vector=readonly(vector.copy()),
+            sentences=unpack_spans(columns["sentences"][i]),
+            sentence_vectors=unpack_sentence_vectors(columns["sentence_vectors"][i], dim),
         )
 
 
@@ -320,19 +321,6 @@ def is_in(column: str, values: Iterable[str]) -> str:
     """Write the SQL condition ``column IN (...)`` with the values quoted."""
     quoted = ",".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"{column} IN ({quoted})"
-
-
-def query_terms(text: str) -> str:
-    """Keep the first distinct words of a text, so that no question makes a search expensive."""
-    words = text.encode("utf-8", "replace").decode("utf-8").split()
-    return " ".join(list(dict.fromkeys(words))[:QUERY_TERMS])
-
-
-def chunked(values: Iterable[str], size: int = 2_000) -> Iterator[list[str]]:
-    """Cut values into lists that one SQL condition can name."""
-    items = list(values)
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _dense_query(table: AsyncTable, vector: np.ndarray, k: int, where: str | None, *, exact: bool) -> AsyncVectorQuery:
@@ -351,8 +339,3 @@ def _candidates(found: pa.Table | None) -> list[Candidate]:
         return []
     pairs: Any = zip(found.column("chunk_id").to_pylist(), found.column("document").to_pylist(), strict=True)
     return [Candidate(chunk_id=chunk_id, document=document) for chunk_id, document in pairs]
-
-
-def _readonly(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array

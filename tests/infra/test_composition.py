@@ -1,24 +1,30 @@
 """Laws about what a worker's parts owe each other."""
 
 from collections.abc import Collection, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from aiokafka import TopicPartition
+from pydantic import SecretStr
 
 from agents.corpus import featurize
 from agents.query import answer_question
-from infra.composition import Composition, compose, parser_limits
+from infra.composition import Composition, _vectors, compose, parser_limits
 from infra.launch.stack import Stack
 from infra.settings import ParserSettings, Settings
+from infra.settings.fields import StoreSettings, WeaviateSettings
 from millrace import schema_folder
 from millrace.agent import AgentSpec, spec_of
 from millrace.codec import Codec
+from millrace.errors import ConfigurationError
 from millrace.event import Event
 from millrace.keys import key
 from millrace.topics import Topic
+from tests.streams.stores.vector_store_contract import DIM, chunk, ids
+from tests.weaviate_servers import Weaviate
 
 
 class Asked(Event, frozen=True, kw_only=True):
@@ -108,3 +114,37 @@ def test_every_limit_of_the_parsers_is_what_the_settings_say() -> None:
     assert (limits.max_text_chars, limits.max_inflated_bytes, limits.max_inflation) == (7, 8 * 2**20, 9)
     assert (limits.max_depth, limits.documents_per_process, limits.max_bytes) == (10, 11, 12)
     assert (limits.slow_processes, limits.slice_s) == (12, 13.0)
+
+
+def _on_weaviate(tmp_path: Path, weaviate: Weaviate, key: str) -> Settings:
+    server = WeaviateSettings(
+        url=weaviate.address.url,
+        grpc=weaviate.address.grpc,
+        api_key=SecretStr(key),
+        collection=weaviate.collection,
+    )
+    return Settings(home=tmp_path, stores=StoreSettings(kind="weaviate"), weaviate=server)
+
+
+async def test_rows_are_in_weaviate_where_the_settings_say_so(tmp_path: Path, weaviate: Weaviate) -> None:
+    settings = _on_weaviate(tmp_path, weaviate, weaviate.keys.worker)
+    async with AsyncExitStack() as services:
+        store = await _vectors(settings, DIM, services)
+        await store.upsert([chunk(1)])
+        assert not await store.maintain("t")
+    async with AsyncExitStack() as services:
+        again = await _vectors(settings, DIM, services)
+        assert ids(await again.fetch("t", [chunk(1).chunk_id])) == [chunk(1).chunk_id]
+    assert not settings.vectors.exists()
+
+
+async def test_a_worker_that_weaviate_does_not_let_in_is_told_at_its_start(tmp_path: Path, weaviate: Weaviate) -> None:
+    async with AsyncExitStack() as services:
+        with pytest.raises(ConfigurationError, match=r"weaviate\.api_key"):
+            await _vectors(_on_weaviate(tmp_path, weaviate, "guess"), DIM, services)
+
+
+async def test_a_worker_without_an_address_of_weaviate_is_told_which_settings_to_give(tmp_path: Path) -> None:
+    async with AsyncExitStack() as services:
+        with pytest.raises(ConfigurationError, match=r"set `weaviate\.url`"):
+            await _vectors(Settings(home=tmp_path, stores=StoreSettings(kind="weaviate")), DIM, services)

@@ -1,0 +1,120 @@
+"""Go, and what it builds for us."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from infra.servers.cache import cached
+from millrace.errors import ConfigurationError
+
+_BUILD_LIMIT_S: Final = 3600
+_REMEDY: Final = "install Go from the packages of your system or from its makers, or use --profile embedded"
+
+
+def find_go(go: str = "go", at_least: tuple[int, int] = (1, 26)) -> str:
+    """Path of a Go that is new enough.
+
+    Parameters
+    ----------
+    go : str
+        Name or path of the program.
+    at_least : tuple of int
+        Major and minor version needed.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none, or it is too old.
+    """
+    wanted = ".".join(map(str, at_least))
+    path = shutil.which(go)
+    if path is None:
+        raise ConfigurationError(f"Go {wanted} not found ({go!r}): {_REMEDY}")
+    run = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\bgo(\d+)\.(\d+)", run.stdout)
+    if found is None or (int(found[1]), int(found[2])) < at_least:
+        version = f"{found[1]}.{found[2]}" if found else "unknown"
+        raise ConfigurationError(f"Go {wanted} not found: {path} is version {version}; {_REMEDY}")
+    return path
+
+
+def build_program(
+    title: str,
+    version: str,
+    package: str,
+    cache: Path,
+    *,
+    environment: Mapping[str, str],
+    takes: str,
+    go: str = "go",
+    at_least: tuple[int, int] = (1, 26),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Make sure that a program is in the cache folder, built from its module by Go.
+
+    Parameters
+    ----------
+    title, version : str
+        What people call it, and the version of its module without ``v``.
+    package : str
+        Import path of the program; Go's own configuration decides where it comes from.
+    cache : Path
+        Per-user cache folder of Millrace; created if missing.
+    environment : mapping of str to str
+        Environment of the build.
+    takes : str
+        How long a build takes, in words; said before it starts.
+    go : str
+        Name or path of Go, needed only when the program is not there yet.
+    at_least : tuple of int
+        Version of Go that the module needs.
+    progress : callable
+        Receives a line before and after anything is built.
+
+    Returns
+    -------
+    Path
+        The program.
+
+    Raises
+    ------
+    ConfigurationError
+        Go is missing, too old, or could not build it.
+    """
+    name = f"{title.lower()}-{version}"
+
+    def make(folder: Path) -> None:
+        path = find_go(go, at_least)
+        progress(f"building {title} {version} with Go ({takes}, once) into {cache / name}")
+        command = [path, "install", "-trimpath", "-ldflags=-s -w", f"{package}@v{version}"]
+        # The server needs no C; without it the same program runs on every Linux.
+        variables = {**environment, "CGO_ENABLED": "0", "GOBIN": str(folder)}
+        try:
+            run = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_BUILD_LIMIT_S,
+                cwd=cache,
+                env=variables,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ConfigurationError(
+                f"Go did not build {title} {version} within {_BUILD_LIMIT_S} s; try again on a less busy machine, "
+                "or use --profile embedded"
+            ) from error
+        if run.returncode or not (folder / Path(package).name).is_file():
+            reason = "\n".join((run.stdout + run.stderr).strip().splitlines()[-6:])
+            raise ConfigurationError(
+                f"Go could not build {title} {version}:\n{reason}\n"
+                "check the network, the disk and `go env GOPROXY`, or use --profile embedded"
+            )
+        progress(f"{title} {version} is ready")
+
+    return cached(cache, name, make) / Path(package).name
