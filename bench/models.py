@@ -15,7 +15,7 @@ from bench.texts import paragraphs
 from inference.embedder import OnnxEmbedder
 from inference.minilm.artefact import Artefact, prepare
 from inference.triton import TritonEmbedder
-from infra.launch.model_server import start_model_server
+from infra.launch.model_server import PART
 from infra.settings import load
 
 _QUESTION = ["When is the upper gate of the lock opened in winter?"]
@@ -91,7 +91,8 @@ async def measure(lab: Lab) -> Outcome:
 async def _served(lab: Lab, artefact: Artefact) -> AsyncIterator[tuple[TritonEmbedder, psutil.Process]]:
     """An embedder behind a server of its own, and the server's process."""
     settings = load({"home": str(lab.new_folder("models"))}).settings
-    server = await asyncio.to_thread(start_model_server, settings, lambda line: print(line, file=sys.stderr))
+    make = await asyncio.to_thread(PART.make, settings, lambda line: print(line, file=sys.stderr))
+    server = await asyncio.to_thread(make(settings.home / PART.name, None, lambda _: None).start)
     try:
         embedder = await TritonEmbedder.open(artefact, server.address("grpc"))
         try:
