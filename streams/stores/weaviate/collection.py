@@ -26,7 +26,7 @@ MAX_RESULTS: Final = 10_000
 FETCH_ROWS: Final = 500
 SCAN_ROWS: Final = 512
 AT_ONCE: Final = 2
-REMOVALS_AT_ONCE: Final = 8
+SINGLE_AT_ONCE: Final = 8
 TRIES: Final = 4
 RETRY_S: Final = 0.1
 
@@ -65,9 +65,9 @@ class WeaviateRows:
     async def insert(self, rows: Sequence[ChunkRow]) -> None:
         """Write rows, whether they are there or not, and see that each is found and outlives a kill of the server.
 
-        A server that is killed in the middle of a write may keep a row and have lost its places in the indexes, and it
-        leaves the indexes alone when the same row is written again. So rows of a write that failed are removed before
-        they are written again, and rows that are not found after a write as well.
+        A server that is killed in the middle of a write may keep a row and have lost its places in the indexes, or the
+        ways to it in the graph, and it leaves both alone when the same row is written again. So rows of a write that
+        failed are removed before they are written again, and rows that are not found after a write as well.
 
         Raises
         ------
@@ -84,8 +84,11 @@ class WeaviateRows:
         again = [chunk_id for chunk_id in ids if chunk_id in self._in_doubt]
         self._in_doubt.update(ids)
         await self._remove(again)
+        kept = await self.ids(ids)
         await self._write(rows)
         lost = await self._unfound(rows)
+        kept -= {row.chunk_id for row in lost}
+        lost += await self._unreached([row for row in rows if row.chunk_id in kept])
         if lost:
             await self._remove([row.chunk_id for row in lost])
             await self._write(lost)
@@ -254,9 +257,24 @@ class WeaviateRows:
             found |= {each.chunk_id for each in await self._nearest(part[0].vector, len(part), condition)}
         return [row for row in rows if row.chunk_id not in found]
 
+    async def _unreached(self, rows: Sequence[ChunkRow]) -> list[ChunkRow]:
+        """Return those of the rows that the graph does not lead to, though they are in it."""
+        limit = asyncio.Semaphore(SINGLE_AT_ONCE)
+
+        async def is_reached(row: ChunkRow) -> bool:
+            async with limit:
+                nearest = await self._nearest(row.vector, 1, None)
+                if [each.chunk_id for each in nearest] == [row.chunk_id]:
+                    return True
+                others = await self._rows([each.chunk_id for each in nearest]) if nearest else []
+                return any(np.array_equal(other.vector, row.vector) for other in others)  # as near as itself
+
+        reached = await asyncio.gather(*(is_reached(row) for row in rows))
+        return [row for row, found in zip(rows, reached, strict=True) if not found]
+
     async def _remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove objects one by one, which does not depend on any index."""
-        limit = asyncio.Semaphore(REMOVALS_AT_ONCE)
+        limit = asyncio.Semaphore(SINGLE_AT_ONCE)
 
         async def remove(chunk_id: str) -> None:
             async with limit:

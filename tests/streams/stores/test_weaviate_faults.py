@@ -125,7 +125,7 @@ async def test_rows_that_a_kill_took_out_of_the_vector_index_are_indexed_when_th
 ) -> None:
     server = start_weaviate()
     store = _open(open_weaviate, server)
-    tenants = {f"t{n}": [chunk(i, tenant=f"t{n}", text=f"only{i}") for i in range(10)] for n in range(8)}
+    tenants = {f"t{n}": [chunk(i, tenant=f"t{n}", text=f"only{i}") for i in range(40)] for n in range(8)}
     for tenant, rows in tenants.items():
         live = store._tenant(tenant).live
         await live._prepare()
@@ -136,13 +136,13 @@ async def test_rows_that_a_kill_took_out_of_the_vector_index_are_indexed_when_th
     torn = []
     for tenant, rows in tenants.items():
         assert await other.existing(tenant, ids(rows)) == set(ids(rows))
-        if len(await other.candidates(tenant, vector=rows[0].vector, text="", k=10)) < len(rows):
+        if len(await other.candidates(tenant, vector=rows[0].vector, text="", k=40)) < len(rows):
             torn.append(tenant)
     assert torn  # what the defence is there for
-    for tenant in torn:
-        await other.upsert(tenants[tenant])
-        await _assert_found(other, tenants[tenant])
-        assert await other.count(tenant) == 10
+    for tenant, rows in tenants.items():
+        await other.upsert(rows)
+        await _assert_found(other, rows)
+        assert await other.count(tenant) == len(rows)
 
 
 @pytest.mark.slow
