@@ -13,23 +13,13 @@ from millrace import ids
 from millrace.codec import Codec
 from millrace.event import Event, Meta
 from millrace.events.corpus import AclChanged, ChunkRef, DocumentIndexed
+from millrace.reader import RawRecord
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, Topic
 from streams.visibility.table import VisibilityTable
 
 TENANT = "acme"
 N_CHUNKS = 10
 BATCH = 500  # what the tail folds at a time
-
-
-class Consumed(msgspec.Struct, frozen=True):
-    """A record as a consumer hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -59,7 +49,7 @@ async def measure(lab: Lab) -> Outcome:
             Check(id="P11", what="lookup of 100 hits, p99", relation="<=", limit=2.0, unit="ms", values=tuple(lookups)),
         ),
         numbers={
-            "documents": n, "events": len(log), "bytes of a record": len(log[1].value),
+            "documents": n, "events": len(log), "bytes of a record": len(log[1].value or b""),
             "events folded in a second of processor time": statistics.median(cpu_rates),
         },
         notes=(
@@ -71,7 +61,7 @@ async def measure(lab: Lab) -> Outcome:
     )  # fmt: skip
 
 
-def _once(path: Path, codec: Codec, log: Sequence[Consumed], n: int) -> tuple[float, float, float, float]:
+def _once(path: Path, codec: Codec, log: Sequence[RawRecord], n: int) -> tuple[float, float, float, float]:
     """Events folded a second, the same of processor time, bytes a document, 99th percentile of a lookup in ms."""
     table = VisibilityTable.open(path, codec)
     try:
@@ -100,8 +90,8 @@ def _lookup_ms(table: VisibilityTable, n: int) -> float:
     return percentile(times, 0.99)
 
 
-def _log(codec: Codec, n: int) -> list[Consumed]:
-    found: list[Consumed] = []
+def _log(codec: Codec, n: int) -> list[RawRecord]:
+    found: list[RawRecord] = []
     ends: dict[tuple[str, int], int] = {}
     for i in range(n):
         document = f"manual/{i}.md"
@@ -113,7 +103,7 @@ def _log(codec: Codec, n: int) -> list[Consumed]:
     return found
 
 
-def _record(codec: Codec, topic: Topic, event: Event, i: int, ends: dict[tuple[str, int], int]) -> Consumed:
+def _record(codec: Codec, topic: Topic, event: Event, i: int, ends: dict[tuple[str, int], int]) -> RawRecord:
     meta = Meta(
         id=ids.derived(event.type_name(), i), type=event.type_name(), source="millrace/agent/index",
         time_us=1_700_000_000_000_000 + i, tenant=TENANT, correlation_id=ids.derived("c", i),
@@ -123,7 +113,7 @@ def _record(codec: Codec, topic: Topic, event: Event, i: int, ends: dict[tuple[s
     partition = i % 4
     offset = ends.get((topic.name, partition), 0)
     ends[topic.name, partition] = offset + 1
-    return Consumed(topic.name, partition, offset, record.key, record.value, record.headers)
+    return RawRecord(topic.name, partition, offset, -1, record.key, record.value, record.headers)
 
 
 def _indexed(document: str) -> DocumentIndexed:

@@ -46,8 +46,8 @@ def near_duplicates(rows: Sequence[ChunkRow], tiers: Sequence[str]) -> list[str]
             for i in (earlier, later):
                 if i not in shingles:
                     shingles[i] = _shingles(rows[i].text)
-            same = _figures(shingles[earlier]) == _figures(shingles[later])
-            if same and _jaccard(shingles[earlier], shingles[later]) >= MIN_JACCARD:
+            left, right = shingles[earlier], shingles[later]
+            if _jaccard(left, right) >= MIN_JACCARD and _figures(left) == _figures(right):
                 found[later] = rows[earlier].chunk_id
                 break
     return found

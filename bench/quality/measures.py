@@ -127,8 +127,7 @@ def cross_fitted(
     Refusals
         Rates over all questions; `threshold` is the mean.
     """
-    fold_of = {name: i % n_folds for i, name in enumerate(sorted(set(groups)))}
-    folds = np.array([fold_of[name] for name in groups])
+    folds = folds_of(groups, n_folds)
     thresholds = []
     refused = np.zeros(len(answerable), dtype=bool)
     refused_removed = np.zeros(len(removed), dtype=bool)
@@ -140,6 +139,12 @@ def cross_fitted(
             refused_removed[here] = removed[here] < thresholds[-1]
     share = float(refused_removed.mean()) if len(removed) else float("nan")
     return thresholds, Refusals(float(np.mean(thresholds)), float(refused.mean()), share)
+
+
+def folds_of(groups: Sequence[str], n_folds: int) -> npt.NDArray[np.intp]:
+    """Fold of each question, shape (n,): one group is never in two folds."""
+    fold_of = {name: i % n_folds for i, name in enumerate(sorted(set(groups)))}
+    return np.array([fold_of[name] for name in groups])
 
 
 def group_of(data: DataSet) -> list[str]:

@@ -29,6 +29,7 @@ from millrace.codec import Codec
 from millrace.event import E, Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, SourceChanged
 from millrace.events.query import CompletionGenerated, ContextRetrieved, Hit, QueryAdmitted
+from millrace.reader import RawRecord
 from millrace.testing import Memory, delivered
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, Topic
 from streams.stores.lance import LanceVectorStore
@@ -47,15 +48,6 @@ class Reading(msgspec.Struct, frozen=True):
     sentences: tuple[Passage, ...]
     signal: float
     found: bool
-
-
-class _Record(msgspec.Struct, frozen=True):
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class _Confirmed:
@@ -187,9 +179,10 @@ class QualityStack:
         self._chunks[event.document] = tuple(places.values())
         self._places |= places
 
-    def _record(self, topic: Topic, event: Event) -> _Record:
+    def _record(self, topic: Topic, event: Event) -> RawRecord:
         record = self._codec.record(topic, event)
-        return _Record(topic.name, 0, next(self._offsets[topic.name]), record.key, record.value, record.headers)
+        offset = next(self._offsets[topic.name])
+        return RawRecord(topic.name, 0, offset, -1, record.key, record.value, record.headers)
 
 
 @asynccontextmanager

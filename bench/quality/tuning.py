@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from agents.query.rank import MIN_SPREAD, relative
 from bench.datasets import DataSet
-from bench.quality.measures import DEPTH, NAMES, group_of, measure
+from bench.quality.measures import DEPTH, NAMES, folds_of, group_of, measure
 from bench.quality.stack import QualityStack
 from millrace.evaluation.questions import KnownQuestion
 
@@ -39,9 +39,7 @@ async def tune(sets: Mapping[str, DataSet], stack: QualityStack, rerank_chunks: 
     values, folds = {}, {}
     for name, data in sets.items():
         values[name] = np.array([await _grid(stack, each, rerank_chunks) for each in data.questions])
-        groups = group_of(data)
-        fold_of = {group: i % N_FOLDS for i, group in enumerate(sorted(set(groups)))}
-        folds[name] = np.array([fold_of[group] for group in groups])
+        folds[name] = folds_of(group_of(data), N_FOLDS)
     return cross_validated(values, folds)
 
 

@@ -13,8 +13,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from millrace.errors import InputRejected, Unavailable
 from millrace.ingest.addresses import shown
-from millrace.ingest.memory import Memory, Seen
-from millrace.ingest.source import Document, Held, Skipped
+from millrace.ingest.memory import Memory, RememberingSource, Seen
+from millrace.ingest.source import Document, Held
 from millrace.ingest.walk import MEDIA_TYPES, UTF8_TYPES, Rules, Walk, chooser, ending
 
 if TYPE_CHECKING:  # a name of its stubs alone
@@ -37,7 +37,7 @@ def open_store(url: str) -> ObjectStore:
         raise InputRejected(f"{shown(url)} cannot be opened: {_first_line(error)}; {_REMEDY}") from error
 
 
-class BucketSource:
+class BucketSource(RememberingSource):
     """Objects below one prefix; an id is the rest of an object's key.
 
     Parameters
@@ -55,14 +55,10 @@ class BucketSource:
     """
 
     def __init__(self, store: ObjectStore, memory: Memory, *, name: str, rules: Rules, prefix: str = "") -> None:
-        self.name = name
-        self.skipped: list[Skipped] = []
-        self.passed_over: Counter[str] = Counter()
+        super().__init__(name, prefix, memory)
         self._store = store
-        self._memory = memory
         self._rules = rules
         self._takes = chooser(rules)
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._folder = Path(store.prefix) if isinstance(store, LocalStore) and store.prefix is not None else None
 
     async def documents(self, held: Held) -> AsyncGenerator[Document, None]:
@@ -85,10 +81,6 @@ class BucketSource:
             return await asyncio.to_thread(lambda: {document for document in documents if walk.lost(document)})
         there = {self._prefix + meta["path"] for meta in await self._metas()}
         return {document for document in documents if document.startswith(self._prefix) and document not in there}
-
-    async def commit(self) -> None:
-        """Keep the validators."""
-        self._memory.save()
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -145,9 +137,6 @@ class BucketSource:
                 return None
         self._memory.seen[name] = Seen(stamp=_stamp(got.meta), sha256=hashlib.sha256(content).hexdigest())
         return Document(id=name, media_type=media_type, content=content)
-
-    def _skip(self, name: str, reason: str, message: str) -> None:
-        self.skipped.append(Skipped(name, reason, message))
 
 
 def _stamp(meta: "ObjectMeta") -> str:

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from millrace.errors import ConfigurationError
+from millrace.ingest.source import Skipped, below
 
 _FORMAT: Final = 1
 
@@ -94,3 +96,31 @@ class Memory:
         except (OSError, msgspec.MsgspecError):
             return {}
         return written.seen if written.format == _FORMAT else {}
+
+
+class RememberingSource:
+    """What sources share that note in a memory what they need not read again.
+
+    Parameters
+    ----------
+    name : str
+        Name of the source.
+    prefix : str
+        Put before each id, with a slash.
+    memory : Memory
+        What it said last time.
+    """
+
+    def __init__(self, name: str, prefix: str, memory: Memory) -> None:
+        self.name = name
+        self.skipped: list[Skipped] = []
+        self.passed_over: Counter[str] = Counter()
+        self._prefix = below(prefix)
+        self._memory = memory
+
+    async def commit(self) -> None:
+        """Keep the notes: the log has everything that they vouch for."""
+        self._memory.save()
+
+    def _skip(self, document: str, reason: str, message: str) -> None:
+        self.skipped.append(Skipped(document, reason, message))

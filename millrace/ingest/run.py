@@ -143,9 +143,9 @@ class Ingestion:
 
     async def _run(self, sources: Sequence[Source]) -> Report:
         await asyncio.to_thread(self._client.known.refresh)
-        lost = await self._lost(sources) if self._plan.sync else []
-        mine = (document for document in self._client.known.all() if document.tenant == self._plan.tenant)
-        self._inheritance = Inheritance(mine, self._client.connection.groups)
+        known = [document for document in self._client.known.all() if document.tenant == self._plan.tenant]
+        lost = await self._lost(sources, known) if self._plan.sync else []
+        self._inheritance = Inheritance(known, self._client.connection.groups)
         await self._client.waiter.prepare()
         if self._follows:
             await self._client.waiter.follow()
@@ -159,8 +159,8 @@ class Ingestion:
                         await self._document(document, source)
                 self.report.skipped += source.skipped
                 self.report.passed_over += source.passed_over
-            for known in filter(self._is_missing, lost):
-                await self._delete(known)
+            for gone in filter(self._is_missing, lost):
+                await self._delete(gone)
             await self._acknowledge(0)
             for source in sources:
                 await source.commit()
@@ -176,9 +176,9 @@ class Ingestion:
                 await earlier.stop()
         return self.report
 
-    async def _lost(self, sources: Sequence[Source]) -> list[KnownDocument]:
+    async def _lost(self, sources: Sequence[Source], known: Sequence[KnownDocument]) -> list[KnownDocument]:
         names = {source.name for source in sources}
-        mine = [d for d in self._client.known.all() if d.tenant == self._plan.tenant and d.source in names and d.exists]
+        mine = [d for d in known if d.source in names and d.exists]
         gone: set[str] = set()
         for name in names:
             lost = {d.document for d in mine if d.source == name}

@@ -38,6 +38,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust = "trusted"
 
 
+def below(prefix: str) -> str:
+    """What ids begin with: a prefix and its slash, or nothing."""
+    name = prefix.strip("/")
+    return f"{name}/" if name else ""
+
+
 Held = Callable[[str], str]
 """Digest of what the log holds of a document, hex; empty where it must be sent whatever it says."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import hashlib
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -19,9 +18,9 @@ from dlt.sources.sql_database import sql_table
 from sqlalchemy.exc import SQLAlchemyError
 
 from millrace.errors import InputRejected, Unavailable
-from millrace.ingest.memory import Memory, Seen
+from millrace.ingest.memory import Memory, RememberingSource, Seen
 from millrace.ingest.row import id_part, row_as_json, titled
-from millrace.ingest.source import Document, Held, Skipped
+from millrace.ingest.source import Document, Held
 
 _CHUNK: Final = 500
 _CURSOR: Final = " cursor"
@@ -55,7 +54,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     deleted: str = ""
 
 
-class TableSource:
+class TableSource(RememberingSource):
     """A table; an id is its name and the row's key, as in ``notes/17``.
 
     Parameters
@@ -88,13 +87,9 @@ class TableSource:
         prefix: str = "",
         max_bytes: int,
     ) -> None:
-        self.name = name
-        self.skipped: list[Skipped] = []
-        self.passed_over: Counter[str] = Counter()
+        super().__init__(name, prefix, memory)
         self._columns = columns
-        self._memory = memory
         self._max_bytes = max_bytes
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         schema, _, self._table = table.rpartition(".")
         self._schema = schema or None
         self._engine, found = _reflect(url, self._table, self._schema)
@@ -142,10 +137,6 @@ class TableSource:
             self._memory.seen.pop(document, None)
         return lost
 
-    async def commit(self) -> None:
-        """Keep the cursor: the log has every row up to it."""
-        self._memory.save()
-
     async def close(self) -> None:
         """Close connections."""
         await asyncio.to_thread(self._engine.dispose)
@@ -186,7 +177,7 @@ class TableSource:
             content = row_as_json(taken)
         if len(content) > self._max_bytes:
             message = f"the row has {len(content)} bytes, at most {self._max_bytes} are taken; raise --max-bytes"
-            self.skipped.append(Skipped(name, "too_large", message))
+            self._skip(name, "too_large", message)
             return None
         return Document(
             id=name,

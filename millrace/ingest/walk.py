@@ -10,7 +10,7 @@ import msgspec
 
 from millrace.errors import InputRejected
 from millrace.ingest.patterns import IGNORE_FILE, IgnorePattern, is_any, is_ignored, parsed, read_ignore_file
-from millrace.ingest.source import Skipped
+from millrace.ingest.source import Skipped, below
 
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 MEDIA_TYPES: Final = {
@@ -93,7 +93,7 @@ class Walk:
         self.root = root.resolve() if root.is_dir() else root.resolve().parent
         self._only = None if root.is_dir() else root.name
         self._rules = rules
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._prefix = below(prefix)
         self._takes = chooser(rules)
         self._ignores = ignores
         self.skipped: list[Skipped] = []

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -14,8 +13,8 @@ import feedparser
 from millrace.errors import Unreadable
 from millrace.ingest.addresses import shown
 from millrace.ingest.fetching import Answer, Fetcher
-from millrace.ingest.memory import Memory, Seen
-from millrace.ingest.source import Document, Held, Skipped
+from millrace.ingest.memory import Memory, RememberingSource, Seen
+from millrace.ingest.source import Document, Held
 from millrace.ingest.walk import BINARY_TYPES, MEDIA_TYPES, UTF8_TYPES
 
 MAX_ENTRIES: Final = 1000
@@ -26,7 +25,7 @@ _AS_BROWSERS: Final = dict.fromkeys(("iso-8859-1", "latin1", "us-ascii", "ascii"
 """Names that servers give by habit, read as the Encoding Standard of the WHATWG says."""
 
 
-class WebSource:
+class WebSource(RememberingSource):
     """Pages, and the pages that feeds name.
 
     A page's id is its address without the scheme, as in ``example.com/leave.html``. What strangers write is untrusted.
@@ -55,13 +54,9 @@ class WebSource:
         prefix: str = "",
         max_bytes: int,
     ) -> None:
-        self.name = name
-        self.skipped: list[Skipped] = []
-        self.passed_over: Counter[str] = Counter()
+        super().__init__(name, prefix, memory)
         self._urls = [_without_fragment(url) for url in urls]
         self._fetcher = fetcher
-        self._memory = memory
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._max_bytes = max_bytes
         self._gone: set[str] = set()
 
@@ -97,10 +92,6 @@ class WebSource:
                 self._gone.add(document)
         return set(self._gone)
 
-    async def commit(self) -> None:
-        """Keep the validators."""
-        self._memory.save()
-
     async def close(self) -> None:
         """Close connections."""
         await self._fetcher.close()
@@ -134,7 +125,7 @@ class WebSource:
                 return None, links
             document = _document(name, answer)
         except Unreadable as error:
-            self.skipped.append(Skipped(name, error.reason, str(error)))
+            self._skip(name, error.reason, str(error))
             return None, {}
         self._memory.seen[name] = _seen(url, answer, stamp, document.content or b"")
         return document, {}

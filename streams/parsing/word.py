@@ -15,15 +15,13 @@ from streams.parsing.container import DRAWING, looks_like_xml, opened
 from streams.parsing.draft import Draft
 from streams.parsing.html import markdown_of
 from streams.parsing.limits import ParserLimits, Refused
-from streams.parsing.word_styles import Styles
+from streams.parsing.word_styles import NS, Styles, W
 
-_NS: Final = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
-_W: Final = f"{{{_NS['w']}}}"
 # The strict form of the format says the same in other namespaces.
 _STRICT: Final = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
 _STRICT_RELATION: Final = "http://purl.oclc.org/ooxml/officeDocument/relationships/"
 _RELATION: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
-_WITH_TEXT: Final = frozenset({f"{_W}document", f"{_W}footnotes", f"{_W}endnotes"})
+_WITH_TEXT: Final = frozenset({f"{W}document", f"{W}footnotes", f"{W}endnotes"})
 _STYLE_MAP: Final = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh\nbr[type='page'] => "
 
 
@@ -62,7 +60,7 @@ def _without_hidden(archive: zipfile.ZipFile, removed: Counter[str]) -> io.Bytes
     Which part is the document is for its relations to say, and they may name any, so each part with text is cleaned.
     """
     roots = _roots(archive)
-    if not any(root.tag == f"{_W}document" for root in roots.values()):
+    if not any(root.tag == f"{W}document" for root in roots.values()):
         raise Refused("broken", "the file has no part with a document in it: it is no Word document")
     styles = [Styles(roots[name]) for name in _style_parts(roots)] or [Styles()]
     copy = io.BytesIO()
@@ -99,26 +97,26 @@ def _style_parts(roots: Mapping[str, Any]) -> list[str]:
         for relation in root.iter("{*}Relationship")
         if relation.get("Type") == f"{_RELATION}styles"
     } or {"styles.xml"}
-    return [name for name, root in roots.items() if root.tag == f"{_W}styles" and name.rpartition("/")[2] in targets]
+    return [name for name, root in roots.items() if root.tag == f"{W}styles" and name.rpartition("/")[2] in targets]
 
 
 def _transitional(root: Any) -> Any:
     for element in root.iter(f"{_STRICT}*"):
-        element.tag = element.tag.replace(_STRICT, _W)
+        element.tag = element.tag.replace(_STRICT, W)
         for name in [name for name in element.attrib if name.startswith(_STRICT)]:
-            element.set(name.replace(_STRICT, _W), element.attrib.pop(name))
+            element.set(name.replace(_STRICT, W), element.attrib.pop(name))
     for relation in root.iter("{*}Relationship"):
         relation.set("Type", relation.get("Type", "").replace(_STRICT_RELATION, _RELATION))
     return root
 
 
 def _remove_hidden(root: Any, styles: Sequence[Styles], removed: Counter[str]) -> None:
-    for run in root.xpath("//w:r", namespaces=_NS):
+    for run in root.xpath("//w:r", namespaces=NS):
         if any(one.hide(run) for one in styles):
             removed["hidden"] += 1
             run.getparent().remove(run)
-    removed["deleted"] += len(root.xpath("//w:del[.//w:delText]", namespaces=_NS))
-    removed["comment"] += len(root.xpath("//w:commentReference", namespaces=_NS))
+    removed["deleted"] += len(root.xpath("//w:del[.//w:delText]", namespaces=NS))
+    removed["comment"] += len(root.xpath("//w:commentReference", namespaces=NS))
 
 
 def _parse(xml: bytes) -> Any:

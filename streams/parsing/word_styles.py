@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-_NS: Final = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
-_W: Final = f"{{{_NS['w']}}}"
+NS: Final = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
+W: Final = f"{{{NS['w']}}}"
 _TINY_HALF_POINTS: Final = 4
 
 
@@ -37,14 +37,14 @@ class Styles:
         self._default_paragraph = self._default_run = ""
         self._everywhere = _UNSAID
         if root is not None:
-            self._everywhere = _look(root.find("w:docDefaults/w:rPrDefault/w:rPr", _NS))
-            for style in root.findall("w:style", _NS):
+            self._everywhere = _look(root.find("w:docDefaults/w:rPrDefault/w:rPr", NS))
+            for style in root.findall("w:style", NS):
                 self._add(style)
 
     def hide(self, run: Any) -> bool:
         """Whether a run is hidden, or its letters are at most two points high."""
-        properties = run.find("w:rPr", _NS)
-        if properties is not None and _on(properties.find("w:webHidden", _NS)):
+        properties = run.find("w:rPr", NS)
+        if properties is not None and _on(properties.find("w:webHidden", NS)):
             return True
         looks = [_look(properties), *self._of(run)]
         vanish = next((look.vanish for look in looks if look.vanish is not None), False)
@@ -52,19 +52,19 @@ class Styles:
         return vanish or (size is not None and size <= _TINY_HALF_POINTS)
 
     def _add(self, style: Any) -> None:
-        name = style.get(f"{_W}styleId") or ""
-        self._looks[name] = _look(style.find("w:rPr", _NS))
-        self._bases[name] = _value(style.find("w:basedOn", _NS))
-        if style.get(f"{_W}default") in {"1", "true", "on"}:
-            if style.get(f"{_W}type") == "paragraph":
+        name = style.get(f"{W}styleId") or ""
+        self._looks[name] = _look(style.find("w:rPr", NS))
+        self._bases[name] = _value(style.find("w:basedOn", NS))
+        if style.get(f"{W}default") in {"1", "true", "on"}:
+            if style.get(f"{W}type") == "paragraph":
                 self._default_paragraph = name
-            elif style.get(f"{_W}type") == "character":
+            elif style.get(f"{W}type") == "character":
                 self._default_run = name
 
     def _of(self, run: Any) -> Iterator[_Look]:
         """What applies to a run, the nearest first."""
-        own = run.xpath("w:rPr/w:rStyle/@w:val", namespaces=_NS)
-        around = run.xpath("ancestor::w:p[1]/w:pPr/w:pStyle/@w:val", namespaces=_NS)
+        own = run.xpath("w:rPr/w:rStyle/@w:val", namespaces=NS)
+        around = run.xpath("ancestor::w:p[1]/w:pPr/w:pStyle/@w:val", namespaces=NS)
         yield from self._chain(own[0] if own else self._default_run)
         yield from self._chain(around[0] if around and around[0] in self._looks else self._default_paragraph)
         yield self._everywhere
@@ -80,14 +80,14 @@ class Styles:
 def _look(properties: Any) -> _Look:
     if properties is None:
         return _UNSAID
-    vanish = properties.find("w:vanish", _NS)
-    size = _value(properties.find("w:sz", _NS))
+    vanish = properties.find("w:vanish", NS)
+    size = _value(properties.find("w:sz", NS))
     return _Look(None if vanish is None else _on(vanish), int(size) if size.isascii() and size.isdigit() else None)
 
 
 def _value(element: Any) -> str:
-    return "" if element is None else element.get(f"{_W}val") or ""
+    return "" if element is None else element.get(f"{W}val") or ""
 
 
 def _on(switch: Any) -> bool:
-    return switch is not None and switch.get(f"{_W}val", "true") not in {"0", "false", "off"}
+    return switch is not None and switch.get(f"{W}val", "true") not in {"0", "false", "off"}
