@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import Loaded, load
-from millrace.errors import ConfigurationError, MillraceError, StackNotFound
+from millrace.errors import ConfigurationError, MillraceError
 from millrace.topics import Topic
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ _out = Console(soft_wrap=True)
 _notes = Console(stderr=True, soft_wrap=True)
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with all that the stack keeps; .millrace")]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded or kafka")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded, kafka or native")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there")]
 
 
@@ -73,8 +73,9 @@ def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     def run() -> None:
         from infra.launch import up as launch
+        from infra.launch.running import load_running
 
-        ended = launch.down(_load(home).settings, _progress)
+        ended = launch.down(load_running(home).settings, _progress)
         if as_json:
             _print_json({"ended": ended})
         else:
@@ -88,9 +89,10 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show what runs and whether it is well."""
 
     def run() -> None:
+        from infra.launch.running import load_running
         from infra.launch.status import read_status
 
-        found = read_status(_load(home).settings)
+        found = read_status(load_running(home).settings)
         if as_json:
             stack = found.stack.as_json() if found.stack else None
             processes = [asdict(process) for process in found.processes]
@@ -115,9 +117,10 @@ def capture(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     def run() -> None:
         from infra.capture import capture as start
         from infra.capture import connector_name
+        from infra.launch.running import load_running
         from streams.sources.cdc import read_mapping
 
-        settings = _load(home).settings
+        settings = load_running(home).settings
         start(settings, _progress)
         mapping = read_mapping(Path(settings.capture.mapping or ""))
         if as_json:
@@ -144,15 +147,16 @@ def register(
 
     def run() -> None:
         from infra.launch.registry import register_contract
+        from infra.launch.running import load_running
         from infra.launch.stack import read_stack
 
-        settings = _load(home).settings
+        settings = load_running(home).settings
         stack = read_stack(settings.home)
         url = settings.registry.url or (stack.registry if stack else "")
         if not url:
             raise ConfigurationError(
                 "no schema registry: set registry.url to one of yours, or start one with registry.run and "
-                "`python -m infra up --profile kafka`"
+                "`python -m infra up --profile kafka`, or use --profile native"
             )
         log_epoch = stack.log_epoch if stack else ""
         topics = _topics(agents or ())
@@ -176,13 +180,10 @@ def topics(
 
     def run() -> None:
         from infra.launch import topics as launch
-        from infra.launch.stack import read_stack
+        from infra.launch.running import load_running, running_stack
 
-        settings = _load(home).settings
-        stack = read_stack(settings.home)
-        if stack is None:
-            raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
-        settings = settings.model_copy(update={"profile": stack.profile})
+        settings = load_running(home).settings
+        stack = running_stack(settings.home)
         found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack)
         if as_json:
             _print_json({"repaired": repair, "drifts": found})

@@ -20,10 +20,11 @@ from confluent_kafka.admin import AdminClient
 from pg8000 import dbapi
 
 from infra.launch.broker import broker_connection
-from infra.launch.stack import read_stack
+from infra.launch.change_capture import connect_url, database_url
+from infra.launch.running import running_stack
 from infra.servers.connect import ConnectRest
 from infra.settings import Settings
-from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+from millrace.errors import ConfigurationError, Unavailable
 from streams.admin import create_topics, plan_topics, refuse_compacted
 from streams.sources.cdc import CaptureMapping, capture_topics, read_mapping
 from streams.sources.cdc.capture import MAX_RECORD_BYTES
@@ -114,17 +115,14 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
     MillraceError
         As of `start_capture`.
     """
-    chosen = settings.capture
-    url = chosen.database_url.get_secret_value()
-    for name, given in (("mapping", chosen.mapping), ("database_url", url), ("connect_url", chosen.connect_url)):
+    stack = running_stack(settings.home)
+    url, connect, path = database_url(settings, stack), connect_url(settings, stack), settings.capture.mapping
+    for name, given in (("mapping", path), ("database_url", url), ("connect_url", connect)):
         if not given:
             raise ConfigurationError(
                 f"setting capture.{name} is missing; docs/how-to/capture-changes.md says what to write"
             )
-    mapping = read_mapping(Path(chosen.mapping or ""))
-    stack = read_stack(settings.home)
-    if stack is None:
-        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+    mapping = read_mapping(Path(path or ""))
     if stack.control:
         raise ConfigurationError(
             "Kafka Connect cannot keep its state on the embedded broker; start the stack with --profile kafka"
@@ -133,7 +131,7 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
     plans = plan_topics(capture_topics(mapping), settings.partitions.model_dump())
     create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
     refuse_compacted(client, [topic.name for topic in capture_topics(mapping)])
-    start_capture(ConnectRest.at(chosen.connect_url), mapping, url, progress=progress)
+    start_capture(ConnectRest.at(connect), mapping, url, progress=progress)
 
 
 def connector_name(mapping: CaptureMapping) -> str:

@@ -26,6 +26,7 @@ from infra.embedders import open_embedder
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
+from infra.launch.vector_store import vector_store_access
 from infra.settings import ParserSettings, Settings
 from millrace import schema_folder
 from millrace.agent import AgentSpec
@@ -188,7 +189,7 @@ class _Builder:
         settings.state.mkdir(parents=True, exist_ok=True)
         objects = ContentStore(self.stack.objects)
         embedder = await services.enter_async_context(open_embedder(settings, self.stack.address("triton", "grpc")))
-        vectors = await _vectors(settings, embedder.dim, services)
+        vectors = await _vectors(settings, self.stack, embedder.dim, services)
         producer = Producer(self.client)
         await self._start(producer)
         letters = AccessLetters(producer)
@@ -298,18 +299,18 @@ def _codec(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> Co
     return codec_for(specs, Codec(ids=registered.id_of, writers=registered.schema))
 
 
-async def _vectors(settings: Settings, dim: int, services: AsyncExitStack) -> Store:
+async def _vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
     if settings.stores.kind == "lance":
         tables = LanceVectorStore(settings.vectors, dim=dim)
         services.push_async_callback(tables.close)
         return tables
     from streams.stores.weaviate import Address, WeaviateVectorStore
 
-    weaviate = settings.weaviate
+    weaviate, access = settings.weaviate, vector_store_access(settings, stack)
     rows = WeaviateVectorStore(
-        Address(weaviate.url, weaviate.grpc),
+        Address(access.url, access.grpc),
         dim=dim,
-        api_key=weaviate.api_key.get_secret_value(),
+        api_key=access.api_key,
         collection=weaviate.collection,
         query_timeout_s=weaviate.query_timeout_s,
         write_timeout_s=weaviate.write_timeout_s,

@@ -22,11 +22,12 @@ from confluent_kafka.admin import AdminClient
 from infra.composition import compose
 from infra.launch.broker import broker_connection, embedded_broker
 from infra.launch.home import write_private
-from infra.launch.stack import Stack, read_stack
+from infra.launch.running import load_running, running_stack
+from infra.launch.stack import Stack
 from infra.launch.workers import report_path
-from infra.settings import Settings, load
+from infra.settings import Settings
 from millrace.agent import CATALOGUE, AgentSpec
-from millrace.errors import ConfigurationError, MillraceError, StackNotFound
+from millrace.errors import ConfigurationError, MillraceError
 from millrace.topics import Topic
 from streams import health
 from streams.admin import (
@@ -78,7 +79,7 @@ def worker(
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     sys.setswitchinterval(_SWITCH_S)
-    settings = load({"home": home}).settings
+    settings = load_running(home).settings
     report = Report(settings.home, name)
     try:
         report.write("starting", "loading agents")
@@ -150,10 +151,9 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     running: list[Worker] = []
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
-        stack = _stack(settings)
-        settings = settings_of(settings, stack)
-        if captures and settings.capture.mapping is not None:
-            specs = [*specs, capture_agent(read_mapping(settings.capture.mapping), ContentStore(stack.objects))]
+        stack = running_stack(settings.home)
+        if captures:
+            specs = [*specs, *capturing(settings)]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap, settings.kafka.principal).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
@@ -206,9 +206,10 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
         refuse_compacted(client, [topic.name for topic in topics.values() if topic.read is not None])
 
 
-def settings_of(settings: Settings, stack: Stack) -> Settings:
-    """Settings with the profile of what runs, which counts however this worker was started."""
-    return settings.model_copy(update={"profile": stack.profile})
+def capturing(settings: Settings) -> list[AgentSpec]:
+    """The agent that reads captured tables, where the settings name a mapping."""
+    mapping = settings.capture.mapping
+    return [] if mapping is None else [capture_agent(read_mapping(mapping), ContentStore(settings.objects))]
 
 
 def pump_settings(settings: Settings) -> PumpSettings:
@@ -220,13 +221,6 @@ def pump_settings(settings: Settings) -> PumpSettings:
     if settings.profile == "embedded":
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
-
-
-def _stack(settings: Settings) -> Stack:
-    stack = read_stack(settings.home)
-    if stack is None:
-        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
-    return stack
 
 
 def _below(module: str, parent: str) -> bool:

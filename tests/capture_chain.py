@@ -34,15 +34,22 @@ from tests.brokers import KafkaParts, shared_kafka
 
 
 @pytest.fixture(scope="session")
-def capture_chain(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[Chain]:
-    """The servers of a capture; skips where one of them cannot be had, and says why."""
-    settings, environment = load().settings, process_environment()
+def capture_installed() -> tuple[Path, Path]:
+    """Programs of Postgres, and jars of Kafka Connect; skips where one cannot be had, and says why."""
+    settings = load().settings
     try:
-        programs = find_postgres()
         unprivileged()
-        jars = install_connect(settings.cache, settings.kafka.maven)
+        return find_postgres(), install_connect(settings.cache, settings.kafka.maven)
     except ConfigurationError as error:
         pytest.skip(f"change capture not tested: {error}")
+
+
+@pytest.fixture(scope="session")
+def capture_chain(
+    tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts, capture_installed: tuple[Path, Path]
+) -> Iterator[Chain]:
+    """The servers of a capture."""
+    environment, (programs, jars) = process_environment(), capture_installed
     bootstrap, folder = shared_kafka(kafka_installed), tmp_path_factory.mktemp("capture")
     postgres = PostgresServer(folder / "postgres", programs=programs, environment=environment)
     connect = ConnectServer(

@@ -24,7 +24,7 @@ HOME: Final = Path(".millrace") / "demo"
 
 def demo(
     *,
-    profile: Annotated[str, typer.Option(help="embedded or kafka")] = "embedded",
+    profile: Annotated[str, typer.Option(help="embedded, kafka or native")] = "embedded",
     home: Annotated[Path, typer.Option(help="Folder of the demo's own stack; emptied first")] = HOME,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running at the end")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output")] = False,

@@ -40,7 +40,7 @@ def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
     """
     if settings.bootstrap:
         return _describe(settings, settings.bootstrap, _cluster_id(settings), ())
-    return _start_kafka(settings, progress) if settings.profile == "kafka" else _start_embedded(settings)
+    return _start_embedded(settings) if settings.profile == "embedded" else _start_kafka(settings, progress)
 
 
 def kafka_secrets(settings: Settings) -> Secrets | None:

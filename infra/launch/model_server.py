@@ -12,11 +12,11 @@ from infra.embedders import serving_policy
 from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack
 from infra.servers.server import serves
-from infra.servers.triton import TRITON_VERSION, TritonServer, install_triton
+from infra.servers.triton import TritonServer, install_triton, remove_left
 from infra.settings import Settings, process_environment
 
 
-def _make(settings: Settings, progress: Callable[[str], None]) -> MakeServer:
+def _make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
     triton = settings.triton
     parts = install_triton(settings.cache, triton.python or sys.executable, progress)
     repository = settings.home / NAME / "repository"
@@ -46,4 +46,4 @@ def _unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001 - what eve
 
 
 NAME: Final = TritonServer.name
-PART: Final = Part(NAME, TRITON_VERSION, _make, _unwell)
+PART: Final = Part(TritonServer, _make, _unwell, remove_left)

@@ -20,6 +20,7 @@ import psutil
 
 from millrace.errors import ConfigurationError
 
+Role = Literal["broker", "database", "server", "worker"]
 # The kernel counts start times from boot; as wall-clock times they move by up to this when the clock is adjusted.
 _SAME_START_S = 2.0
 
@@ -38,18 +39,23 @@ class ProcessRecord:
         When it started, in unix seconds.
     log : str
         Absolute path of the file that receives its output.
+    stop_signal : int
+        What ends it in order.
     """
 
     name: str
     pid: int
     create_time: float
     log: str
+    stop_signal: int = signal.SIGTERM
 
     @property
-    def role(self) -> Literal["broker", "server", "worker"]:
+    def role(self) -> Role:
         """What it is to the stack."""
         if self.name.startswith("broker"):
             return "broker"
+        if self.name == "postgres":
+            return "database"
         return "worker" if self.name.startswith("worker-") else "server"
 
     def find(self) -> psutil.Process | None:
@@ -68,15 +74,22 @@ class ProcessRecord:
         return self.find() is not None
 
     def memory_mb(self) -> float | None:
-        """Resident memory in MiB; None when it has ended."""
+        """Resident memory in MiB, with what its child processes have for themselves; None when it has ended."""
         process = self.find()
+        if process is None:
+            return None
         try:
-            return round(process.memory_info().rss / 2**20, 1) if process else None
+            n_bytes: int = process.memory_info().rss
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found = child.memory_info()
+                    n_bytes += found.rss - found.shared
         except psutil.NoSuchProcess:
             return None
+        return round(n_bytes / 2**20, 1)
 
     def end(self, timeout_s: float) -> bool:
-        """End it with SIGTERM, after `timeout_s` seconds with SIGKILL.
+        """End it with its stop signal, after `timeout_s` seconds with SIGKILL.
 
         Returns
         -------
@@ -87,7 +100,7 @@ class ProcessRecord:
         if process is None:
             return True
         try:
-            process.terminate()
+            process.send_signal(self.stop_signal)
             _wait_gone(process, timeout_s)
         except psutil.TimeoutExpired:
             self.kill()
@@ -107,7 +120,7 @@ class ProcessRecord:
 
 
 def end_all(records: Sequence[ProcessRecord], timeout_s: float) -> list[str]:
-    """End processes at the same time: SIGTERM to all, after `timeout_s` seconds SIGKILL to those that are left.
+    """End processes at the same time: its stop signal to each, after `timeout_s` seconds SIGKILL to those left.
 
     Returns
     -------
@@ -115,9 +128,9 @@ def end_all(records: Sequence[ProcessRecord], timeout_s: float) -> list[str]:
         Names of those that had to be killed.
     """
     running = [(record, process) for record in records if (process := record.find())]
-    for _, process in running:
+    for record, process in running:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+            process.send_signal(record.stop_signal)
     deadline = time.monotonic() + timeout_s
     return [record.name for record, _ in running if not record.end(max(0.0, deadline - time.monotonic()))]
 
@@ -143,7 +156,14 @@ def _wait_gone(process: psutil.Process, timeout_s: float) -> None:
             return
 
 
-def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> ProcessRecord:
+def spawn(
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    stop_signal: int = signal.SIGTERM,
+) -> ProcessRecord:
     """Start a process in a session of its own, so that it survives the terminal; output is appended to `log`.
 
     Parameters
@@ -156,6 +176,8 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         Receives standard output and error; private to its owner.
     environment : mapping of str to str
         All of its environment.
+    stop_signal : int
+        What ends it in order.
 
     Raises
     ------
@@ -181,7 +203,7 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         setsigmask=[],
         setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE],
     )
-    return ProcessRecord(name, pid, psutil.Process(pid).create_time(), str(log.absolute()))
+    return ProcessRecord(name, pid, psutil.Process(pid).create_time(), str(log.absolute()), int(stop_signal))
 
 
 def tail(log: Path, n_lines: int = 8) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack, write_stack
 from infra.registry import Registration, register
-from infra.servers.apicurio import APICURIO_VERSION, ApicurioServer, install_apicurio, url_of
+from infra.servers.apicurio import ApicurioServer, install_apicurio, url_of
 from infra.servers.java import find_java
 from infra.settings import Settings, process_environment
 from millrace.errors import MillraceError
@@ -76,7 +76,7 @@ def register_contract(
     )
 
 
-def _make(settings: Settings, progress: Callable[[str], None]) -> MakeServer:
+def _make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
     java = find_java(settings.kafka.java)
     program = install_apicurio(settings.cache, settings.kafka.maven, progress)
     return lambda folder, ports, note: ApicurioServer(
@@ -99,4 +99,4 @@ def _unwell(settings: Settings, stack: Stack) -> str:
     return ""
 
 
-PART: Final = Part(NAME, APICURIO_VERSION, _make, _unwell)
+PART: Final = Part(ApicurioServer, _make, _unwell)

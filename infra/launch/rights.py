@@ -10,7 +10,18 @@ from confluent_kafka.admin import AdminClient
 
 from infra.launch.broker import broker_connection, kafka_secrets
 from infra.launch.stack import Stack
-from infra.rights import APP, OPERATOR, Rights, app_rights, ensure_users, grant, operator_rights, worker_rights
+from infra.rights import (
+    APP,
+    CONNECT,
+    OPERATOR,
+    Rights,
+    app_rights,
+    connect_rights,
+    ensure_users,
+    grant,
+    operator_rights,
+    worker_rights,
+)
 from infra.servers.kafka.security import ADMIN
 from infra.settings import Settings
 from millrace.agent import AgentSpec
@@ -65,12 +76,26 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
         )
         for name, specs in _specs(settings).items()
     }
-    return {**workers, APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+    return {**workers, **_of_capture(settings), APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+
+
+def _of_capture(settings: Settings) -> dict[str, Rights]:
+    """Rights of the Kafka Connect that the launcher runs."""
+    from streams.sources.cdc import capture_topics, read_mapping
+
+    capture = settings.capture
+    if not capture.run:
+        return {}
+    mapping = read_mapping(capture.mapping) if capture.mapping else None
+    return {CONNECT: connect_rights({mapping.name: [t.name for t in capture_topics(mapping)]} if mapping else {})}
 
 
 def _specs(settings: Settings) -> dict[str, list[AgentSpec]]:
     """Agents that each principal of a worker runs."""
-    from infra.worker import OWN_AGENTS, load_agents
+    from infra.worker import OWN_AGENTS, capturing, load_agents
 
     modules = {**DEPLOYABLES, WORKER: settings.worker.agents or OWN_AGENTS}
-    return {name: load_agents(agents) for name, agents in modules.items()}
+    found = {name: load_agents(agents) for name, agents in modules.items()}
+    if not settings.worker.agents:
+        found[WORKER] += capturing(settings)
+    return found

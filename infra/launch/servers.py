@@ -23,21 +23,26 @@ class Part:
 
     Attributes
     ----------
-    name : str
-        Its role in ``stack.json``, and its folder in the home.
-    version : str
-        Release that is fetched.
+    kind : type of Server
+        Its name is the role in ``stack.json``, and the folder in the home.
     make : callable
-        Installs it if need be, and gives what makes the `Server` from its folder, the ports that it had (or None) and
-        who is told of its process.
+        Gets the broker's address; installs the program if need be, and gives what makes the `Server` from its folder,
+        the ports that it had (or None) and who is told of its process.
     unwell : callable
         Asks whether it serves: empty, or what is wrong.
+    clean : callable
+        Removes what a killed one left outside of its folder, which it is given.
     """
 
-    name: str
-    version: str
-    make: Callable[[Settings, Progress], MakeServer]
+    kind: type[Server]
+    make: Callable[[Settings, str, Progress], MakeServer]
     unwell: Callable[[Settings, Stack], str]
+    clean: Callable[[Path], None] = lambda _: None
+
+    @property
+    def name(self) -> str:
+        """Its role in ``stack.json``."""
+        return self.kind.name
 
 
 def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
@@ -68,19 +73,20 @@ def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progr
     """
     running = {record.name for record in stack.processes}
     missing = [part for part in parts if part.name not in running]
-    made = [part.make(settings, progress) for part in missing]  # one after the other: each says what it fetches
+    # One after the other: each says what it fetches.
+    made = [part.make(settings, stack.bootstrap, progress) for part in missing]
     servers = [
         make(settings.home / part.name, stack.ports.get(part.name), lambda record: note(settings.home, record))
         for part, make in zip(missing, made, strict=True)
     ]
     _start(servers)
-    for part, server in zip(missing, servers, strict=True):
-        progress(f"{server.title} {part.version} ready at {', '.join(map(server.address, server.port_names[:1]))}")
+    for server in servers:
+        progress(f"{server.title} {server.version} ready at {', '.join(map(server.address, server.port_names[:1]))}")
     return replace(
         stack,
         processes=(*stack.processes, *(server.process for server in servers)),
         ports={**stack.ports, **{server.name: server.ports for server in servers}},
-        versions={**stack.versions, **{part.name: part.version for part in missing}},
+        versions={**stack.versions, **{server.name: server.version for server in servers}},
     )
 
 

@@ -26,7 +26,7 @@ class Stack:
     Attributes
     ----------
     profile : str
-        ``embedded`` or ``kafka``.
+        ``embedded``, ``kafka`` or ``native``.
     bootstrap : str
         Where the broker listens, ``host:port`` (a list, for a broker of the user's).
     log_epoch : str
@@ -133,4 +133,4 @@ def read_stack(home: Path) -> Stack | None:
 def part_versions(profile: str) -> dict[str, str]:
     """Releases of what a stack of this profile is made of."""
     parts = {"millrace": version("millrace"), "confluent-kafka": version("confluent-kafka")}
-    return {**parts, "kafka": KAFKA_VERSION} if profile == "kafka" else parts
+    return parts if profile == "embedded" else {**parts, "kafka": KAFKA_VERSION}

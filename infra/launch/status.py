@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -18,6 +18,7 @@ from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import read_report
 from infra.settings import Settings
 
+_SILENT: Final = "runs, but gives no metadata"
 StackState = Literal["running", "degraded", "stopped"]
 
 
@@ -119,12 +120,12 @@ def _process(
     if memory_mb is None:
         return ProcessStatus(record.name, record.pid, "ended", f"see {record.log}", 0.0, record.log)
     state, detail = "ready", ""
-    if record.role == "broker" and not answers:
-        state, detail = "failed", "runs, but gives no metadata"
+    if record.role == "broker":
+        state, detail = ("ready", stack.versions.get("kafka", "in memory")) if answers else ("failed", _SILENT)
     elif record.role == "worker":
         report = read_report(settings.home, record)
         state, detail = report.state, report.detail
-    elif record.role == "server":
+    elif record.role in ("server", "database"):
         ports = ", ".join(f"{name} {port}" for name, port in stack.ports.get(record.name, {}).items())
         unwell = part.unwell(settings, stack) if part else ""
         state, detail = ("failed", unwell) if unwell else ("ready", f"{stack.versions.get(record.name, '')}, {ports}")

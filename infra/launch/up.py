@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient
 
 from infra.launch.broker import broker_connection, embedded_broker, start_broker
 from infra.launch.home import held, prepare_home
-from infra.launch.processes import ProcessRecord, end_all
-from infra.launch.profiles import parts_of
+from infra.launch.processes import ProcessRecord, Role, end_all
+from infra.launch.profiles import PARTS, parts_of
 from infra.launch.registry import with_registry
 from infra.launch.rights import with_rights
 from infra.launch.servers import Part, start_servers
@@ -30,6 +30,8 @@ SeedEmbedded = Callable[[Settings, Stack], int]
 
 WORKER_GRACE_S: Final = 15.0
 _SERVER_GRACE_S: Final = 30.0
+_ENDED: Final[tuple[tuple[Role, ...], ...]] = (("worker",), ("server",), ("broker", "database"))
+"""Those that write before those that are written to."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def down(
             return ended
         running = [record for record in stack.processes if record.alive]
         _end(running, progress, worker_grace_s)
+        for part in PARTS:
+            if part.name in stack.ports:
+                part.clean(settings.home / part.name)
         _forget(settings, stack)
         return [*ended, *(record.name for record in running)]
 
@@ -213,9 +218,10 @@ def _with_workers(loaded: Loaded, stack: Stack, command: Sequence[str] | None, p
 
 
 def _end(records: Sequence[ProcessRecord], progress: Progress, worker_grace_s: float = WORKER_GRACE_S) -> None:
-    for role, grace_s in (("worker", worker_grace_s), ("server", _SERVER_GRACE_S), ("broker", _SERVER_GRACE_S)):
-        for name in end_all([record for record in records if record.role == role], grace_s):
-            progress(f"warning: {name} did not end within {grace_s:g} s of SIGTERM and was killed")
+    for roles in _ENDED:
+        grace_s = worker_grace_s if "worker" in roles else _SERVER_GRACE_S
+        for name in end_all([record for record in records if record.role in roles], grace_s):
+            progress(f"warning: {name} did not end within {grace_s:g} s of being asked to, and was killed")
 
 
 def _forget(settings: Settings, stack: Stack, keep: frozenset[str] = frozenset()) -> None:

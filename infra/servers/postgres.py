@@ -92,6 +92,7 @@ class PostgresServer(Server):
     title: ClassVar[str] = "Postgres"
     port_names: ClassVar[tuple[str, ...]] = ("clients",)
     port_setting: ClassVar[str] = "capture.postgres_port"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # disconnects clients; on SIGTERM it waits for them to leave
     user: ClassVar[str] = "millrace"
     database: ClassVar[str] = "postgres"
 
@@ -107,6 +108,7 @@ class PostgresServer(Server):
     ) -> None:
         super().__init__(folder, environment=environment, ports={"clients": port} if port else None, **options)
         self._programs = programs
+        self.version = programs.parent.name
         self._parameters = {**_PARAMETERS, **(parameters or {})}
 
     @property
@@ -117,18 +119,12 @@ class PostgresServer(Server):
     @property
     def password(self) -> str:
         """Password of `user`; made with the cluster and kept in its folder, private to its owner."""
-        return (self._folder / "password").read_text().strip()
+        return _password(self._folder)
 
     @property
     def url(self) -> str:
         """Connection URL of `database`, with the password in clear: for a client and for nothing else."""
-        return f"postgresql://{self.user}:{quote(self.password, safe='')}@{HOST}:{self.port}/{self.database}"
-
-    def stop(self) -> None:
-        """End it with clients disconnected; on SIGTERM it would wait for them to leave."""
-        if self._process is not None and (found := self._process.find()):
-            found.send_signal(signal.SIGINT)
-        super().stop()
+        return url_at(self._folder, self.address("clients"))
 
     def kill(self) -> None:
         """End it with SIGKILL, and wait until its own processes have noticed: they hold the cluster's shared memory."""
@@ -145,9 +141,14 @@ class PostgresServer(Server):
         flags = [text for name, value in parameters.items() for text in ("-c", f"{name}={value}")]
         return [*unprivileged(), str(self._programs / "postgres"), "-D", str(cluster), *flags]
 
+    @staticmethod
+    def answers(programs: Path, port: int, environment: Mapping[str, str]) -> bool:
+        """Whether the cluster at a port of loopback takes connections."""
+        ask = [str(programs / "pg_isready"), "-q", "-h", HOST, "-p", str(port), "-t", "1"]
+        return subprocess.run(ask, check=False, env=environment, timeout=5).returncode == 0
+
     def _ready(self, ports: Mapping[str, int]) -> bool:
-        ask = [str(self._programs / "pg_isready"), "-q", "-h", HOST, "-p", str(ports["clients"]), "-t", "1"]
-        return subprocess.run(ask, check=False, env=self._environment, timeout=5).returncode == 0
+        return self.answers(self._programs, ports["clients"], self._environment)
 
     def _create(self, cluster: Path) -> None:
         shutil.rmtree(cluster, ignore_errors=True)  # of an `initdb` that was interrupted
@@ -162,6 +163,16 @@ class PostgresServer(Server):
             raise Unavailable(
                 f"Postgres could not create its cluster in {cluster}: {(run.stderr or run.stdout).strip()[-600:]}"
             )
+
+
+def url_at(folder: Path, address: str) -> str:
+    """Connection URL of the cluster in a folder, as `PostgresServer` got it, that listens at ``host:port``."""
+    user, database = PostgresServer.user, PostgresServer.database
+    return f"postgresql://{user}:{quote(_password(folder), safe='')}@{address}/{database}"
+
+
+def _password(folder: Path) -> str:
+    return (folder / "password").read_text().strip()
 
 
 def unprivileged() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +58,13 @@ class Server(ABC):
     port_names: ClassVar[tuple[str, ...]]
     inner_ports: ClassVar[tuple[str, ...]] = ()
     """Those that no client knows: chosen anew at each start."""
+    version: str = ""
+    """Release of its program."""
     port_setting: ClassVar[str] = ""
     """The setting that fixes the port, for messages."""
     grace_s: ClassVar[float] = 30.0
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    """What ends it in order."""
     taken_signs: ClassVar[tuple[str, ...]] = ("Address already in use", "address already in use")
     """What its log says when a port is taken."""
 
@@ -133,7 +138,7 @@ class Server(ABC):
             chosen = dict(zip(self.port_names, free_ports(len(self.port_names)), strict=True)) | kept
             seen = self.log.stat().st_size if self.log.exists() else 0
             environment = self._environment | dict(self._variables(chosen))
-            self._process = spawn(self.name, self._command(chosen), self.log, environment)
+            self._process = spawn(self.name, self._command(chosen), self.log, environment, stop_signal=self.stop_signal)
             try:
                 self._on_spawn(self._process)
                 if self._wait_ready(chosen):

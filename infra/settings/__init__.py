@@ -5,17 +5,20 @@ working folder, then the defaults in `fields`. `load` returns the values togethe
 """
 
 from infra.settings.fields import (
-    CaptureSettings,
-    KafkaSettings,
     ModelSettings,
     ParserSettings,
     PartitionSettings,
-    RegistrySettings,
     Settings,
     StoreSettings,
     TenantSettings,
-    TritonSettings,
     WorkerSettings,
+)
+from infra.settings.servers import (
+    CaptureSettings,
+    KafkaSettings,
+    RegistrySettings,
+    TritonSettings,
+    WeaviateSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
 
@@ -32,6 +35,7 @@ __all__ = [
     "StoreSettings",
     "TenantSettings",
     "TritonSettings",
+    "WeaviateSettings",
     "WorkerSettings",
     "load",
     "process_environment",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
-from infra.settings.fields import Settings
+from infra.settings.fields import PROFILE_DEFAULTS, Settings
 from millrace.errors import ConfigurationError
 
 CONFIG_FILE: Final = Path("millrace.toml")
@@ -27,7 +27,8 @@ class Loaded:
     settings : Settings
         The values.
     origins : mapping of str to str
-        Origin by dotted name (``worker.max_in_flight``): ``flag``, ``environment NAME``, a file, or ``default``.
+        Origin by dotted name (``worker.max_in_flight``): ``flag``, ``environment NAME``, a file;
+        what is missing has its default.
     """
 
     settings: Settings
@@ -43,11 +44,18 @@ class Loaded:
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """Each setting as (dotted name, value fit for JSON with secrets masked, origin)."""
+        of_profile = {name for name, _ in _flat(PROFILE_DEFAULTS.get(self.settings.profile, {}))}
         for name, value in _flat(self.settings.model_dump(mode="json")):
-            yield name, value, self.origins.get(name, "default")
+            origin = f"profile {self.settings.profile}" if name in of_profile else "default"
+            yield name, value, self.origins.get(name, origin)
 
 
-def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> Loaded:
+def load(
+    flags: Mapping[str, Any] | None = None,
+    config: Path = CONFIG_FILE,
+    *,
+    profile_of: Callable[[Path], str | None] = lambda _: None,
+) -> Loaded:
     """Read all sources.
 
     Parameters
@@ -56,6 +64,8 @@ def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> 
         Settings given on the command line, nested like `Settings`; None values count as not given.
     config : Path
         The settings file; it may be missing.
+    profile_of : callable
+        Gives the profile of what runs in a home folder, which then counts; None when nothing does.
 
     Raises
     ------
@@ -84,6 +94,9 @@ def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> 
                 _put(merged, name, value)
                 variable = f"{origin} MILLRACE_{name.upper().replace('.', '__')}"
                 origins[name] = variable if origin == "environment" else origin
+    home = Path(merged.get("home", Settings.model_fields["home"].default)).expanduser().absolute()
+    if running := profile_of(home):
+        merged["profile"], origins["profile"] = running, f"stack in {home}"
     try:
         return Loaded(Settings.model_validate(merged), origins)
     except ValidationError as error:

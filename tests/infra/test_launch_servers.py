@@ -23,6 +23,7 @@ class Pages(Server):
 
     name: ClassVar[str] = "pages"
     title: ClassVar[str] = "Pages"
+    version = "1.0"
     port_names: ClassVar[tuple[str, ...]] = ("http",)
 
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
@@ -44,7 +45,7 @@ class Broken(Pages):
 
 
 def part(kind: type[Server]) -> Part:
-    def make(settings: Settings, progress: Callable[[str], None]) -> MakeServer:
+    def make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:
         return lambda folder, ports, note: kind(
             folder, ports=ports, on_spawn=note, environment={"PATH": "/usr/bin:/bin"}, timeout_s=20.0
         )
@@ -52,7 +53,7 @@ def part(kind: type[Server]) -> Part:
     def unwell(settings: Settings, stack: Stack) -> str:
         return "" if serves(stack.ports[kind.name]["http"], "/") else "does not answer"
 
-    return Part(kind.name, "1.0", make, unwell)
+    return Part(kind, make, unwell)
 
 
 def state(launcher: Launcher, name: str) -> tuple[str, str]:

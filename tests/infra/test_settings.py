@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from infra.settings import Settings, load, process_environment
+from infra.settings import ModelSettings, Settings, load, process_environment
 from millrace.errors import ConfigurationError
 
 NAME = "worker.max_in_flight"
@@ -43,10 +43,43 @@ def test_a_flag_that_is_not_given_hides_nothing(monkeypatch: pytest.MonkeyPatch)
     assert load({"profile": None, "worker": {"count": None}}).settings.profile == "kafka"
 
 
-@pytest.mark.parametrize("profile", ["native", "compose", "kubernetes"])
+@pytest.mark.parametrize("profile", ["compose", "kubernetes"])
 def test_profiles_of_later_releases_are_refused_clearly(profile: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not part of this release; use 'embedded' or 'kafka'"):
+    with pytest.raises(ConfigurationError, match="is not part of this release; use 'embedded', 'kafka' or 'native'"):
         load({"profile": profile})
+
+
+def test_the_native_profile_sets_what_nobody_else_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = load({"profile": "native"})
+    chosen = native.settings
+    assert (chosen.registry.run, chosen.stores.kind, chosen.models.server) == (True, "weaviate", "triton")
+    assert {name for name, _, origin in native.rows() if origin == "profile native"} == {
+        "registry.run", "stores.kind", "models.server"
+    }  # fmt: skip
+    monkeypatch.setenv("MILLRACE_STORES__KIND", "lance")
+    found = load({"profile": "native", "stores": {"state": "state"}})
+    assert (found.settings.stores.kind, found.settings.stores.state) == ("lance", Path("state"))
+    assert found.origins["stores.kind"] == "environment MILLRACE_STORES__KIND"
+    inside = Settings(profile="native", models=ModelSettings(threads=3))
+    assert (inside.models.threads, inside.models.server) == (3, "triton")
+    assert load({"profile": "kafka"}).settings.models.server == "in_process"
+
+
+def test_the_profile_of_what_runs_counts_over_all_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So that `status`, or a worker started by hand, need not be told again."""
+    monkeypatch.setenv("MILLRACE_PROFILE", "embedded")
+    monkeypatch.setenv("MILLRACE_REGISTRY__RUN", "true")
+    asked: list[Path] = []
+
+    def profile_of(home: Path) -> str:
+        asked.append(home)
+        return "native"
+
+    found = load({"home": "stack"}, profile_of=profile_of)
+    assert (found.settings.profile, found.settings.stores.kind) == ("native", "weaviate")
+    assert (asked, found.origins["profile"]) == ([tmp_path / "stack"], f"stack in {tmp_path / 'stack'}")
+    with pytest.raises(ConfigurationError, match="a schema registry is set"):
+        load({"home": "stack"})
 
 
 def test_a_value_out_of_bounds_is_named_with_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,7 @@ import typer
 
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import report_path
-from infra.settings import Settings
-from infra.worker import load_agents, pump_settings, settings_of, worker_name
+from infra.worker import load_agents, worker_name
 from millrace.codec import Codec
 from millrace.errors import ConfigurationError
 from millrace.event import Meta, attach
@@ -88,13 +87,6 @@ def test_a_worker_that_finds_no_agents_reports_it_and_exits_2(home: Path, start:
     report = said(home)
     assert report["state"] == "failed"
     assert "'no_such_desk' was not found" in report["detail"]
-
-
-def test_a_worker_waits_as_its_stacks_broker_needs_whatever_profile_it_was_given(home: Path) -> None:
-    kafka = Stack("kafka", "127.0.0.1:9092", "epoch", objects=str(home), home=str(home), started_at="")
-    given = Settings(profile="embedded")
-    assert pump_settings(settings_of(given, kafka)) == pump_settings(Settings(profile="kafka"))
-    assert pump_settings(given).fetch_max_wait_ms < pump_settings(settings_of(given, kafka)).fetch_max_wait_ms
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "", "a b", "x\n"])

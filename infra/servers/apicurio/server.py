@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from infra.launch.ports import HOST
+from infra.servers.apicurio.install import APICURIO_VERSION
 from infra.servers.server import Server, serves
 
 _API: Final = "/apis/ccompat/v7"
@@ -50,6 +51,7 @@ class ApicurioServer(Server):
 
     name: ClassVar[str] = "registry"
     title: ClassVar[str] = "Apicurio Registry"
+    version = APICURIO_VERSION
     port_names: ClassVar[tuple[str, ...]] = ("http",)
     port_setting: ClassVar[str] = "registry.port"
     taken_signs: ClassVar[tuple[str, ...]] = (*Server.taken_signs, "Port already bound", "seems to be in use")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from infra.launch.ports import HOST
+from infra.servers.connect.install import CONNECT_VERSION, DEBEZIUM_VERSION
 from infra.servers.connect.rest import ConnectRest
 from infra.servers.server import Server
 from millrace.errors import Unavailable
@@ -65,6 +66,7 @@ class ConnectServer(Server):
 
     name: ClassVar[str] = "connect"
     title: ClassVar[str] = "Kafka Connect"
+    version = f"{CONNECT_VERSION}, Debezium {DEBEZIUM_VERSION}"
     port_names: ClassVar[tuple[str, ...]] = ("rest",)
     port_setting: ClassVar[str] = "capture.connect_port"
 

@@ -25,6 +25,16 @@ _SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
+def client_properties(credentials: Mapping[str, str]) -> Mapping[str, str]:
+    """How a Java client logs in, from what `Secrets.credentials` gives; holds the password in clear."""
+    user, password = credentials["sasl_username"], credentials["sasl_password"]
+    return {
+        "security.protocol": credentials["security_protocol"],
+        "sasl.mechanism": credentials["sasl_mechanism"],
+        "sasl.jaas.config": f'{_SCRAM} required username="{user}" password="{password}";',
+    }
+
+
 class Secrets:
     """Passwords of a cluster's users, each in a file of its own that only its owner may read.
 

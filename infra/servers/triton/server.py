@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 from inference.triton import TritonConnection
 from infra.launch.ports import HOST
 from infra.servers.server import Server
-from infra.servers.triton.install import TritonParts
+from infra.servers.triton.install import TRITON_VERSION, TritonParts
 from millrace.errors import Unavailable
 
 _EXIT_TIMEOUT_S: Final = 10
@@ -59,6 +59,7 @@ class TritonServer(Server):
 
     name = "triton"
     title = "Triton"
+    version = TRITON_VERSION
     port_names: ClassVar[tuple[str, ...]] = ("grpc", "metrics")
     port_setting = "triton.port"
     grace_s = _EXIT_TIMEOUT_S + 10.0

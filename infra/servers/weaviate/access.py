@@ -11,9 +11,6 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
-import weaviate
-from weaviate.classes.init import AdditionalConfig, Auth, Timeout
-from weaviate.classes.rbac import Permissions
 
 from infra.launch.home import write_private
 from millrace.errors import ConfigurationError
@@ -89,6 +86,9 @@ def grant_roles(url: str, grpc: str, keys: Keys, collections: str) -> None:
     collections : str
         Start of the names of Millrace's collections.
     """
+    import weaviate  # here and below: its import takes a second, and few commands start a server
+    from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+
     rest, rpc = urlsplit(url), urlsplit(f"//{grpc}")
     with ExitStack() as stack:
         client = stack.enter_context(
@@ -113,6 +113,8 @@ def grant_roles(url: str, grpc: str, keys: Keys, collections: str) -> None:
 
 
 def _permissions(collections: str) -> Mapping[str, list[Any]]:
+    from weaviate.classes.rbac import Permissions
+
     reads = [
         Permissions.collections(collection=collections, read_config=True),
         Permissions.tenants(collection=collections, read=True),

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import httpx
-from weaviate.exceptions import WeaviateBaseError
 
 from infra.launch.ports import HOST
 from infra.servers.server import Server
 from infra.servers.weaviate.access import ADMIN, Keys, grant_roles
+from infra.servers.weaviate.install import WEAVIATE_VERSION
 from millrace.errors import Unavailable
 
 
@@ -45,6 +45,7 @@ class WeaviateServer(Server):
 
     name: ClassVar[str] = "weaviate"
     title: ClassVar[str] = "Weaviate"
+    version = WEAVIATE_VERSION
     port_names: ClassVar[tuple[str, ...]] = ("rest", "grpc", "gossip", "data", "raft", "raft_rpc")
     inner_ports: ClassVar[tuple[str, ...]] = ("gossip", "data", "raft", "raft_rpc")
     port_setting: ClassVar[str] = "weaviate.port"
@@ -87,6 +88,8 @@ class WeaviateServer(Server):
         Unavailable
             It ended at once, was not ready in time, or did not take the roles.
         """
+        from weaviate.exceptions import WeaviateBaseError
+
         super().start()
         try:
             grant_roles(self.url, self.grpc, self._keys, self._collection)
