@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 from pg8000 import dbapi
 
 from infra.launch.broker import broker_connection
-from infra.launch.change_capture import connect_url, database_url
+from infra.launch.change_capture import SIGNALS, connect_url, database_url
 from infra.launch.running import running_stack
 from infra.servers.connect import ConnectRest
 from infra.settings import Settings
@@ -29,7 +29,6 @@ from streams.admin import create_topics, plan_topics, refuse_compacted
 from streams.sources.cdc import CaptureMapping, capture_topics, read_mapping
 from streams.sources.cdc.capture import MAX_RECORD_BYTES
 
-SIGNALS: Final = "public.millrace_signal"
 _POLL_S: Final = 0.1
 _PORT: Final = 5432
 _ANSWER_S: Final = 30

@@ -127,21 +127,21 @@ def operator_rights(group_prefix: str) -> Rights:
     )
 
 
-def connect_rights(captured: Mapping[str, Iterable[str]]) -> Rights:
+def connect_rights(captured: Iterable[str], made: Iterable[str]) -> Rights:
     """Kafka Connect with Debezium: its own topics, and those of what it captures.
 
     Parameters
     ----------
-    captured : mapping of str to iterable of str
-        Topics of the tables, by the name of the mapping.
+    captured : iterable of str
+        Topics of the tables.
+    made : iterable of str
+        Topics that Debezium writes beside them, and makes itself.
     """
     own = frozenset(f"{CONNECT_GROUP}.{kind}" for kind in ("config", "offset", "status"))
-    heartbeats = frozenset(f"__debezium-heartbeat.{name}" for name in captured)
-    tables = frozenset(topic for topics in captured.values() for topic in topics)
     return Rights(
         reads=own,
-        writes=own | heartbeats | tables,
-        creates=own | heartbeats,
+        writes=own.union(captured, made),
+        creates=own.union(made),
         groups=frozenset({CONNECT_GROUP}),
         sees_settings=True,
     )

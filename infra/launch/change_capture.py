@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from infra.launch.broker import kafka_secrets
@@ -16,6 +16,8 @@ from infra.servers.postgres import PostgresServer, find_postgres, url_at
 from infra.settings import Settings, process_environment
 from millrace.errors import MillraceError
 
+SIGNALS: Final = "public.millrace_signal"
+"""Table through which Debezium is asked to read rows that are there already."""
 _ROLES: Final = ("", "producer.", "consumer.", "admin.")
 """What a worker of Connect does on the log, as prefixes of its properties."""
 
@@ -31,6 +33,11 @@ def database_url(settings: Settings, stack: Stack) -> str:
     address = stack.address(PostgresServer.name, "clients")
     given = settings.capture.database_url.get_secret_value()
     return given or (url_at(settings.home / PostgresServer.name, address) if address else "")
+
+
+def topics_beside(mapping: str) -> Sequence[str]:
+    """Topics that Debezium writes for a mapping of this name, beside those of its tables."""
+    return (f"{mapping}.{SIGNALS}", f"__debezium-heartbeat.{mapping}")
 
 
 def _make_postgres(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001

@@ -81,13 +81,15 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
 
 def _of_capture(settings: Settings) -> dict[str, Rights]:
     """Rights of the Kafka Connect that the launcher runs."""
+    from infra.launch.change_capture import topics_beside
     from streams.sources.cdc import capture_topics, read_mapping
 
     capture = settings.capture
     if not capture.run:
         return {}
     mapping = read_mapping(capture.mapping) if capture.mapping else None
-    return {CONNECT: connect_rights({mapping.name: [t.name for t in capture_topics(mapping)]} if mapping else {})}
+    captured = [topic.name for topic in capture_topics(mapping)] if mapping else ()
+    return {CONNECT: connect_rights(captured, topics_beside(mapping.name) if mapping else ())}
 
 
 def _specs(settings: Settings) -> dict[str, list[AgentSpec]]:
