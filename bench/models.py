@@ -91,7 +91,8 @@ async def measure(lab: Lab) -> Outcome:
 async def _served(lab: Lab, artefact: Artefact) -> AsyncIterator[tuple[TritonEmbedder, psutil.Process]]:
     """An embedder behind a server of its own, and the server's process."""
     settings = load({"home": str(lab.new_folder("models"))}).settings
-    make = await asyncio.to_thread(PART.make, settings, "", lambda line: print(line, file=sys.stderr))
+    programs = await asyncio.to_thread(PART.install, settings, lambda line: print(line, file=sys.stderr))
+    make = PART.make(settings, "", programs)
     server = await asyncio.to_thread(make(settings.home / PART.name, None, lambda _: None).start)
     try:
         embedder = await TritonEmbedder.open(artefact, server.address("grpc"))

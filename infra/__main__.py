@@ -68,6 +68,23 @@ def up(
 
 
 @app.command()
+def install(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Fetch what `up` would fetch, once per user, and start nothing."""
+
+    def run() -> None:
+        from infra.launch import profiles
+
+        loaded = _load(home, profile)
+        found = profiles.install(loaded.settings, _progress)
+        if as_json:
+            _print_json({"installed": found, "cache": str(loaded.settings.cache)})
+        else:
+            _out.print(f"installed in {loaded.settings.cache}: {', '.join(found) or 'nothing is needed'}")
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
 def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """End workers, then the broker. Data on disk stays; what the embedded broker held is gone."""
 

@@ -3,7 +3,6 @@
 Peers want releases of Kafka clients and of pydantic that no single environment can hold.
 """
 
-import hashlib
 import subprocess
 import sys
 import venv
@@ -12,7 +11,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from bench.peers.roster import LOCKS
-from infra.servers.cache import cached
+from infra.servers.cache import cached, digest_of_pins
 from millrace.errors import ConfigurationError
 
 _LIMIT_S = 900
@@ -41,8 +40,7 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
         return Path(sys.executable)
     requirements = locks / f"{lock}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(_pins(requirements).encode()).hexdigest()[:8]
-    name = f"peer-{lock}-python{version}-{digest}"
+    name = f"peer-{lock}-python{version}-{digest_of_pins(requirements)}"
 
     def make(folder: Path) -> None:
         progress(f"installing {lock} and what it needs into {cache / name} (once)")
@@ -65,11 +63,6 @@ def interpreter(lock: str, cache: Path, progress: Callable[[str], None] = lambda
         progress(f"{lock} is ready")
 
     return cached(cache, name, make) / "bin" / "python"
-
-
-def _pins(requirements: Path) -> str:
-    """A lock file without its comments, so that other words build nothing anew."""
-    return "\n".join(line for line in requirements.read_text().splitlines() if not line.lstrip().startswith("#"))
 
 
 def versions(python: Path, parts: tuple[str, ...]) -> dict[str, str]:

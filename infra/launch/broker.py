@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -40,7 +40,8 @@ def start_broker(settings: Settings, progress: Callable[[str], None]) -> Stack:
     """
     if settings.bootstrap:
         return _describe(settings, settings.bootstrap, _cluster_id(settings), ())
-    return _start_embedded(settings) if settings.profile == "embedded" else _start_kafka(settings, progress)
+    programs = install_broker(settings, progress)
+    return _start_embedded(settings) if programs is None else _start_kafka(settings, programs)
 
 
 def kafka_secrets(settings: Settings) -> Secrets | None:
@@ -100,15 +101,32 @@ def _start_embedded(settings: Settings) -> Stack:
     return _describe(settings, ready["bootstrap"], ready["log_epoch"], (record,), ready["control"])
 
 
-def _start_kafka(settings: Settings, progress: Callable[[str], None]) -> Stack:
+class _Programs(NamedTuple):
+    java: str
+    jars: Path
+
+
+def install_broker(settings: Settings, progress: Callable[[str], None]) -> _Programs | None:
+    """Find the broker's programs, and first fetch those that the cache folder does not hold; None without need.
+
+    Raises
+    ------
+    ConfigurationError
+        Java or Maven is missing, or Maven could not fetch Kafka.
+    """
+    if settings.bootstrap or settings.profile == "embedded":
+        return None
     java = find_java(settings.kafka.java)
-    jars = install_kafka(settings.cache, settings.kafka.maven, progress)
+    return _Programs(java, install_kafka(settings.cache, settings.kafka.maven, progress))
+
+
+def _start_kafka(settings: Settings, programs: _Programs) -> Stack:
     folder = settings.home / _KAFKA
     _check_layout(settings, folder)
     options: dict[str, Any] = {
-        "jars": jars,
+        "jars": programs.jars,
         "environment": process_environment(),
-        "java": java,
+        "java": programs.java,
         "heap_mb": settings.kafka.heap_mb,
         "secrets": kafka_secrets(settings),
         "timeout_s": settings.kafka.start_timeout_s,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from infra.launch.broker import kafka_secrets
 from infra.launch.servers import MakeServer, Part
@@ -12,7 +13,7 @@ from infra.rights import CONNECT, CONNECT_GROUP
 from infra.servers.connect import ConnectRest, ConnectServer, install_connect
 from infra.servers.java import find_java
 from infra.servers.kafka.security import client_properties
-from infra.servers.postgres import PostgresServer, find_postgres, url_at
+from infra.servers.postgres import PostgresServer, find_postgres, unprivileged, url_at
 from infra.settings import Settings, process_environment
 from millrace.errors import MillraceError
 
@@ -40,8 +41,22 @@ def topics_beside(mapping: str) -> Sequence[str]:
     return (f"{mapping}.{SIGNALS}", f"__debezium-heartbeat.{mapping}")
 
 
-def _make_postgres(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
-    programs = find_postgres()
+class _ConnectPrograms(NamedTuple):
+    java: str
+    jars: Path
+
+
+def _install_postgres(settings: Settings, progress: Callable[[str], None]) -> Path:  # noqa: ARG001 - the system's
+    unprivileged()
+    return find_postgres()
+
+
+def _install_connect(settings: Settings, progress: Callable[[str], None]) -> _ConnectPrograms:
+    java = find_java(settings.kafka.java)
+    return _ConnectPrograms(java, install_connect(settings.cache, settings.kafka.maven, progress))
+
+
+def _make_postgres(settings: Settings, bootstrap: str, programs: Path) -> MakeServer:  # noqa: ARG001
     return lambda folder, ports, note: PostgresServer(
         folder,
         programs=programs,
@@ -52,15 +67,13 @@ def _make_postgres(settings: Settings, bootstrap: str, progress: Callable[[str],
     )
 
 
-def _make_connect(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:
-    java = find_java(settings.kafka.java)
-    jars = install_connect(settings.cache, settings.kafka.maven, progress)
+def _make_connect(settings: Settings, bootstrap: str, programs: _ConnectPrograms) -> MakeServer:
     return lambda folder, ports, note: ConnectServer(
         folder,
-        jars=jars,
+        jars=programs.jars,
         bootstrap=bootstrap,
         environment=process_environment(),
-        java=java,
+        java=programs.java,
         port=settings.capture.connect_port or (ports or {}).get("rest"),
         heap_mb=settings.capture.connect_heap_mb,
         group=CONNECT_GROUP,
@@ -92,5 +105,5 @@ def _connect_unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001
     return ""
 
 
-POSTGRES: Final = Part(PostgresServer, _make_postgres, _postgres_unwell)
-CONNECT_PART: Final = Part(ConnectServer, _make_connect, _connect_unwell)
+POSTGRES: Final = Part(PostgresServer, _install_postgres, _make_postgres, _postgres_unwell)
+CONNECT_PART: Final = Part(ConnectServer, _install_connect, _make_connect, _connect_unwell)

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from inference.minilm.artefact import prepare
+from inference.minilm.artefact import Artefact, prepare
 from inference.model_repository import write_model
 from infra.embedders import serving_policy
 from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack
 from infra.servers.server import serves
-from infra.servers.triton import TritonServer, install_triton, remove_left
+from infra.servers.triton import TritonParts, TritonServer, install_triton, remove_left
 from infra.settings import Settings, process_environment
 
 
-def _make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
+class _Programs(NamedTuple):
+    triton: TritonParts
+    artefact: Artefact
+
+
+def _install(settings: Settings, progress: Callable[[str], None]) -> _Programs:
+    triton = install_triton(settings.cache, settings.triton.python or sys.executable, progress)
+    return _Programs(triton, prepare(settings.cache / "models"))
+
+
+def _make(settings: Settings, bootstrap: str, programs: _Programs) -> MakeServer:  # noqa: ARG001 - given to all
     triton = settings.triton
-    parts = install_triton(settings.cache, triton.python or sys.executable, progress)
     repository = settings.home / NAME / "repository"
     models = write_model(
         repository,
-        prepare(settings.cache / "models"),
+        programs.artefact,
         version=triton.version,
-        environment=parts.environment,
+        environment=programs.triton.environment,
         policy=serving_policy(triton),
     )
     return lambda folder, ports, note: TritonServer(
         folder,
-        parts=parts,
+        parts=programs.triton,
         repository=repository,
         models=models,
         key=triton.key.get_secret_value(),
@@ -46,4 +55,4 @@ def _unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001 - what eve
 
 
 NAME: Final = TritonServer.name
-PART: Final = Part(TritonServer, _make, _unwell, remove_left)
+PART: Final = Part(TritonServer, _install, _make, _unwell, remove_left)

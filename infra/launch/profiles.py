@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from infra.launch import change_capture, model_server, registry, vector_store
-from infra.launch.servers import Part
+from infra.launch.broker import install_broker
+from infra.launch.servers import Part, install_all
 from infra.settings import Settings
 
 PARTS: Final = (
@@ -16,6 +18,19 @@ PARTS: Final = (
     change_capture.CONNECT_PART,
 )
 """Every server that a stack may run."""
+
+
+def install(settings: Settings, progress: Callable[[str], None]) -> list[str]:
+    """Fetch all that a start with these settings would fetch; gives the names of the servers.
+
+    Raises
+    ------
+    ConfigurationError
+        Something is not installed and cannot be fetched.
+    """
+    parts = parts_of(settings)
+    broker, *_ = install_all(settings, [install_broker, *(part.install for part in parts)], progress)
+    return [*(["kafka"] if broker else []), *(part.name for part in parts)]
 
 
 def parts_of(settings: Settings) -> tuple[Part, ...]:

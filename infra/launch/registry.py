@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack, write_stack
@@ -76,14 +76,22 @@ def register_contract(
     )
 
 
-def _make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
+class _Programs(NamedTuple):
+    java: str
+    apicurio: Path
+
+
+def _install(settings: Settings, progress: Callable[[str], None]) -> _Programs:
     java = find_java(settings.kafka.java)
-    program = install_apicurio(settings.cache, settings.kafka.maven, progress)
+    return _Programs(java, install_apicurio(settings.cache, settings.kafka.maven, progress))
+
+
+def _make(settings: Settings, bootstrap: str, programs: _Programs) -> MakeServer:  # noqa: ARG001 - given to all
     return lambda folder, ports, note: ApicurioServer(
         folder,
-        program=program,
+        program=programs.apicurio,
         environment=process_environment(),
-        java=java,
+        java=programs.java,
         port=settings.registry.port or (ports or {}).get("http"),
         heap_mb=settings.registry.heap_mb,
         timeout_s=settings.registry.start_timeout_s,
@@ -99,4 +107,4 @@ def _unwell(settings: Settings, stack: Stack) -> str:
     return ""
 
 
-PART: Final = Part(ApicurioServer, _make, _unwell)
+PART: Final = Part(ApicurioServer, _install, _make, _unwell)

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from infra.launch.processes import ProcessRecord
 from infra.launch.stack import Stack
 from infra.launch.unlisted import note
 from infra.servers.server import Server
 from infra.settings import Settings
+from millrace.errors import ConfigurationError
 
 Progress = Callable[[str], None]
+Install = Callable[[Settings, Progress], Any]
 MakeServer = Callable[[Path, Mapping[str, int] | None, Callable[[ProcessRecord], None]], Server]
 
 
@@ -25,9 +28,11 @@ class Part:
     ----------
     kind : type of Server
         Its name is the role in ``stack.json``, and the folder in the home.
+    install : callable
+        Finds its programs, and first fetches those that the cache folder does not hold.
     make : callable
-        Gets the broker's address; installs the program if need be, and gives what makes the `Server` from its folder,
-        the ports that it had (or None) and who is told of its process.
+        Gets the broker's address and what `install` gave; gives what makes the `Server` from its folder, the ports that
+        it had (or None) and who is told of its process.
     unwell : callable
         Asks whether it serves: empty, or what is wrong.
     clean : callable
@@ -35,7 +40,8 @@ class Part:
     """
 
     kind: type[Server]
-    make: Callable[[Settings, str, Progress], MakeServer]
+    install: Install
+    make: Callable[[Settings, str, Any], MakeServer]
     unwell: Callable[[Settings, Stack], str]
     clean: Callable[[Path], None] = lambda _: None
 
@@ -43,6 +49,27 @@ class Part:
     def name(self) -> str:
         """Its role in ``stack.json``."""
         return self.kind.name
+
+
+def install_all(settings: Settings, installs: Sequence[Install], progress: Progress) -> list[Any]:
+    """Fetch what servers need, all at the same time; gives their programs, in the order of `installs`.
+
+    Raises
+    ------
+    ConfigurationError
+        Something is not installed and cannot be fetched; the message names all that is missing.
+    """
+    if not installs:
+        return []
+    with ThreadPoolExecutor(len(installs)) as threads:
+        outcomes = [threads.submit(install, settings, progress) for install in installs]
+    errors = [error for outcome in outcomes if (error := outcome.exception())]
+    for error in errors:
+        if not isinstance(error, ConfigurationError):
+            raise error
+    if errors:
+        raise ConfigurationError("\n".join(dict.fromkeys(map(str, errors))))
+    return [outcome.result() for outcome in outcomes]
 
 
 def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
@@ -73,12 +100,12 @@ def start_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progr
     """
     running = {record.name for record in stack.processes}
     missing = [part for part in parts if part.name not in running]
-    # One after the other: each says what it fetches.
-    made = [part.make(settings, stack.bootstrap, progress) for part in missing]
-    servers = [
-        make(settings.home / part.name, stack.ports.get(part.name), lambda record: note(settings.home, record))
-        for part, make in zip(missing, made, strict=True)
-    ]
+    servers = []
+    found = install_all(settings, [part.install for part in missing], progress)
+    for part, programs in zip(missing, found, strict=True):
+        make = part.make(settings, stack.bootstrap, programs)
+        folder, had = settings.home / part.name, stack.ports.get(part.name)
+        servers.append(make(folder, had, lambda record: note(settings.home, record)))
     _start(servers)
     for server in servers:
         progress(f"{server.title} {server.version} ready at {', '.join(map(server.address, server.port_names[:1]))}")

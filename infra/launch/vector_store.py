@@ -50,9 +50,12 @@ def keys_file(settings: Settings) -> Path:
     return settings.home / "weaviate-keys.json"
 
 
-def _make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:  # noqa: ARG001
+def _install(settings: Settings, progress: Callable[[str], None]) -> Path:
+    return install_weaviate(settings.cache, settings.weaviate.go, progress)
+
+
+def _make(settings: Settings, bootstrap: str, program: Path) -> MakeServer:  # noqa: ARG001 - given to all
     weaviate = settings.weaviate
-    program = install_weaviate(settings.cache, weaviate.go, progress)
     return lambda folder, ports, note: WeaviateServer(
         folder,
         program=program,
@@ -72,4 +75,4 @@ def _unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001 - what eve
     return "" if well else "does not say that it is ready"
 
 
-PART: Final = Part(WeaviateServer, _make, _unwell)
+PART: Final = Part(WeaviateServer, _install, _make, _unwell)

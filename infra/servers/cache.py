@@ -6,6 +6,7 @@ A marker inside lists each file with its size, so that a damaged installation is
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -48,6 +49,13 @@ def cached(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
     return target
+
+
+def digest_of_pins(*requirements: Path) -> str:
+    """Digest of lock files without their comments, so that other words install nothing anew: 8 hex digits."""
+    lines = [line for path in requirements for line in path.read_text().splitlines()]
+    pins = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    return hashlib.sha256(pins.encode()).hexdigest()[:8]
 
 
 def _files(folder: Path) -> list[Path]:

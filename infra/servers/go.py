@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,8 @@ from infra.servers.cache import cached
 from millrace.errors import ConfigurationError
 
 _BUILD_LIMIT_S: Final = 3600
+_SAID_EVERY: Final = 200
+_REASON_LINES: Final = 6
 _REMEDY: Final = "install Go from the packages of your system or from its makers, or use --profile embedded"
 
 
@@ -91,26 +95,17 @@ def build_program(
     def make(folder: Path) -> None:
         path = find_go(go, at_least)
         progress(f"building {title} {version} with Go ({takes}, once) into {cache / name}")
-        command = [path, "install", "-trimpath", "-ldflags=-s -w", f"{package}@v{version}"]
+        command = [path, "install", "-v", "-trimpath", "-ldflags=-s -w", f"{package}@v{version}"]
         # The server needs no C; without it the same program runs on every Linux.
         variables = {**environment, "CGO_ENABLED": "0", "GOBIN": str(folder)}
-        try:
-            run = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_BUILD_LIMIT_S,
-                cwd=cache,
-                env=variables,
-            )
-        except subprocess.TimeoutExpired as error:
+        code, said = _build(command, cache, variables, lambda done: progress(f"building {title}: {done}"))
+        if code is None:
             raise ConfigurationError(
                 f"Go did not build {title} {version} within {_BUILD_LIMIT_S} s; try again on a less busy machine, "
                 "or use --profile embedded"
-            ) from error
-        if run.returncode or not (folder / Path(package).name).is_file():
-            reason = "\n".join((run.stdout + run.stderr).strip().splitlines()[-6:])
+            )
+        if code or not (folder / Path(package).name).is_file():
+            reason = "\n".join(said)
             raise ConfigurationError(
                 f"Go could not build {title} {version}:\n{reason}\n"
                 "check the network, the disk and `go env GOPROXY`, or use --profile embedded"
@@ -118,3 +113,36 @@ def build_program(
         progress(f"{title} {version} is ready")
 
     return cached(cache, name, make) / Path(package).name
+
+
+def _build(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], progress: Callable[[str], None]
+) -> tuple[int | None, Sequence[str]]:
+    """Exit code of a build that tells its packages, and the end of what it said; without a code it took too long."""
+    said: deque[str] = deque(maxlen=_REASON_LINES)
+    counts = Counter[str]()
+    build = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
+    )
+    overdue = threading.Event()
+
+    def give_up() -> None:
+        overdue.set()
+        build.kill()
+
+    limit = threading.Timer(_BUILD_LIMIT_S, give_up)
+    limit.start()
+    try:
+        for line in build.stdout or ():
+            said.append(line.rstrip())
+            what = "modules fetched" if line.startswith("go: downloading") else "packages compiled"
+            counts[what] += 1
+            if counts[what] % _SAID_EVERY == 0:
+                progress(f"{counts[what]} {what}")
+    except BaseException:
+        build.kill()
+        raise
+    finally:
+        limit.cancel()
+        build.wait()
+    return None if overdue.is_set() else build.returncode, said

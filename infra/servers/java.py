@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -95,14 +96,16 @@ def fetch_artefacts(
             )
         progress(f"fetching {title} {version} with Maven (about {size_mb} MB, once) into {cache / name}")
         command = ["-f", str(pom), "-B", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        run = subprocess.run(
-            [program, *command, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_MAVEN_LIMIT_S,
-            cwd=cache,
-        )
+        with (cache / "maven.lock").open("w") as alone:  # its own store is not made for two at a time
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            run = subprocess.run(
+                [program, *command, *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_MAVEN_LIMIT_S,
+                cwd=cache,
+            )
         if run.returncode or not any(folder.iterdir()):
             reason = "\n".join((run.stdout + run.stderr).strip().splitlines()[-6:])
             raise ConfigurationError(

@@ -36,7 +36,9 @@ async def test_the_model_runs_behind_the_launchers_server_by_setting(tmp_path: P
     group = {"instances": 1, "key": "secret"}
     chosen = settings(tmp_path, models={"server": "triton"}, triton=group)
     noted: list[ProcessRecord] = []
-    server = PART.make(chosen, "", lambda _: None)(tmp_path / PART.name, None, noted.append).start()
+    server = PART.make(chosen, "", PART.install(chosen, lambda _: None))(
+        tmp_path / PART.name, None, noted.append
+    ).start()
     try:
         assert noted == [server.process]
         async with open_embedder(chosen, server.address("grpc")) as embedder:

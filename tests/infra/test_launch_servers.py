@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import psutil
 import pytest
 
-from infra.launch.servers import MakeServer, Part
+from infra.launch.servers import Install, MakeServer, Part
 from infra.launch.stack import Stack, read_stack, write_stack
 from infra.launch.status import read_status
 from infra.servers.server import Server, serves
 from infra.settings import Settings
 from millrace.connection import find_connection
-from millrace.errors import Unavailable
+from millrace.errors import ConfigurationError, Unavailable
 from millrace.worker_health import workers
 from tests.infra.launcher import Launcher
 
@@ -45,7 +46,10 @@ class Broken(Pages):
 
 
 def part(kind: type[Server]) -> Part:
-    def make(settings: Settings, bootstrap: str, progress: Callable[[str], None]) -> MakeServer:
+    def install(settings: Settings, progress: Callable[[str], None]) -> None:
+        progress(f"{kind.title} is at hand")
+
+    def make(settings: Settings, bootstrap: str, programs: None) -> MakeServer:
         return lambda folder, ports, note: kind(
             folder, ports=ports, on_spawn=note, environment={"PATH": "/usr/bin:/bin"}, timeout_s=20.0
         )
@@ -53,7 +57,7 @@ def part(kind: type[Server]) -> Part:
     def unwell(settings: Settings, stack: Stack) -> str:
         return "" if serves(stack.ports[kind.name]["http"], "/") else "does not answer"
 
-    return Part(kind, make, unwell)
+    return Part(kind, install, make, unwell)
 
 
 def state(launcher: Launcher, name: str) -> tuple[str, str]:
@@ -113,6 +117,19 @@ def test_a_server_that_fails_takes_down_what_was_started_and_says_why(launcher: 
     assert read_stack(launcher.home) is None
     running = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in running if str(launcher.home) in line]
+
+
+def test_all_that_is_missing_is_named_at_once(launcher: Launcher) -> None:
+    def absent(what: str) -> Install:
+        def install(settings: Settings, progress: Callable[[str], None]) -> None:
+            raise ConfigurationError(f"{what} not found")
+
+        return install
+
+    parts = [replace(part(Pages), install=absent("Java")), part(Pages), replace(part(Broken), install=absent("Go"))]
+    with pytest.raises(ConfigurationError, match=r"Java not found\nGo not found"):
+        launcher.up(parts=parts)
+    assert read_stack(launcher.home) is None
 
 
 def test_a_server_that_an_interrupted_up_left_is_ended(launcher: Launcher) -> None:

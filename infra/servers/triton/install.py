@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infra.servers.cache import cached
+from infra.servers.cache import cached, digest_of_pins
 from infra.settings import process_environment
 from millrace.errors import ConfigurationError
 
@@ -66,8 +65,7 @@ def install_triton(
         The Python does not fit, or pip could not fetch the packages.
     """
     version = _python_version(python)
-    pins = hashlib.sha256(_SERVER.read_bytes() + _BACKEND.read_bytes()).hexdigest()[:8]
-    name = f"triton-{TRITON_VERSION}-python{version}-{pins}"
+    name = f"triton-{TRITON_VERSION}-python{version}-{digest_of_pins(_SERVER, _BACKEND)}"
 
     def make(folder: Path) -> None:
         progress(f"fetching Triton {TRITON_VERSION} with pip (about 100 MB, once) into {cache / name}")

@@ -42,6 +42,19 @@ def test_the_server_is_built_once_and_says_how_long_that_takes(tmp_path: Path) -
     ]
 
 
+def test_a_long_build_says_how_far_it_is(tmp_path: Path) -> None:
+    build = 'for i in $(seq 400); do echo "pkg/$i" >&2; done; for i in $(seq 200); do echo "go: downloading m$i"; done'
+    said: list[str] = []
+    install_weaviate(
+        tmp_path / "cache", _go(tmp_path, build=f'{build}; echo it > "$GOBIN/weaviate-server"'), said.append
+    )
+    assert said[1:-1] == [
+        "building Weaviate: 200 packages compiled",
+        "building Weaviate: 400 packages compiled",
+        "building Weaviate: 200 modules fetched",
+    ]
+
+
 def test_a_server_that_is_there_needs_no_go(tmp_path: Path) -> None:
     program = install_weaviate(tmp_path / "cache", _go(tmp_path))
     assert install_weaviate(tmp_path / "cache", str(tmp_path / "no-go")) == program
