@@ -121,28 +121,27 @@ def _build(
     """Exit code of a build that tells its packages, and the end of what it said; without a code it took too long."""
     said: deque[str] = deque(maxlen=_REASON_LINES)
     counts = Counter[str]()
-    build = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
-    )
     overdue = threading.Event()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
+    ) as build:
 
-    def give_up() -> None:
-        overdue.set()
-        build.kill()
+        def give_up() -> None:
+            overdue.set()
+            build.kill()
 
-    limit = threading.Timer(_BUILD_LIMIT_S, give_up)
-    limit.start()
-    try:
-        for line in build.stdout or ():
-            said.append(line.rstrip())
-            what = "modules fetched" if line.startswith("go: downloading") else "packages compiled"
-            counts[what] += 1
-            if counts[what] % _SAID_EVERY == 0:
-                progress(f"{counts[what]} {what}")
-    except BaseException:
-        build.kill()
-        raise
-    finally:
-        limit.cancel()
-        build.wait()
+        limit = threading.Timer(_BUILD_LIMIT_S, give_up)
+        limit.start()
+        try:
+            for line in build.stdout or ():
+                said.append(line.rstrip())
+                what = "modules fetched" if line.startswith("go: downloading") else "packages compiled"
+                counts[what] += 1
+                if counts[what] % _SAID_EVERY == 0:
+                    progress(f"{counts[what]} {what}")
+        except BaseException:
+            build.kill()
+            raise
+        finally:
+            limit.cancel()
     return None if overdue.is_set() else build.returncode, said

@@ -61,10 +61,10 @@ def test_down_of_nothing_is_no_failure(run: Run) -> None:
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_wrong_settings_exit_2_and_name_the_remedy(run: Run, as_json: bool) -> None:
-    result = run("up", "--profile", "native", *(["--json"] if as_json else []))
+    result = run("up", "--profile", "compose", *(["--json"] if as_json else []))
     assert result.returncode == 2
     message = json.loads(result.stdout)["message"] if as_json else result.stderr
-    assert "use 'embedded' or 'kafka'" in message
+    assert "use 'embedded', 'kafka' or 'native'" in message
     assert (result.stderr if as_json else result.stdout) == ""
 
 

@@ -148,7 +148,7 @@ def test_the_cache_follows_the_users_cache_folder(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_broker_of_the_users_own_needs_the_kafka_profile() -> None:
-    with pytest.raises(ConfigurationError, match="use --profile kafka, or unset bootstrap"):
+    with pytest.raises(ConfigurationError, match="use --profile kafka or native, or unset bootstrap"):
         load({"bootstrap": "localhost:9092"})
     assert load({"bootstrap": "localhost:9092", "profile": "kafka"}).settings.bootstrap == "localhost:9092"
 
