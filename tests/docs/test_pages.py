@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,14 @@ import psutil
 import pytest
 
 from tests.docs.pages import ROOT, anchors, links, pages, run, steps, unseen
+
+INSTALLED = {
+    "kafka": "kafka_installed",
+    "registry": "apicurio_installed",
+    "triton": "triton_parts",
+    "weaviate": "weaviate_program",
+}
+"""Fixtures that fetch a server, and skip where it cannot be had."""
 
 
 def _name(page: Path) -> str:
@@ -28,11 +37,18 @@ def _runnable() -> list[Any]:
     ]
 
 
+def _servers(text: str) -> list[str]:
+    """Servers that a page lets the launcher start: ``<!-- servers: kafka registry -->``."""
+    return [name for names in re.findall(r"^<!-- servers: (.+) -->$", text, re.MULTILINE) for name in names.split()]
+
+
 def _marks(text: str) -> list[pytest.MarkDecorator]:
-    """What a page needs beside the embedded stack: a Kafka of its own, or the servers of a capture."""
-    if "$DATABASE" in text:
-        return [pytest.mark.kafka, pytest.mark.native]
-    return [pytest.mark.kafka] if "$KAFKA" in text else []
+    """What a page needs beside the embedded stack: a Kafka of its own, or other servers."""
+    servers = _servers(text)
+    kafka = any(name in text for name in ("$KAFKA", "$DATABASE")) or "kafka" in servers
+    native = any(name in text for name in ("$DATABASE", "$WEAVIATE")) or set(servers) - {"kafka"}
+    chosen = [pytest.mark.kafka] if kafka else []
+    return [*chosen, pytest.mark.native, pytest.mark.timeout(1800)] if native else chosen
 
 
 def _terminal() -> dict[str, str]:
@@ -46,14 +62,14 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A terminal in an empty folder, with the virtual environment active; a stack that a page starts there is ended."""
     found = _terminal()
     yield found
-    for worker in tmp_path.glob("*.pid"):  # of a page that failed before it ended what it had started
+    for worker in tmp_path.rglob("*.pid"):  # of a page that failed before it ended what it had started
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(int(worker.read_text()))
-            if process.cwd() == str(tmp_path):
+            if Path(process.cwd()).is_relative_to(tmp_path):
                 process.terminate()
-    subprocess.run(
-        ["python", "-m", "infra", "down"], cwd=tmp_path, env=found, check=True, capture_output=True, timeout=60
-    )
+    for stack in tmp_path.rglob("stack.json"):
+        down = ["python", "-m", "infra", "down", "--home", str(stack.parent)]
+        subprocess.run(down, cwd=tmp_path, env=found, check=True, capture_output=True, timeout=60)
 
 
 @pytest.mark.slow
@@ -69,6 +85,12 @@ def test_the_examples_of_a_page_do_what_it_says(
         environment |= {"KAFKA": chain.bootstrap, "DATABASE": chain.postgres.url, "CONNECT": connect}
     elif "$KAFKA" in text:
         environment["KAFKA"] = request.getfixturevalue("start_kafka")().bootstrap
+    if "$WEAVIATE" in text:
+        weaviate = request.getfixturevalue("weaviate")
+        environment |= {"WEAVIATE": weaviate.address.url, "WEAVIATE_GRPC": weaviate.address.grpc}
+        environment |= {"WEAVIATE_KEY": weaviate.keys.worker, "COLLECTION": weaviate.collection}
+    for name in _servers(text):
+        request.getfixturevalue(INSTALLED[name])
     environment["MILLRACE_MODELS__EMBEDDER"] = "minilm" if "<!-- embedder: minilm -->" in text else "hashing"
     for step in steps(text):
         wrong = run(step, tmp_path, environment)
