@@ -1,4 +1,4 @@
-"""Measure the budgets: ``python -m bench [P1 P2 ...] [--json FILE] [--markdown FILE] [--quick]``.
+"""Measure the budgets: ``python -m bench [P1 P2 ...] [--json FILE] [--markdown FILE] [--profile native] [--quick]``.
 
 Each benchmark runs on a Kafka node of its own, which is ended afterwards. The exit code is 1 if a budget was missed or
 a benchmark failed; with ``--quick`` only if one failed.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import ask, codec, edits, freshness, ingest, models, throughput, visibility
-from bench.lab import Lab, open_lab
+from bench.lab import Lab, Profile, open_lab
 from bench.measure import REPETITIONS, Outcome
 from bench.report import Finding, Report, as_json, environment, print_table, write_markdown
 
@@ -44,12 +44,12 @@ BENCHMARKS = {
 }
 
 
-async def measure(name: str, *, repetitions: int, quick: bool) -> Finding:
+async def measure(name: str, *, repetitions: int, quick: bool, profile: Profile) -> Finding:
     """Run one benchmark; a failure is a finding too."""
     benchmark = BENCHMARKS[name]
     began = time.monotonic()
     try:
-        async with open_lab(repetitions=repetitions, quick=quick, broker=benchmark.broker) as lab:
+        async with open_lab(repetitions=repetitions, quick=quick, broker=benchmark.broker, profile=profile) as lab:
             outcome = await benchmark.run(lab)
     except Exception as error:
         logging.getLogger(__name__).exception("%s failed", name)
@@ -58,16 +58,16 @@ async def measure(name: str, *, repetitions: int, quick: bool) -> Finding:
     return Finding(id=name, title=benchmark.title, seconds=time.monotonic() - began, outcome=outcome)
 
 
-async def run(names: Sequence[str], *, repetitions: int, quick: bool) -> Report:
+async def run(names: Sequence[str], *, repetitions: int, quick: bool, profile: Profile) -> Report:
     """Run benchmarks one after the other."""
-    about = environment(ROOT)
+    about = environment(ROOT, profile)
     findings = []
     task = asyncio.current_task()
     if task is not None:  # SIGTERM, like SIGINT, ends what was started
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     for name in names:
         print(f"==> {name}: {BENCHMARKS[name].title}", file=sys.stderr, flush=True)
-        findings.append(await measure(name, repetitions=repetitions, quick=quick))
+        findings.append(await measure(name, repetitions=repetitions, quick=quick, profile=profile))
         print(f"    {findings[-1].seconds:.0f} s", file=sys.stderr, flush=True)
     return Report(findings=tuple(findings), environment=about, repetitions=repetitions, quick=quick)
 
@@ -81,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--markdown", type=Path, default=ROOT / "build" / "bench.md",
         help="write it as Markdown; between the marks of results in a file that has them, such as docs/benchmarks.md",
     )  # fmt: skip
+    parser.add_argument(
+        "--profile", choices=("kafka", "native"), default="kafka",
+        help="native: chunks in Weaviate, models in Triton, schemas in the registry",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does everything run?")
     chosen = parser.parse_args(arguments)
     if unknown := sorted(set(chosen.names) - set(BENCHMARKS)):
@@ -88,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     repetitions = 1 if chosen.quick else REPETITIONS
-    report = asyncio.run(run(chosen.names or list(BENCHMARKS), repetitions=repetitions, quick=chosen.quick))
+    names = chosen.names or list(BENCHMARKS)
+    report = asyncio.run(run(names, repetitions=repetitions, quick=chosen.quick, profile=chosen.profile))
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_bytes(as_json(report))
     write_markdown(report, chosen.markdown)

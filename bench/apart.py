@@ -1,7 +1,7 @@
 """The other side of P4 in a process of its own: the worker with its null ports, or the echo of the ping-pong.
 
-``python -m bench.apart worker BOOTSTRAP FOLDER`` and ``python -m bench.apart echo BOOTSTRAP PING PONG`` print one line
-when they are ready and end when their standard input does.
+``python -m bench.apart worker BOOTSTRAP FOLDER PROFILE`` and ``python -m bench.apart echo BOOTSTRAP PING PONG`` print
+one line when they are ready and end when their standard input does.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.lab import Lab
+from bench.lab import Lab, Profile
 from bench.null_adapters import null_question_path
 from bench.ping import echoing
 from bench.stack import StackOptions, running_stack
@@ -22,14 +22,14 @@ from millrace.connection import Connection
 from millrace.errors import Unavailable
 
 NULL_STACK: StackOptions = {"embedder": "hashing", "adapt": null_question_path, "agents": ("agents.query",)}
-_READY_S = 60
-_END_S = 20
+_READY_S = 120
+_END_S = 60
 
 
 @asynccontextmanager
 async def client_apart(lab: Lab) -> AsyncIterator[Millrace]:
     """A client of a worker that runs in a process of its own."""
-    async with _process("worker", lab.bootstrap, str(lab.folder)) as ready:
+    async with _process("worker", lab.bootstrap, str(lab.folder), lab.profile) as ready:
         connection = msgspec.json.decode(ready, type=Connection)
         async with Millrace(connection, max_pending=4096) as client:
             yield client
@@ -80,7 +80,8 @@ async def _main(what: str, bootstrap: str, *rest: str) -> None:
         async with echoing(bootstrap, *rest):
             await _until_told(b"ready")
     else:
-        lab = Lab(bootstrap, Path(rest[0]), repetitions=1, quick=False)
+        folder, profile = rest
+        lab = Lab(bootstrap, Path(folder), repetitions=1, quick=False, profile=msgspec.convert(profile, Profile))
         async with running_stack(lab, **NULL_STACK) as connection:
             await _until_told(msgspec.json.encode(connection))
 

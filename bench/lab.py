@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from confluent_kafka import Producer
@@ -25,6 +26,7 @@ from millrace.event import Event
 from millrace.topics import Topic
 from streams.admin import TopicPlan, create_topics, plan_topics
 
+Profile = Literal["kafka", "native"]
 _CONTENDER_LIMIT_S = 180
 
 
@@ -41,13 +43,18 @@ class Lab:
         How often contenders take turns.
     quick : bool
         Whether sizes are tiny, to see that everything runs; the numbers mean nothing then.
+    profile : {"kafka", "native"}
+        Where the stack keeps its vectors, runs its models and registers its schemas.
     """
 
-    def __init__(self, bootstrap: str, folder: Path, *, repetitions: int, quick: bool) -> None:
+    def __init__(
+        self, bootstrap: str, folder: Path, *, repetitions: int, quick: bool, profile: Profile = "kafka"
+    ) -> None:
         self.bootstrap = bootstrap
         self.folder = folder
         self.repetitions = repetitions
         self.quick = quick
+        self.profile = profile
 
     def size(self, full: int, quick: int) -> int:
         """One of two sizes."""
@@ -128,7 +135,9 @@ class Lab:
 
 
 @asynccontextmanager
-async def open_lab(*, repetitions: int, quick: bool, broker: bool = True) -> AsyncIterator[Lab]:
+async def open_lab(
+    *, repetitions: int, quick: bool, broker: bool = True, profile: Profile = "kafka"
+) -> AsyncIterator[Lab]:
     """Start a Kafka node, unless none is wanted, and end it afterwards.
 
     Raises
@@ -141,7 +150,7 @@ async def open_lab(*, repetitions: int, quick: bool, broker: bool = True) -> Asy
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
         folder = Path(name)
         if not broker:
-            yield Lab("", folder, repetitions=repetitions, quick=quick)
+            yield Lab("", folder, repetitions=repetitions, quick=quick, profile=profile)
             return
         settings = load().settings
         java = find_java(settings.kafka.java)
@@ -149,7 +158,7 @@ async def open_lab(*, repetitions: int, quick: bool, broker: bool = True) -> Asy
         server = KafkaServer(folder / "kafka", jars=jars, java=java, environment=process_environment())
         await asyncio.to_thread(server.start)
         try:
-            yield Lab(server.bootstrap, folder, repetitions=repetitions, quick=quick)
+            yield Lab(server.bootstrap, folder, repetitions=repetitions, quick=quick, profile=profile)
         finally:
             await asyncio.to_thread(server.stop)
 

@@ -16,12 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Check, Outcome
+from infra.servers.apicurio import APICURIO_VERSION
 from infra.servers.kafka import KAFKA_VERSION
+from infra.servers.triton import TRITON_VERSION
+from infra.servers.weaviate import WEAVIATE_VERSION
 
 _PARTS = (
     "aiokafka", "confluent-kafka", "fastavro", "msgspec", "faust-streaming", "mode-streaming", "lancedb", "onnxruntime",
     "tokenizers", "numpy", "millrace",
 )  # fmt: skip
+_SERVERS = f"Weaviate {WEAVIATE_VERSION}, Triton {TRITON_VERSION}, Apicurio Registry {APICURIO_VERSION}"
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -64,7 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def environment(root: Path) -> dict[str, str]:
+def environment(root: Path, profile: str = "kafka") -> dict[str, str]:
     """What the numbers depend on: commit, machine, broker and libraries."""
     git = ["git", "-C", str(root)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
@@ -76,6 +80,7 @@ def environment(root: Path) -> dict[str, str]:
         "load at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "broker": f"Apache Kafka {KAFKA_VERSION}, one KRaft node on loopback",
+        **({} if profile == "kafka" else {"servers": _SERVERS}),
         "libraries": ", ".join(f"{part} {version(part)}" for part in _PARTS),
     }
 

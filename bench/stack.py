@@ -1,5 +1,7 @@
 """The stack under measurement: Millrace's own worker, with its real agents and adapters, in this process."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypedDict, Unpack
@@ -7,16 +9,22 @@ from typing import Any, Literal, TypedDict, Unpack
 from bench.lab import Lab
 from infra.composition import compose
 from infra.launch.broker import broker_connection
-from infra.launch.stack import Stack
+from infra.launch.home import prepare_home
+from infra.launch.processes import end_all
+from infra.launch.profiles import parts_of
+from infra.launch.registry import with_registry
+from infra.launch.servers import start_servers
+from infra.launch.stack import Stack, write_stack
 from infra.settings import ModelSettings, Settings, load
 from infra.worker import OWN_AGENTS, ensure_topics, load_agents, pump_settings
 from millrace.agent import AgentSpec
 from millrace.client import Millrace
-from millrace.connection import Connection
+from millrace.connection import Connection, find_connection
 from millrace.topics import CATALOGUE
 from streams.worker import Worker, WorkerSettings
 
 Adapt = Callable[[Any], Any]
+_SERVERS_END_S = 30.0
 
 
 class StackOptions(TypedDict, total=False):
@@ -49,18 +57,23 @@ async def running_stack(
         Modules whose agents run; by default all that a worker runs.
     """
     home = lab.new_folder("home")
+    prepare_home(home)
     settings = Settings(
-        home=home, profile="kafka", cache=load().settings.cache, models=ModelSettings(embedder=embedder)
+        home=home, profile=lab.profile, cache=load().settings.cache, models=ModelSettings(embedder=embedder)
     )
     specs = load_agents(agents)
     stack = Stack(
-        profile="kafka", bootstrap=lab.bootstrap, log_epoch=home.name, objects=settings.objects, home=str(home),
+        profile=lab.profile, bootstrap=lab.bootstrap, log_epoch=home.name, objects=settings.objects, home=str(home),
         started_at="",
     )  # fmt: skip
     lab.create_catalogue(CATALOGUE.values())
     ensure_topics(settings, stack, specs)
     client = broker_connection(settings, stack.bootstrap).aiokafka()
     async with AsyncExitStack() as services:
+        stack = await asyncio.to_thread(start_servers, settings, stack, parts_of(settings), _say)
+        services.push_async_callback(asyncio.to_thread, end_all, stack.servers, _SERVERS_END_S)
+        stack = await asyncio.to_thread(with_registry, settings, stack, _say)
+        write_stack(stack)
         composition = await services.enter_async_context(compose(settings, stack, specs, name="bench", client=client))
 
         @asynccontextmanager
@@ -78,10 +91,7 @@ async def running_stack(
         )
         await services.enter_async_context(worker)
         await worker.wait_ready()
-        yield Connection(
-            bootstrap=stack.bootstrap, objects=stack.objects, home=stack.home, profile="kafka",
-            log_epoch=stack.log_epoch,
-        )  # fmt: skip
+        yield find_connection(home=home, environ={})
 
 
 @asynccontextmanager
@@ -89,6 +99,10 @@ async def running_client(lab: Lab, **options: Unpack[StackOptions]) -> AsyncIter
     """A client of `running_stack`, which gets the options."""
     async with running_stack(lab, **options) as found, Millrace(found, max_pending=4096) as client:
         yield client
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def in_turn(n: int, width: int) -> Iterator[range]:
