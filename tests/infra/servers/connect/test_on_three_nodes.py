@@ -19,6 +19,7 @@ from infra.settings import Settings, process_environment
 from millrace.errors import ConfigurationError
 from streams.sources.cdc import capture_topics, read_mapping
 from tests.brokers import KafkaParts
+from tests.conditions import wait_until
 
 pytestmark = [pytest.mark.native, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,8 +57,9 @@ def test_positions_and_captured_rows_are_on_all_nodes_and_a_password_is_its_owne
         with pytest.raises(ConfigurationError, match="the database of mapping"):  # after the topics
             capture(settings)
         captured = [topic.name for topic in capture_topics(read_mapping(tmp_path / "capture.toml"))]
-        topics = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(timeout=20).topics
-        kept = [*captured, *(f"millrace.connect.{kind}" for kind in ("config", "offset", "status"))]
-        assert {name: {len(p.replicas) for p in topics[name].partitions.values()} for name in kept} == {
-            name: {3} for name in kept
-        }
+        kept = {*captured, *(f"millrace.connect.{kind}" for kind in ("config", "offset", "status"))}
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+        wait_until(lambda: kept <= set(admin.list_topics(timeout=20).topics))
+        topics = admin.list_topics(timeout=20).topics
+        replicas = {name: {len(p.replicas) for p in topics[name].partitions.values()} for name in kept}
+        assert replicas == dict.fromkeys(kept, {3})
