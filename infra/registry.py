@@ -83,12 +83,12 @@ def register(
     """
     noted = _read(notes) if notes is not None else {}
     meanings = dict(noted.get(log_epoch, {}))
-    for number, meaning in meanings.items():
-        found = registry.schema(number)
-        _same(registry, number, meaning, _meaning(found) if found is not None else "unknown")
+    for given, meaning in meanings.items():
+        found = registry.schema(given)
+        _same(registry, given, meaning, _meaning(found) if found is not None else "unknown")
     _demand(registry, "/config")
     ids: dict[str, int] = {}
-    added = []
+    added: list[str] = []
     known = tuple(locks)
     try:
         for topic in topics:

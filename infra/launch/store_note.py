@@ -1,4 +1,4 @@
-"""Which vector store holds what a log says is indexed: noted in the home folder, since a question finds no other rows."""
+"""Which vector store holds what a log says is indexed, noted in the home folder: questions find no other rows."""
 
 from __future__ import annotations
 

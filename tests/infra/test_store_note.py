@@ -43,7 +43,7 @@ def test_as_long_as_nothing_is_indexed_any_store_may_be_chosen(launcher: Launche
     for chosen in ({}, *OTHERS):
         start(launcher, chosen)
     index_something(launcher)
-    with pytest.raises(ConfigurationError, match="indexed in lance, folder .*elsewhere"):
+    with pytest.raises(ConfigurationError, match=r"indexed in lance, folder .*elsewhere"):
         start(launcher, {})
 
 

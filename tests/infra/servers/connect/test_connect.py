@@ -85,4 +85,4 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password(url: str
     with pytest.raises(ConfigurationError, match="only http is supported, without a login") as error:
         ConnectRest.at(url)
     assert "secret" not in str(error.value)
-    assert ConnectRest.at("http://connect:8083/")
+    ConnectRest.at("http://connect:8083/")  # is one

@@ -62,4 +62,4 @@ def test_positions_and_captured_rows_are_on_all_nodes_and_a_password_is_its_owne
         wait_until(lambda: kept <= set(admin.list_topics(timeout=20).topics))
         topics = admin.list_topics(timeout=20).topics
         replicas = {name: {len(p.replicas) for p in topics[name].partitions.values()} for name in kept}
-        assert replicas == dict.fromkeys(kept, {3})
+        assert replicas == {name: {3} for name in kept}

@@ -80,7 +80,7 @@ def test_without_maven_an_installation_that_is_there_is_used(tmp_path: Path, mav
 
 def test_without_java_the_remedy_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigurationError, match="Java 17 not found: install openjdk-17-jre, .*kafka.java, or use --profile embedded"
+        ConfigurationError, match=r"Java 17 not found: install openjdk-17-jre, .*kafka\.java, or use --profile embedded"
     ):
         find_java(str(tmp_path / "no-java"))
 

@@ -15,7 +15,7 @@ def test_a_password_is_drawn_once_and_its_owner_s_alone(tmp_path: Path) -> None:
     assert secrets.path("app").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("user", ["../app", "/tmp/app", "a/b", "..", "", "corpus_worker", "a\n"])
+@pytest.mark.parametrize("user", ["../app", "/app", "a/b", "..", "", "corpus_worker", "a\n"])
 def test_a_name_that_is_none_makes_no_file(tmp_path: Path, user: str) -> None:
     with pytest.raises(ConfigurationError, match="is no user of Kafka's"):
         Secrets(tmp_path / "secrets").credentials(user)
