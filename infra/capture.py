@@ -128,7 +128,7 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
         )
     client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     plans = plan_topics(capture_topics(mapping), settings.partitions.model_dump())
-    create_topics(client, plans, replication=-1 if settings.bootstrap else 1)
+    create_topics(client, plans)
     refuse_compacted(client, [topic.name for topic in capture_topics(mapping)])
     start_capture(ConnectRest.at(connect), mapping, url, progress=progress)
 

@@ -157,12 +157,12 @@ async def compose(
     Unavailable
         If the broker or the registry does not answer.
     """
-    codec = await asyncio.to_thread(_codec, settings, stack, specs)
+    codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await _Builder(composition, settings, stack, name, client, services).build(classes)
+            await _Builder(composition, of_views, settings, stack, name, client, services).build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -174,6 +174,7 @@ class _Builder:
     """Opens the adapters of a worker, each with its own end."""
 
     composition: Composition
+    codec: Codec
     settings: Settings
     stack: Stack
     name: str
@@ -183,7 +184,7 @@ class _Builder:
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
         settings, services, composition = self.settings, self.services, self.composition
-        log: dict[str, Any] = {"codec": composition.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
+        log: dict[str, Any] = {"codec": self.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
         corpus_policy = policy(CorpusPolicy, settings.corpus, "corpus")
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
@@ -290,13 +291,22 @@ def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
     )
 
 
-def _codec(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> Codec:
-    """Codec that has met all that the agents read and write, so that the registry may go down later."""
+def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> tuple[Codec, Codec]:
+    """Codecs that have met all that the agents read and write, so that the registry may go down later.
+
+    What the first one has not met, an agent's runner asks for away from the event loop; the second one, of the views,
+    asks by itself: they read their files with it too.
+    """
     if not stack.registry:
-        return codec_for(specs, Codec(writers=schema_folder.writers(Path(stack.objects))))
+        codec = codec_for(specs, Codec(writers=schema_folder.writers(Path(stack.objects))))
+        return codec, codec
     registered = Registered(Registry(registry_access(settings, stack.registry)))
     registered.warm()
-    return codec_for(specs, Codec(ids=registered.id_of, writers=registered.schema))
+    on_loop, of_views = (
+        codec_for(specs, Codec(ids=registered.id_of, writers=writers))
+        for writers in (registered.known, registered.schema)
+    )
+    return on_loop, of_views
 
 
 async def _vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:

@@ -7,7 +7,6 @@ registry is told to accept only what all of them could follow (FULL_TRANSITIVE).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,7 +19,7 @@ import msgspec
 from infra.launch.home import write_private
 from millrace.errors import ConfigurationError, IncompatibleSchema
 from millrace.registry import Refused, Registry, subject_of, text_of
-from millrace.schema import avro_schema
+from millrace.schema import avro_schema, fingerprint
 from millrace.schema_lock import SchemaLock
 from millrace.topics import Topic
 
@@ -66,8 +65,8 @@ def register(
     locks : iterable of SchemaLock
         Released versions; an event that stands in none is registered as it is now.
     notes : Path, optional
-        File of the ids given before. Records are written with them, so a registry that gives others has lost its
-        content, or is another one; that is refused, and else the file is renewed.
+        File of the ids given before. Records carry them, so a registry that knows one of them not, or as another
+        schema, has lost its content or is another one; that is refused before anything is written to it.
     log_epoch : str
         Which log the notes are about.
     progress : callable
@@ -78,31 +77,38 @@ def register(
     IncompatibleSchema
         The registry refuses a version; nothing after it is registered.
     ConfigurationError
-        It does not allow this, or gives a schema another id than before.
+        It does not allow this, or its ids are not those that records were written with.
     Unavailable
         It does not answer.
     """
+    noted = _read(notes) if notes is not None else {}
+    meanings = dict(noted.get(log_epoch, {}))
+    for given, meaning in meanings.items():
+        found = registry.schema(given)
+        _same(registry, given, meaning, _meaning(found) if found is not None else "unknown")
     _demand(registry, "/config")
     ids: dict[str, int] = {}
-    added = []
-    before = _read(notes).get(log_epoch, {}) if notes is not None else {}
+    added: list[str] = []
     known = tuple(locks)
-    for topic in topics:
-        for event in topic.events:
-            subject = subject_of(topic, event)
-            _demand(registry, f"/config/{quote(subject, safe='')}", missing_ok=True)
-            for schema in _versions(event.type_name(), avro_schema(event), known):
-                name = f"{subject} {hashlib.sha256(text_of(schema).encode()).hexdigest()}"
-                number = registry.lookup(subject, schema)
-                if number is None:
-                    number = _add(registry, subject, schema)
-                    added.append(f"{subject} {number}")
-                ids[name] = number
-                _same(registry, subject, number, before.get(name, number))
-            _demand(registry, f"/config/{quote(subject, safe='')}")
-    if notes is not None:
-        written = {**_read(notes), log_epoch: {**before, **ids}}
-        write_private(notes, msgspec.json.format(msgspec.json.encode(written), indent=1).decode() + "\n")
+    try:
+        for topic in topics:
+            for event in topic.events:
+                subject = subject_of(topic, event)
+                _demand(registry, f"/config/{quote(subject, safe='')}", missing_ok=True)
+                for schema in _versions(event.type_name(), avro_schema(event), known):
+                    name = f"{subject} {hashlib.sha256(text_of(schema).encode()).hexdigest()}"
+                    number = registry.lookup(subject, schema)
+                    if number is None:
+                        number = _add(registry, subject, schema)
+                        added.append(f"{subject} {number}")
+                    ids[name] = number
+                    meaning = _meaning(schema)
+                    _same(registry, number, meanings.setdefault(number, meaning), meaning)
+                _demand(registry, f"/config/{quote(subject, safe='')}")
+    finally:  # what was given so far, workers may write with
+        if notes is not None:
+            written = {**noted, log_epoch: dict(sorted(meanings.items()))}
+            write_private(notes, msgspec.json.format(msgspec.json.encode(written), indent=1).decode() + "\n")
     if added:
         progress(f"registered {len(added)} schema versions with {registry.access.url}")
     return Registration(ids, tuple(added))
@@ -143,20 +149,25 @@ def _add(registry: Registry, subject: str, schema: dict[str, Any]) -> int:
         ) from error
 
 
-def _same(registry: Registry, subject: str, number: int, before: int) -> None:
-    if number != before:
+def _meaning(schema: dict[str, Any]) -> str:
+    """What an id stands for, however a registry writes the schema down: its name, and the fingerprint it is read by."""
+    return f"{schema.get('namespace', '')}.{schema['name']} {fingerprint(schema)[:16]}"
+
+
+def _same(registry: Registry, number: int, before: str, found: str) -> None:
+    if found != before:
         raise ConfigurationError(
-            f"the schema registry at {registry.access.url} numbers a schema of {subject!r} {number} that was {before}: "
-            "it has lost its content or is another one, and records on the log would be read with the wrong schema; "
-            "restore its data, or start with a new log"
+            f"id {number} of the schema registry at {registry.access.url} is {found}, and records on the log were "
+            f"written with it as {before}: the registry has lost its content or is another one, and they would be read "
+            "with the wrong schema; restore its data, or start with a new log"
         )
 
 
-def _read(notes: Path) -> dict[str, dict[str, int]]:
+def _read(notes: Path) -> dict[str, dict[int, str]]:
+    """What ids stand for, by log."""
     try:
-        found: dict[str, dict[str, int]] = json.loads(notes.read_text())
+        return msgspec.json.decode(notes.read_bytes(), type=dict[str, dict[int, str]])
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except msgspec.DecodeError as error:
         raise ConfigurationError(f"{notes} cannot be read ({error}); restore it, or remove it with the log") from error
-    return found

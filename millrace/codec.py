@@ -7,6 +7,7 @@ registry numbers the schemas (`millrace.registered`).
 import datetime as dt
 import io
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -196,6 +197,16 @@ class Codec:
         number = int.from_bytes(head[1:], "big")
         known = self._by_head[head] = self._decoders.get(number) or self._learn(number)
         return value, known
+
+    def unmet(self, values: Iterable[bytes | None]) -> set[bytes]:
+        """First bytes of values whose schema was not met yet: `meet` them in a thread, for somebody may be asked."""
+        return {value[:_HEAD] for value in values if value is not None} - self._by_head.keys()
+
+    def meet(self, heads: Iterable[bytes]) -> None:
+        """Learn the schemas of values by their first bytes, where anybody knows them; Unavailable as of `decode`."""
+        for head in heads:
+            with suppress(ContractError):
+                self._identify(head)
 
     def _learn(self, number: int) -> tuple[type[Event], Any, Any]:
         """Find the writer schema of an older or newer version and pair it with our reader schema."""

@@ -19,7 +19,7 @@ STACK_FORMAT: Final = 1
 EMBEDDED_FETCH_MS: Final = 5
 """How long the embedded broker may hold a fetch that finds nothing: a produce does not wake it."""
 _REMEDY: Final = "start one with `python -m infra up`, or set MILLRACE_BOOTSTRAP=host:port"
-_REGISTRY: Final = ("url", "username", "password", "token", "ca_location")
+_REGISTRY: Final = ("url", "username", "password", "token", "ca_location", "timeout_s")
 _SECURITY: Final = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")
 
 
@@ -216,9 +216,15 @@ def _registry(
 ) -> RegistryAccess | None:
     named = {name: environment.get(f"MILLRACE_REGISTRY__{name.upper()}") or file.get(name) for name in _REGISTRY}
     found = {name: str(value) for name, value in named.items() if value}
-    if stack is not None:
-        return msgspec.structs.replace(stack, **found)
-    return msgspec.convert(found, RegistryAccess) if "url" in found else None
+    known = msgspec.structs.asdict(stack) if stack is not None else {}
+    if "url" not in known | found:
+        return None
+    try:
+        return msgspec.convert(known | found, RegistryAccess, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"setting registry.timeout_s is {found.get('timeout_s')!r}; write seconds, more than 0"
+        ) from error
 
 
 def _groups(environment: Mapping[str, str], file: tuple[str, ...] | None) -> tuple[str, ...]:

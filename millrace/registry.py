@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -53,7 +53,7 @@ class RegistryAccess(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
     token: str = ""
     ca_location: str = ""
-    timeout_s: float = TIMEOUT_S
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = TIMEOUT_S
 
     def __repr__(self) -> str:
         """Without the credentials."""

@@ -9,6 +9,7 @@ crash in between repeats them with the same ids; the changelog has the entry bef
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from millrace.codec import Codec
 from millrace.errors import classify
 from millrace.event import Event, Origin
 from millrace.invoke import Invoker
+from millrace.registered import once_met
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
 from streams.pump.settings import Counters, PumpSettings
@@ -145,7 +147,8 @@ class TableAgent:
 
     async def _step(self, record: "_Record", generation: int) -> None:
         origin = Origin(record.topic, record.partition, record.offset)
-        event = self._codec.read(self._topics[record.topic], record.key, record.value, record.headers, origin)
+        read = partial(self._codec.read, self._topics[record.topic], record.key, record.value, record.headers, origin)
+        event = await once_met(read)
         stored = self._table.get(record.key)
         entry = msgspec.msgpack.decode(stored, type=Entry) if stored else Entry()
         if entry.knows(event):

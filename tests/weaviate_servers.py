@@ -103,7 +103,12 @@ def start_weaviate(tmp_path: Path, weaviate_program: Path) -> Iterator[StartWeav
     keys = Keys.random()
 
     def start(name: str = "weaviate", **options: Any) -> WeaviateServer:
-        parts = {"program": weaviate_program, "environment": process_environment(), "keys": keys, "collection": "Test"}
+        parts = {
+            "program": weaviate_program,
+            "environment": process_environment(),
+            "keys": keys,
+            "collections": ["Test*"],
+        }
         started.append(WeaviateServer(tmp_path / name, **{**parts, **options}))
         return started[-1].start()
 
@@ -132,7 +137,7 @@ def _shared(program: Path) -> Weaviate:
                     "DEFAULT_QUANTIZATION": "rq-8",
                 },  # relied on by none
                 keys=Keys.kept_in(keys),
-                collection="Test",
+                collections=["Test*"],  # each test has two of its own
                 on_spawn=lambda process: note_process(folder / "weaviate.json", process),
             ).start()
             listens.write_text(f"{server.url} {server.grpc}")

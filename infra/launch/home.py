@@ -7,7 +7,14 @@
     stack.json    what runs now (see `infra.launch.stack`)
     run/          a state file for each process
     logs/         output of each process
-    kafka/        data of the Kafka node
+    kafka/        data of the Kafka nodes, and passwords of the principals in kafka/secrets/
+    registry/ weaviate/ triton/ postgres/ connect/
+                  data and log of each server that was started
+    registry-ids.json
+                  what the ids of a schema registry stand for, by log
+    stores.json   which vector store holds the rows, by log
+    weaviate-keys.json
+                  keys of the Weaviate server
     objects/ vectors/ state/
 """
 

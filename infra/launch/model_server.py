@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from inference.minilm.artefact import Artefact, prepare
 from inference.model_repository import write_model
+from inference.triton import prove_served
 from infra.embedders import serving_policy
 from infra.launch.servers import MakeServer, Part
 from infra.launch.stack import Stack
-from infra.servers.server import serves
 from infra.servers.triton import TritonParts, TritonServer, install_triton, remove_left
 from infra.settings import Settings, process_environment
+from millrace.errors import MillraceError
+
+_PROOF_S: Final = 2.0
 
 
 class _Programs(NamedTuple):
@@ -49,9 +53,23 @@ def _make(settings: Settings, bootstrap: str, programs: _Programs) -> MakeServer
     )
 
 
-def _unwell(settings: Settings, stack: Stack) -> str:  # noqa: ARG001 - what every part is asked with
-    well = serves(stack.ports.get(NAME, {}).get("metrics", 0), "/metrics")
-    return "" if well else "gives no metrics"
+def _unwell(settings: Settings, stack: Stack) -> str:
+    """Ask for one inference: a server calls a model ready whose process is dead."""
+    triton = settings.triton
+    proof = prove_served(
+        prepare(settings.cache / "models"),
+        stack.address(NAME, "grpc"),
+        version=triton.version,
+        key=triton.key.get_secret_value(),
+        within_s=_PROOF_S,
+    )
+    try:
+        asyncio.run(proof)
+    except TimeoutError:
+        return f"gives no answer within {2 * _PROOF_S:g} s"
+    except MillraceError as error:
+        return str(error)
+    return ""
 
 
 NAME: Final = TritonServer.name

@@ -16,6 +16,7 @@ from infra.launch.registry import with_registry
 from infra.launch.rights import with_rights
 from infra.launch.servers import Part, start_servers
 from infra.launch.stack import Stack, read_stack, write_stack
+from infra.launch.store_note import check_store
 from infra.launch.topics import topic_drifts
 from infra.launch.unlisted import left_behind
 from infra.launch.workers import report_path, start_worker, wait_ready
@@ -196,6 +197,7 @@ def _create_topics(settings: Settings, stack: Stack) -> dict[str, int]:
 
 def _with_servers(settings: Settings, stack: Stack, parts: Sequence[Part], progress: Progress) -> Stack:
     """Start the servers that are missing, and give broker and registry what the workers need."""
+    check_store(settings, stack)
     for drift in topic_drifts(settings, stack):
         progress(f"warning: topic {drift}; set it back with `python -m infra topics --repair`, or leave it on purpose")
     stack = start_servers(settings, with_rights(settings, stack, progress), parts, progress)

@@ -12,6 +12,7 @@ from infra.servers.server import serves
 from infra.servers.weaviate import Keys, WeaviateServer, install_weaviate
 from infra.settings import Settings, process_environment
 from millrace.errors import ConfigurationError
+from streams.stores.collection_names import collection_names
 
 NAME: Final = WeaviateServer.name
 
@@ -61,7 +62,7 @@ def _make(settings: Settings, bootstrap: str, program: Path) -> MakeServer:  # n
         program=program,
         environment=process_environment(),
         keys=Keys.kept_in(keys_file(settings)),
-        collection=weaviate.collection,
+        collections=collection_names(weaviate.collection),
         memory_mb=weaviate.memory_mb,
         port=weaviate.port or (ports or {}).get("rest"),
         grpc_port=weaviate.grpc_port or (ports or {}).get("grpc"),

@@ -17,10 +17,10 @@ from millrace.errors import ConfigurationError
 _BUILD_LIMIT_S: Final = 3600
 _SAID_EVERY: Final = 200
 _REASON_LINES: Final = 6
-_REMEDY: Final = "install Go from the packages of your system or from its makers, or use --profile embedded"
+_INSTEAD: Final = "use --profile embedded"
 
 
-def find_go(go: str = "go", at_least: tuple[int, int] = (1, 26)) -> str:
+def find_go(go: str = "go", at_least: tuple[int, int] = (1, 26), instead: str = _INSTEAD) -> str:
     """Path of a Go that is new enough.
 
     Parameters
@@ -29,6 +29,8 @@ def find_go(go: str = "go", at_least: tuple[int, int] = (1, 26)) -> str:
         Name or path of the program.
     at_least : tuple of int
         Major and minor version needed.
+    instead : str
+        What to do for want of it, for messages.
 
     Raises
     ------
@@ -37,13 +39,14 @@ def find_go(go: str = "go", at_least: tuple[int, int] = (1, 26)) -> str:
     """
     wanted = ".".join(map(str, at_least))
     path = shutil.which(go)
+    remedy = f"install Go from the packages of your system or from its makers, or {instead}"
     if path is None:
-        raise ConfigurationError(f"Go {wanted} not found ({go!r}): {_REMEDY}")
+        raise ConfigurationError(f"Go {wanted} not found ({go!r}): {remedy}")
     run = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
     found = re.search(r"\bgo(\d+)\.(\d+)", run.stdout)
     if found is None or (int(found[1]), int(found[2])) < at_least:
         version = f"{found[1]}.{found[2]}" if found else "unknown"
-        raise ConfigurationError(f"Go {wanted} not found: {path} is version {version}; {_REMEDY}")
+        raise ConfigurationError(f"Go {wanted} not found: {path} is version {version}; {remedy}")
     return path
 
 
@@ -57,6 +60,7 @@ def build_program(
     takes: str,
     go: str = "go",
     at_least: tuple[int, int] = (1, 26),
+    instead: str = _INSTEAD,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Make sure that a program is in the cache folder, built from its module by Go.
@@ -77,6 +81,8 @@ def build_program(
         Name or path of Go, needed only when the program is not there yet.
     at_least : tuple of int
         Version of Go that the module needs.
+    instead : str
+        What to do for want of the program, for messages.
     progress : callable
         Receives a line before and after anything is built.
 
@@ -93,7 +99,7 @@ def build_program(
     name = f"{title.lower()}-{version}"
 
     def make(folder: Path) -> None:
-        path = find_go(go, at_least)
+        path = find_go(go, at_least, instead)
         progress(f"building {title} {version} with Go ({takes}, once) into {cache / name}")
         command = [path, "install", "-v", "-trimpath", "-ldflags=-s -w", f"{package}@v{version}"]
         # The server needs no C; without it the same program runs on every Linux.
@@ -102,13 +108,13 @@ def build_program(
         if code is None:
             raise ConfigurationError(
                 f"Go did not build {title} {version} within {_BUILD_LIMIT_S} s; try again on a less busy machine, "
-                "or use --profile embedded"
+                f"or {instead}"
             )
         if code or not (folder / Path(package).name).is_file():
             reason = "\n".join(said)
             raise ConfigurationError(
                 f"Go could not build {title} {version}:\n{reason}\n"
-                "check the network, the disk and `go env GOPROXY`, or use --profile embedded"
+                f"check the network, the disk and `go env GOPROXY`, or {instead}"
             )
         progress(f"{title} {version} is ready")
 

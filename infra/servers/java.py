@@ -31,7 +31,7 @@ def find_java(java: str = "java") -> str:
         There is none, or it is too old.
     """
     path = shutil.which(java)
-    remedy = "install openjdk-17-jre, or use --profile embedded"
+    remedy = "install openjdk-17-jre, name one by the setting kafka.java, or use --profile embedded"
     if path is None:
         raise ConfigurationError(f"Java {_JAVA_AT_LEAST} not found: {remedy}")
     run = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
@@ -51,6 +51,7 @@ def fetch_artefacts(
     size_mb: int,
     maven: str = "mvn",
     arguments: Sequence[str] = (),
+    instead: str = "use --profile embedded",
     finish: Callable[[Path], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -70,6 +71,8 @@ def fetch_artefacts(
         Name or path of Maven, needed only when the artefacts are not there yet.
     arguments : sequence of str
         Further arguments of ``dependency:copy-dependencies``.
+    instead : str
+        What to do for want of it, for messages.
     finish : callable
         Called with the folder after the fetch and before it counts as complete, to unpack an archive for example.
     progress : callable
@@ -83,7 +86,7 @@ def fetch_artefacts(
     Raises
     ------
     ConfigurationError
-        Maven is missing or could not fetch them.
+        Maven is missing, could not fetch them, or took too long.
     """
     name = f"{title.lower().replace(' ', '-')}-{version}"
 
@@ -91,26 +94,31 @@ def fetch_artefacts(
         program = shutil.which(maven)
         if program is None:
             raise ConfigurationError(
-                f"Maven not found ({maven!r}), and {title} {version} is not in {cache} yet: install maven, "
-                "or use --profile embedded"
+                f"Maven not found ({maven!r}), and {title} {version} is not in {cache} yet: install maven, or {instead}"
             )
         progress(f"fetching {title} {version} with Maven (about {size_mb} MB, once) into {cache / name}")
         command = ["-f", str(pom), "-B", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
         with (cache / "maven.lock").open("w") as alone:  # its own store is not made for two at a time
             fcntl.flock(alone, fcntl.LOCK_EX)
-            run = subprocess.run(
-                [program, *command, *arguments],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_MAVEN_LIMIT_S,
-                cwd=cache,
-            )
+            try:
+                run = subprocess.run(
+                    [program, *command, *arguments],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=_MAVEN_LIMIT_S,
+                    cwd=cache,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise ConfigurationError(
+                    f"Maven did not fetch {title} {version} within {_MAVEN_LIMIT_S} s; check the network and Maven's "
+                    f"settings.xml, and try again, or {instead}"
+                ) from error
         if run.returncode or not any(folder.iterdir()):
             reason = "\n".join((run.stdout + run.stderr).strip().splitlines()[-6:])
             raise ConfigurationError(
                 f"Maven could not fetch {title} {version}:\n{reason}\n"
-                "check the network and Maven's settings.xml, or use --profile embedded"
+                f"check the network and Maven's settings.xml, or {instead}"
             )
         finish(folder)
         progress(f"{title} {version} is ready ({sum(1 for _ in folder.iterdir())} files)")

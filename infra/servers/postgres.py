@@ -27,6 +27,7 @@ from millrace.errors import ConfigurationError, Unavailable
 _PLACES: Final = Path("/usr/lib/postgresql")
 _AT_LEAST: Final = 14
 _UNPRIVILEGED: Final = 1000
+_ASK_S: Final = 5.0
 # A cluster for development and tests: small, and as durable as the default says, since it is killed on purpose.
 _PARAMETERS: Final = {
     "listen_addresses": HOST,
@@ -145,7 +146,10 @@ class PostgresServer(Server):
     def answers(programs: Path, port: int, environment: Mapping[str, str]) -> bool:
         """Whether the cluster at a port of loopback takes connections."""
         ask = [str(programs / "pg_isready"), "-q", "-h", HOST, "-p", str(port), "-t", "1"]
-        return subprocess.run(ask, check=False, env=environment, timeout=5).returncode == 0
+        try:
+            return subprocess.run(ask, check=False, env=environment, timeout=_ASK_S).returncode == 0
+        except subprocess.TimeoutExpired:  # of a machine that is too busy to ask
+            return False
 
     def _ready(self, ports: Mapping[str, int]) -> bool:
         return self.answers(self._programs, ports["clients"], self._environment)

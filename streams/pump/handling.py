@@ -14,6 +14,7 @@ from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import DeadlineExceeded, InputAbandoned, MillraceError, Unavailable, classify, error_type
 from millrace.event import Event, attach
 from millrace.invoke import Invoker, Output
+from millrace.registered import UnmetSchema
 from streams import dead_letters
 from streams.lanes import Item
 from streams.producer import Producer, acknowledged
@@ -52,7 +53,7 @@ class Handler:
     ports : Any
         What the agent's second parameter gets.
     read : callable
-        Decodes a record that could not be decoded when it came, because the schema registry was down.
+        Decodes a record that could not be decoded when it came, because the schema registry had to be asked.
     note : callable
         See `Delivery`.
     """
@@ -133,7 +134,7 @@ class Handler:
         if work.event is not None or work.verdict is not None:
             return None
         try:
-            event = await asyncio.to_thread(self._read, work.record)
+            event = await self._decoded(work.record)
             if self._spec.park and (ready := self._spec.park(event, self._ports)):
                 budget_s = self._invoker.budget_s(event)
                 await asyncio.wait_for(ready, self._spec.timeout_s if budget_s is None else max(budget_s, 0.0))
@@ -146,6 +147,14 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
             work.verdict = error
         return None
+
+    async def _decoded(self, record: ConsumedRecord) -> Event:
+        """Decode a record away from the event loop: whoever knows its schema is perhaps to be asked."""
+        try:
+            return await asyncio.to_thread(self._read, record)
+        except UnmetSchema as unmet:
+            await unmet.asked()
+        return self._read(record)
 
     async def _publish(self, items: Sequence[Item], results: Sequence[list[Output] | BaseException]) -> list[Verdict]:
         """Send the outputs of a batch, all before waiting for any."""

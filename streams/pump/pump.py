@@ -377,7 +377,8 @@ class Pump(Service):
             event = self._read(record)
             parked = self.spec.park(event, self._ports) if self.spec.park and verdict is None else None
         except Exception as error:  # noqa: BLE001 - bytes can break a decoder in any way
-            # A registry that is down says nothing about the record: its lane holds it until it can be read.
+            # Whoever knows the schema is asked from its lane, away from the event loop: that nobody answers says
+            # nothing about the record, which is held there until it can be read.
             parked, verdict = None, verdict if event is None and isinstance(error, Unavailable) else error
         item = item_of(tp, epoch, record, event, verdict)
         item.payload.suspect = suspect

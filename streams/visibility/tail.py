@@ -18,7 +18,7 @@ from millrace.topics import ACL_CHANGED, DOCUMENT_SETTLED
 from streams.visibility.file import Settled
 from streams.visibility.folding import FOLDED
 from streams.visibility.table import Grouped, VisibilityTable
-from streams.visibility.topic_folder import REMEDY, Offsets, TopicFolder
+from streams.visibility.topic_folder import REMEDY, Offsets, TopicFolder, met
 from streams.visibility.visible_set import VisibleSet
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ class Tail:
                 )
         return start
 
-    def _take(self, records: Sequence[Any], positions: Offsets) -> None:
+    async def _take(self, records: Sequence[Any], positions: Offsets) -> None:
+        await met(self._codec, records)
         try:
             report = self.table.fold(records, positions)
         except sqlite3.OperationalError as error:

@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.client.closing import close_consumer
+from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class TopicFolder:
     start : callable
         ``start(beginnings, ends)`` gives the offset to begin at for every partition; it may raise LogTruncated.
     take : callable
-        ``take(records, positions)``: records in the order of the log, and how far each partition has been read. Where
-        it raises Unavailable it is called again with the same, later.
+        ``await take(records, positions)``: records in the order of the log, and how far each partition has been read.
+        Where it raises Unavailable it is called again with the same, later.
     since_ms : int, optional
         ``beginnings`` are those of the records from this time on (unix milliseconds), not those of the log.
     fetch_max_wait_ms : int
@@ -60,7 +61,7 @@ class TopicFolder:
         connection: Mapping[str, Any],
         topics: Collection[str],
         start: Callable[[Offsets, Offsets], Mapping[tuple[str, int], int]],
-        take: Callable[[Sequence[Any], Offsets], None],
+        take: Callable[[Sequence[Any], Offsets], Awaitable[None]],
         *,
         since_ms: int | None = None,
         fetch_max_wait_ms: int = 100,
@@ -245,7 +246,7 @@ class TopicFolder:
         """Hand a batch over, again and again while it cannot be kept (a full disk, say)."""
         while True:
             try:
-                return self._take(records, positions)
+                return await self._take(records, positions)
             except Unavailable as error:
                 log.error("%s; trying again in %g s", error, self._confirm_every_s)  # noqa: TRY400 - says it all
                 await asyncio.sleep(self._confirm_every_s)
@@ -292,6 +293,18 @@ class TopicFolder:
         log.error("%s", error)
         self._failure = error
         self._wake()
+
+
+async def met(codec: Codec, records: Iterable[ConsumedRecord]) -> None:
+    """Learn the schemas of records before they are decoded on the event loop: whoever knows them is perhaps asked.
+
+    Raises
+    ------
+    Unavailable
+        The schema registry does not answer.
+    """
+    if unmet := codec.unmet(record.value for record in records):
+        await asyncio.to_thread(codec.meet, unmet)
 
 
 REMEDY: Final = (

@@ -13,7 +13,7 @@ from millrace.codec import Codec
 from millrace.errors import ContractError, MillraceError
 from millrace.event import Event, Origin
 from millrace.topics import Topic
-from streams.visibility.topic_folder import Offsets, TopicFolder
+from streams.visibility.topic_folder import Offsets, TopicFolder, met
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class TopicView(ABC):
     def _begin(beginnings: Offsets, _: Offsets) -> Offsets:
         return beginnings
 
-    def _take(self, records: Sequence[ConsumerRecord[bytes, bytes]], _: Offsets) -> None:
+    async def _take(self, records: Sequence[ConsumerRecord[bytes, bytes]], _: Offsets) -> None:
+        await met(self._codec, records)
         for record in records:
             origin = Origin(record.topic, record.partition, record.offset)
             try:

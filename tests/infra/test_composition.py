@@ -1,8 +1,10 @@
 """Laws about what a worker's parts owe each other."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,16 +14,20 @@ from pydantic import SecretStr
 
 from agents.corpus import featurize
 from agents.query import answer_question
-from infra.composition import Composition, _vectors, compose, parser_limits
+from infra.composition import Composition, _codecs, _vectors, compose, parser_limits
 from infra.launch.stack import Stack
-from infra.settings import ParserSettings, Settings, StoreSettings, WeaviateSettings
+from infra.registry import register
+from infra.settings import ParserSettings, RegistrySettings, Settings, StoreSettings, WeaviateSettings
 from millrace import schema_folder
 from millrace.agent import AgentSpec, spec_of
 from millrace.codec import Codec
-from millrace.errors import ConfigurationError
+from millrace.errors import ConfigurationError, UnknownSchema
 from millrace.event import Event
 from millrace.keys import key
-from millrace.topics import Topic
+from millrace.registered import UnmetSchema, once_met
+from millrace.registry import Registry
+from millrace.schema_lock import released
+from millrace.topics import CATALOGUE, Topic
 from tests.streams.stores.vector_store_contract import DIM, chunk, ids
 from tests.weaviate_servers import Weaviate
 
@@ -150,3 +156,19 @@ async def test_a_worker_without_an_address_of_weaviate_is_told_which_settings_to
     async with AsyncExitStack() as services:
         with pytest.raises(ConfigurationError, match=r"set weaviate\.url"):
             await _vectors(Settings(home=tmp_path, stores=StoreSettings(kind="weaviate")), STACK, DIM, services)
+
+
+async def test_a_worker_asks_the_registry_beside_its_event_loop_and_its_views_read_their_files_at_once(
+    registry: Registry,
+) -> None:
+    register(registry, CATALOGUE.values(), [released()])
+    settings = Settings(profile="kafka", registry=RegistrySettings(timeout_s=20.0))
+    stack = replace(STACK, registry=registry.access.url)
+    on_loop, of_views = await asyncio.to_thread(_codecs, settings, stack, [spec_of(featurize)])
+    unmet = b"\x00" + (999_999).to_bytes(4, "big") + b"body"
+    with pytest.raises(UnmetSchema):
+        on_loop.decode(unmet)
+    with pytest.raises(UnknownSchema):
+        of_views.decode(unmet)
+    with pytest.raises(UnknownSchema):
+        await once_met(partial(on_loop.decode, unmet))

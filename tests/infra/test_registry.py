@@ -1,5 +1,6 @@
 """Registration: all that was ever released, once, and nothing that old or new readers could not follow."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 
 from infra.registry import COMPATIBILITY, register
+from infra.servers.apicurio import ApicurioServer
 from millrace import Event, Topic
 from millrace.errors import ConfigurationError, IncompatibleSchema
 from millrace.keys import key
@@ -28,6 +30,10 @@ def noted(**added: Any) -> Any:
 
 STARS = ("stars", Annotated[int, "How good."], 3)
 GRAVE = ("grave", Annotated[int, "No old reader or writer knows it, and it has no default."])
+
+
+def schema_of(topic: Topic) -> dict[str, Any]:
+    return avro_schema(topic.events[0])
 
 
 def topic_of(event: Any, name: str) -> Topic:
@@ -103,17 +109,52 @@ def test_new_words_in_the_documentation_are_a_version_with_an_id_of_its_own(regi
     assert registry.lookup(subject, avro_schema(topic.events[0])) in first.ids.values()
 
 
+def emptied(server: ApicurioServer, data: Path) -> Registry:
+    """The same registry without its content."""
+    server.stop()
+    for path in data.iterdir():
+        path.unlink()
+    return registry_at(server.start().url)
+
+
 @pytest.mark.slow
-def test_a_registry_that_has_lost_its_content_is_refused(start_registry: StartRegistry, tmp_path: Path) -> None:
+def test_a_registry_that_has_lost_its_content_is_refused_and_not_written_to(
+    start_registry: StartRegistry, tmp_path: Path
+) -> None:
     notes = tmp_path / "ids.json"
     server = start_registry()
     one, other = topic_of(noted(), "one"), topic_of(noted(a=STARS), "other")
     before = register(registry_at(server.url), [one, other], [], notes=notes, log_epoch="log")
     assert notes.stat().st_mode & 0o777 == 0o600
-    server.stop()
-    for path in (tmp_path / "registry" / "data").iterdir():
-        path.unlink()
-    empty = registry_at(server.start().url)
-    with pytest.raises(ConfigurationError, match="restore its data, or start with a new log"):
-        register(empty, [other, one], [], notes=notes, log_epoch="log")
+    empty = emptied(server, tmp_path / "registry" / "data")
+    for topics in ([other, one], [one, other], [one]):
+        with pytest.raises(ConfigurationError, match="restore its data, or start with a new log"):
+            register(empty, topics, [], notes=notes, log_epoch="log")
+    assert empty.request("GET", "/subjects") == []
     assert register(empty, [other, one], [], notes=notes, log_epoch="another log").ids != before.ids
+
+
+@pytest.mark.slow
+def test_an_id_of_the_log_is_never_given_to_another_schema_although_only_a_part_is_registered_anew(
+    start_registry: StartRegistry, tmp_path: Path
+) -> None:
+    notes = tmp_path / "ids.json"
+    server = start_registry()
+    ours, own, next_own = topic_of(noted(), "ours"), topic_of(noted(a=STARS), "own"), topic_of(noted(b=GRAVE), "next")
+    register(registry_at(server.url), [ours], [], notes=notes, log_epoch="log")
+    given = register(registry_at(server.url), [ours, own], [], notes=notes, log_epoch="log")
+    empty = emptied(server, tmp_path / "registry" / "data")
+    assert [*register(empty, [ours, next_own], []).ids.values()] == [
+        *given.ids.values()
+    ]  # by someone without the notes
+    with pytest.raises(ConfigurationError, match=f"id {max(given.ids.values())} .* is tests.Noted .* as tests.Noted"):
+        register(empty, [ours], [], notes=notes, log_epoch="log")
+
+
+def test_an_id_that_was_given_before_a_later_schema_was_refused_is_noted(registry: Registry, tmp_path: Path) -> None:
+    notes, name = tmp_path / "ids.json", prefix()
+    register(registry, [topic_of(noted(), f"{name}.b")], [])
+    fine, broken = topic_of(noted(a=STARS), f"{name}.a"), topic_of(noted(b=GRAVE), f"{name}.b")
+    with pytest.raises(IncompatibleSchema):
+        register(registry, [fine, broken], [], notes=notes, log_epoch="log")
+    assert list(json.loads(notes.read_text())["log"]) == [str(registry.lookup(f"{name}.a-value", schema_of(fine)))]

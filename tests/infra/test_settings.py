@@ -3,11 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
+from infra.launch.rights import DEPLOYABLES, WORKER
 from infra.settings import ModelSettings, Settings, load, process_environment
+from infra.settings.servers import KafkaSettings
 from millrace.errors import ConfigurationError
 
 NAME = "worker.max_in_flight"
@@ -193,3 +196,10 @@ def test_nothing_else_of_the_stack_reads_the_environment() -> None:
         if re.search(r"\bos\.environ\b|\bgetenv\b|from os import", path.read_text())
     }
     assert reading == {"infra/settings/sources.py"}
+
+
+def test_a_principal_that_no_rule_is_for_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"kafka\.principal.*'worker', 'corpus-worker' or 'query-worker'"):
+        load({"kafka": {"principal": "corpus_worker"}})
+    allowed = {load({"kafka": {"principal": name}}).settings.kafka.principal for name in (*DEPLOYABLES, WORKER)}
+    assert allowed == set(get_args(KafkaSettings.model_fields["principal"].annotation))

@@ -170,3 +170,22 @@ def test_librdkafka_writes_to_the_partitions_that_every_other_client_writes_to()
 def test_a_broker_that_does_not_answer_is_named() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         Connection(bootstrap="127.0.0.1:1").check_reachable(1)
+
+
+def test_how_long_a_registry_may_take_counts_for_apps_too(tmp_path: Path) -> None:
+    write(tmp_path, profile="kafka", registry="http://registry")
+    (tmp_path / "millrace.toml").write_text("[registry]\ntimeout_s = 7\n")
+    found = find_connection(start=tmp_path, environ={}).registry
+    assert found is not None
+    assert (found.url, found.timeout_s) == ("http://registry", 7.0)
+    elsewhere = {"MILLRACE_BOOTSTRAP": "b:1", "MILLRACE_REGISTRY__URL": "http://other"}
+    found = find_connection(start=tmp_path, environ={**elsewhere, "MILLRACE_REGISTRY__TIMEOUT_S": "0.5"}).registry
+    assert found is not None
+    assert (found.url, found.timeout_s) == ("http://other", 0.5)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "0"])
+def test_a_time_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    environ = {"MILLRACE_BOOTSTRAP": "b:1", "MILLRACE_REGISTRY__URL": "http://r", "MILLRACE_REGISTRY__TIMEOUT_S": text}
+    with pytest.raises(ConfigurationError, match=r"registry\.timeout_s .*more than 0"):
+        find_connection(start=tmp_path, environ=environ)

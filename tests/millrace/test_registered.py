@@ -1,7 +1,10 @@
 """What a registry said once is not asked again, so a reader that knows its schemas goes on without it."""
 
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +15,7 @@ from millrace.codec import Codec
 from millrace.errors import ConfigurationError, Unavailable, UnknownSchema
 from millrace.event import Meta, attach
 from millrace.keys import key
-from millrace.registered import Registered
+from millrace.registered import Registered, UnmetSchema, once_met
 from millrace.registry import Refused, RegistryAccess, subject_of, text_of
 from millrace.schema import avro_schema
 from millrace.schema_lock import released
@@ -50,6 +53,20 @@ class Shelf:
         self.asked.append(what)
         if self.down:
             raise self.down
+
+
+@dataclass
+class Held(Shelf):
+    """A registry that keeps whoever asks for id 7 waiting."""
+
+    asked_for_7: threading.Event = field(default_factory=threading.Event)
+    answer: threading.Event = field(default_factory=threading.Event)
+
+    def schema(self, number: int) -> dict[str, Any] | None:
+        if number == 7:
+            self.asked_for_7.set()
+            assert self.answer.wait(10)
+        return super().schema(number)
 
 
 def noted(*, newer: bool) -> Any:
@@ -160,3 +177,44 @@ def test_warming_says_which_event_is_not_registered() -> None:
     _, registered = codec_of(shelf)
     with pytest.raises(ConfigurationError, match=r"SourceChanged under subject 'corpus\.source\.changed\.v1-value'"):
         registered.warm()
+
+
+async def test_on_an_event_loop_an_unmet_id_is_asked_for_in_a_thread_and_then_known() -> None:
+    event, shelf = noted(newer=False), Shelf()
+    shelf.put([topic_of(event)])
+    registered = Registered(shelf)  # type: ignore[arg-type]
+    codec = Codec([event], writers=registered.known)
+    value = b"\x00" + (100).to_bytes(4, "big") + b"\x02t\x04hi"
+    with pytest.raises(UnmetSchema, match="100"):
+        codec.decode(value)
+    assert shelf.asked == []
+    assert await once_met(partial(codec.decode, value)) == event(tenant="t", text="hi")
+    assert codec.decode(value) == event(tenant="t", text="hi")
+    with pytest.raises(UnknownSchema):
+        await once_met(partial(codec.decode, b"\x00\x00\x00\x00\x07body"))
+    assert shelf.asked == [100, 7]
+
+
+async def test_an_unmet_id_stays_so_while_the_registry_does_not_say() -> None:
+    event, shelf = noted(newer=False), Shelf(down=Unavailable("down"))
+    codec = Codec([event], writers=Registered(shelf).known)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="down"):
+        await once_met(partial(codec.decode, b"\x00\x00\x00\x00\x07body"))
+
+
+def test_whoever_asks_for_something_holds_up_nobody_who_knows_or_asks_for_something_else() -> None:
+    event, shelf = noted(newer=False), Held()
+    shelf.put([topic_of(event)])
+    registered = Registered(shelf)  # type: ignore[arg-type]
+    registered.id_of(event, topic_of(event))
+    with ThreadPoolExecutor(2) as threads:
+        held = [threads.submit(registered.schema, 7) for _ in range(2)]
+        assert shelf.asked_for_7.wait(10)
+        try:
+            assert registered.schema(100) == avro_schema(event)
+            assert registered.id_of(event, topic_of(event)) == 100
+            assert registered.schema(8) is None
+        finally:
+            shelf.answer.set()
+        assert [each.result(10) for each in held] == [None, None]
+    assert shelf.asked.count(7) == 1

@@ -1,14 +1,21 @@
 """A record whose schema cannot be asked for now is held in its place; the rest flows, and nothing is given up."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any, Self
 
 import pytest
 
 from millrace.agent import Batch, Result
 from millrace.codec import Codec, Record
 from millrace.errors import Unavailable
+from millrace.registered import Registered
+from millrace.registry import Registry as RegistryClient
+from millrace.registry import RegistryAccess
 from millrace.schema import avro_schema
 from streams.producer import acknowledged
 from tests.brokers import Broker
@@ -36,6 +43,13 @@ class Registry:
 async def world(broker: Broker) -> AsyncIterator[World]:
     async with world_on(broker, n_partitions=1) as found:
         yield found
+
+
+class Shelf:
+    """A registry that is well again."""
+
+    def schema(self, number: int) -> dict[str, Any] | None:
+        return avro_schema(Ordered) if number == FOREIGN else None
 
 
 def inline(event: Ordered) -> Handled:
@@ -95,6 +109,73 @@ async def test_a_wait_for_the_registry_ends_with_the_pump(world: World) -> None:
         async with asyncio.timeout(10):
             await pump.stop()
         assert pump.counters.dead_lettered == 0
+
+
+class Silence:
+    """A server that takes connections and answers nobody."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self.url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        self.asked = threading.Event()
+        self._thread = threading.Thread(target=self._accept)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def _accept(self) -> None:
+        kept = []
+        with suppress(OSError):
+            while True:
+                kept.append(self._server.accept()[0])
+                self.asked.set()
+        for connection in kept:
+            connection.close()
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def silence() -> Iterator[Silence]:
+    with Silence(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server
+
+
+async def longest_gap_s(until_done: asyncio.Event) -> float:
+    """Longest time that the event loop let something wait that was due."""
+    longest_s, before = 0.0, time.monotonic()
+    while not until_done.is_set():
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest_s, before = max(longest_s, now - before), now
+    return longest_s
+
+
+@pytest.mark.parametrize("function", [inline, alone, together])
+async def test_a_registry_that_never_answers_holds_up_its_record_and_not_the_event_loop(
+    world: World, function: Any, silence: Silence
+) -> None:
+    registered = Registered(RegistryClient(RegistryAccess(url=silence.url, timeout_s=2.0)))
+    writer, world.codec = world.codec, Codec([Ordered, Handled, Frame], writers=registered.known)
+    options = {"batch": Batch(max_items=8, linger_ms=5)} if function is together else {}
+    done = asyncio.Event()
+    async with world.running(world.spec(function, **options)) as pump:
+        watch = asyncio.create_task(longest_gap_s(done))
+        await acknowledged([await world.producer.send(foreign(world, ordered("held", n))) for n in range(3)])
+        await world.produce([ordered("held", 3), ordered("free", 0)])
+        await world.read(world.sink.name, lambda found: b"free" in (found[-1].key if found else b""))
+        await until(lambda: pump.counters.retried >= 2)  # at least one request ran out of time
+        done.set()
+        assert await watch < 0.5
+        assert silence.asked.is_set()
+        registered._registry = Shelf()  # type: ignore[assignment]
+        events = writer_events(writer, await world.read_n(world.sink, 5))
+        assert pump.counters.dead_lettered == 0
+    assert [event.n for event in events if event.lane == "held"] == [0, 1, 2, 3]
 
 
 def writer_events(codec: Codec, records: Any) -> list[Any]:

@@ -28,6 +28,7 @@ def install_apicurio(cache: Path, maven: str = "mvn", progress: Callable[[str], 
         cache,
         size_mb=142,
         maven=maven,
+        instead="set registry.run to false, or use --profile embedded",
         finish=_unpack,
         progress=progress,
     )

@@ -22,4 +22,13 @@ def install_connect(cache: Path, maven: str = "mvn", progress: Callable[[str], N
         Maven is missing or could not fetch them.
     """
     version = f"{CONNECT_VERSION}-debezium-{DEBEZIUM_VERSION}"
-    return fetch_artefacts("Kafka Connect", version, _POM, cache, size_mb=40, maven=maven, progress=progress)
+    return fetch_artefacts(
+        "Kafka Connect",
+        version,
+        _POM,
+        cache,
+        size_mb=40,
+        maven=maven,
+        instead="set capture.run to false, or use --profile embedded",
+        progress=progress,
+    )

@@ -63,21 +63,24 @@ class ConnectRest:
 
     @classmethod
     def at(cls, url: str) -> ConnectRest:
-        """Client of the worker at a URL, ``http://host:8083``.
+        """Client of the worker at a URL, ``http://host:8083``: without encryption, path or login.
 
         Raises
         ------
         ConfigurationError
-            The URL is none, or of another scheme.
+            The URL is none, or asks for more.
         """
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
+            host, port, plain = parts.hostname, parts.port, parts.scheme == "http" and "@" not in parts.netloc
         except ValueError:
-            host, port = None, None
-        if host is None or port is None or parts.scheme != "http":
+            host, port, plain = None, None, False
+        if host is None or port is None or not plain or parts.path.strip("/"):
+            found = "it names a user" if "@" in url else f"found {url!r}"
             raise ConfigurationError(
-                f"capture.connect_url {url!r} is no address of Kafka Connect; write http://host:8083"
+                f"capture.connect_url is no address of Kafka Connect that can be used ({found}); write "
+                "http://host:8083: only http is supported, without a login, so let Connect listen where others cannot "
+                "reach it"
             )
         return cls(host, port)
 

@@ -9,22 +9,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from infra.launch.home import write_private
 from infra.launch.ports import HOST
 from infra.servers.connect.install import CONNECT_VERSION, DEBEZIUM_VERSION
 from infra.servers.connect.rest import ConnectRest
 from infra.servers.server import Server
 from millrace.errors import Unavailable
 
-# JSON without schemas: every table's column types travel once in the mapping's documentation, not in each record.
+# JSON without schemas: in each record they would repeat the types of all columns, and the mapping does without.
 _PROPERTIES: Final = {
     "key.converter": "org.apache.kafka.connect.json.JsonConverter",
     "key.converter.schemas.enable": "false",
     "value.converter": "org.apache.kafka.connect.json.JsonConverter",
     "value.converter.schemas.enable": "false",
-    "offset.storage.replication.factor": "1",
+    "offset.storage.replication.factor": "-1",  # here and below: as many as the brokers say
     "offset.storage.partitions": "1",
-    "config.storage.replication.factor": "1",
-    "status.storage.replication.factor": "1",
+    "config.storage.replication.factor": "-1",
+    "status.storage.replication.factor": "-1",
     "status.storage.partitions": "1",
     # What a crash repeats is what was read since positions were last written down.
     "offset.flush.interval.ms": "1000",
@@ -129,7 +130,8 @@ class ConnectServer(Server):
             **self._properties,
         }
         path = self._folder / "worker.properties"
-        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        # How to log in at the brokers stands there in clear.
+        write_private(path, "".join(f"{name}={value}\n" for name, value in properties.items()))
         return [*self._command_head, "org.apache.kafka.connect.cli.ConnectDistributed", str(path)]
 
     def _ready(self, ports: Mapping[str, int]) -> bool:

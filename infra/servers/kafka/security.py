@@ -7,6 +7,7 @@ listener it reads one password from the node's properties.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ BROKER: Final = "broker"
 """The nodes among themselves."""
 ADMIN: Final = "admin"
 """Creates topics, users and rights."""
+_USER: Final = re.compile(r"[a-z][a-z0-9-]*")
 _SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
@@ -48,7 +50,15 @@ class Secrets:
         self._folder = folder
 
     def path(self, user: str) -> Path:
-        """File of a user's credentials, in the names of `millrace.connection.Connection.security`."""
+        """File of a user's credentials, in the names of `millrace.connection.Connection.security`.
+
+        Raises
+        ------
+        ConfigurationError
+            The name is none of a user, and might lead out of the folder.
+        """
+        if not _USER.fullmatch(user):
+            raise ConfigurationError(f"{user!r} is no user of Kafka's; use small letters, digits and '-' alone")
         return self._folder / f"{user}.json"
 
     def credentials(self, user: str) -> dict[str, str]:
@@ -57,7 +67,7 @@ class Secrets:
         Raises
         ------
         ConfigurationError
-            The file is damaged.
+            The name is none of a user, or the file is damaged.
         """
         path = self.path(user)
         try:

@@ -20,6 +20,7 @@ _BACKEND: Final = Path(__file__).with_name("backend.txt")
 _STUB: Final = "triton_python_backend_stub"
 _PYTHONS: Final = ("3.11", "3.12")  # numpy 1.26, the last one that Triton's Python backend reads right, has no others
 _LIMIT_S: Final = 900
+_INSTEAD: Final = "set models.server to 'in_process', or use --profile embedded"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def install_triton(
     Raises
     ------
     ConfigurationError
-        The Python does not fit, or pip could not fetch the packages.
+        The Python does not fit, or pip could not fetch the packages in time.
     """
     version = _python_version(python)
     name = f"triton-{TRITON_VERSION}-python{version}-{digest_of_pins(_SERVER, _BACKEND)}"
@@ -98,7 +99,7 @@ def _pip(requirements: Path) -> list[str]:
 
 def _python_version(python: str) -> str:
     script = "import sys; print('%d.%d' % sys.version_info[:2])"
-    remedy = f"name one of {', '.join(_PYTHONS)} by the setting `triton.python`, or use --profile embedded"
+    remedy = f"name one of {', '.join(_PYTHONS)} by the setting `triton.python`, {_INSTEAD}"
     try:
         version = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
@@ -114,14 +115,19 @@ def _run(command: list[str], what: str) -> None:
     Raises
     ------
     ConfigurationError
-        It failed; the message carries the end of what it said.
+        It failed or took too long; the message carries the end of what it said.
     """
     # Without PYTHONPATH and the like: what this process sees must not count as installed there.
     environment = {name: value for name, value in process_environment().items() if not name.startswith("PYTHON")}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S, env=environment)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S, env=environment)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(
+            f"pip did not fetch {what} within {_LIMIT_S} s; check the network and pip's configuration, and try again, "
+            f"or {_INSTEAD}"
+        ) from error
     if run.returncode:
         reason = "\n".join((run.stdout + run.stderr).strip().splitlines()[-6:])
         raise ConfigurationError(
-            f"pip could not fetch {what}:\n{reason}\n"
-            "check the network and pip's configuration, or use --profile embedded"
+            f"pip could not fetch {what}:\n{reason}\ncheck the network and pip's configuration, or {_INSTEAD}"
         )

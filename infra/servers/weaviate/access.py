@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -74,8 +74,8 @@ class Keys(msgspec.Struct, frozen=True):
         return "Keys(...)"
 
 
-def grant_roles(url: str, grpc: str, keys: Keys, collections: str) -> None:
-    """Give the worker's and the reader's user what they need and no more; may be repeated.
+def grant_roles(url: str, grpc: str, keys: Keys, collections: Sequence[str]) -> None:
+    """Give the worker's and the reader's user what they need, and take away what is more; may be repeated.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def grant_roles(url: str, grpc: str, keys: Keys, collections: str) -> None:
         Where the server is: ``http://host:port`` and ``host:port``.
     keys : Keys
         Its keys.
-    collections : str
-        Start of the names of Millrace's collections.
+    collections : sequence of str
+        Names of Millrace's collections.
     """
     import weaviate  # here and below: its import takes a second, and few commands start a server
     from weaviate.classes.init import AdditionalConfig, Auth, Timeout
@@ -104,25 +104,40 @@ def grant_roles(url: str, grpc: str, keys: Keys, collections: str) -> None:
                 skip_init_checks=True,
             )
         )
-        for user, permissions in _permissions(f"{collections}*").items():
+        for user, permissions in _permissions(collections).items():
             if client.roles.exists(role_name=user):
                 client.roles.add_permissions(role_name=user, permissions=permissions)
             else:
                 client.roles.create(role_name=user, permissions=permissions)
+            wanted = {right for each in permissions for right, _ in _rights(each)}
+            role = client.roles.get(role_name=user)
+            found = [pair for each in (role.permissions if role else ()) for pair in _rights(each)]
+            if stale := [permission for right, permission in found if right not in wanted]:
+                client.roles.remove_permissions(role_name=user, permissions=stale)
             client.users.db.assign_roles(user_id=user, role_names=user)
+            if others := [name for name in client.users.db.get_assigned_roles(user_id=user) if name != user]:
+                client.users.db.revoke_roles(user_id=user, role_names=others)
 
 
-def _permissions(collections: str) -> Mapping[str, list[Any]]:
+def _rights(permission: Any) -> Iterator[tuple[object, Any]]:
+    """Each action of a permission: what it may be compared by, and a permission for it alone."""
+    of_what = permission.model_dump(exclude={"actions"})
+    for action in permission.actions:
+        yield (str(action.value), *sorted(of_what.items())), permission.model_copy(update={"actions": {action}})
+
+
+def _permissions(collections: Sequence[str]) -> Mapping[str, list[Any]]:
     from weaviate.classes.rbac import Permissions
 
+    names = list(collections)
     reads = [
-        Permissions.collections(collection=collections, read_config=True),
-        Permissions.tenants(collection=collections, read=True),
-        Permissions.data(collection=collections, read=True),
+        *Permissions.collections(collection=names, read_config=True),
+        *Permissions.tenants(collection=names, read=True),
+        *Permissions.data(collection=names, read=True),
     ]
     writes = [
-        Permissions.collections(collection=collections, create_collection=True),
-        Permissions.tenants(collection=collections, create=True, delete=True),
-        Permissions.data(collection=collections, create=True, update=True, delete=True),
+        *Permissions.collections(collection=names, create_collection=True),
+        *Permissions.tenants(collection=names, create=True, delete=True),
+        *Permissions.data(collection=names, create=True, update=True, delete=True),
     ]
     return {WORKER: [*reads, *writes], READER: reads}

@@ -29,5 +29,6 @@ def install_weaviate(cache: Path, go: str = "go", progress: Callable[[str], None
         environment=process_environment(),
         takes="about five minutes",
         go=go,
+        instead="set stores.kind to 'lance', or use --profile embedded",
         progress=progress,
     )

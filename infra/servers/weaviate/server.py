@@ -33,8 +33,8 @@ class WeaviateServer(Server):
         Environment of the process.
     keys : Keys
         Its API keys; the same at each start.
-    collection : str
-        Start of the names of the collections that its users may touch.
+    collections : sequence of str
+        Names of the collections that its users may touch, and no others.
     memory_mb : int
         What its heap may take before it collects garbage harder, in MiB.
     port, grpc_port : int, optional
@@ -57,7 +57,7 @@ class WeaviateServer(Server):
         program: Path,
         environment: Mapping[str, str],
         keys: Keys,
-        collection: str = "Millrace",
+        collections: Sequence[str],
         memory_mb: int = 2048,
         port: int | None = None,
         grpc_port: int | None = None,
@@ -67,7 +67,7 @@ class WeaviateServer(Server):
         super().__init__(folder, environment=environment, ports=fixed, **options)
         self._program = program
         self._keys = keys
-        self._collection = collection
+        self._collections = tuple(collections)
         self._memory_mb = memory_mb
 
     @property
@@ -92,7 +92,7 @@ class WeaviateServer(Server):
 
         super().start()
         try:
-            grant_roles(self.url, self.grpc, self._keys, self._collection)
+            grant_roles(self.url, self.grpc, self._keys, self._collections)
         except BaseException as error:
             self.kill()
             if isinstance(error, WeaviateBaseError):

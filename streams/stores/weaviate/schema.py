@@ -28,6 +28,11 @@ ROW_PROPERTIES: Final = ("document", "content_hash", "text", "sentences", "sente
 
 # A search with a filter compares every row that the filter leaves, however many; without one the HNSW graph is walked.
 _COMPARE_UP_TO: Final = 2**31 - 1
+# Nothing fills an empty collection from the log.
+_REMEDY: Final = (
+    "name another `weaviate.collection`; where documents are indexed already, with another home folder (--home), into "
+    "which they are ingested anew"
+)
 _DOCUMENTS: Final = uuid.UUID("6d0c4a52-6f0e-5d0c-9a63-1f0f2f9d8f0b")
 
 
@@ -77,7 +82,7 @@ def check(name: str, config: CollectionConfig) -> None:
         if shape != expected:
             raise ConfigurationError(
                 f"property {wanted.name!r} of Weaviate's collection {name} is {shape}, expected {expected} (type, "
-                "tokenization, filterable, searchable): name another `weaviate.collection`, and the index is rebuilt"
+                f"tokenization, filterable, searchable): {_REMEDY}"
             )
     vector = (config.vector_config or {}).get(VECTOR)
     index = vector.vector_index_config if vector is not None else None
@@ -86,7 +91,7 @@ def check(name: str, config: CollectionConfig) -> None:
     if not config.multi_tenancy_config.enabled or distance != VectorDistances.DOT or quantizer is not None:
         raise ConfigurationError(
             f"Weaviate's collection {name} has tenants {config.multi_tenancy_config.enabled}, distance {distance} and "
-            f"quantizer {quantizer}, expected True, dot and None: name another `weaviate.collection`"
+            f"quantizer {quantizer}, expected True, dot and None: {_REMEDY}"
         )
 
 

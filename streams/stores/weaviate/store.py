@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
+from streams.stores.collection_names import collection_names
 from streams.stores.queries import chunked
 from streams.stores.row_bytes import check_vectors
 from streams.stores.row_cache import RowCache
@@ -252,13 +253,13 @@ class WeaviateVectorStore:
             live, archive = (
                 WeaviateRows(
                     self._connection,
-                    f"{self._collection}{part}",
+                    collection,
                     tenant,
                     name=name,
                     dim=self._dim,
                     replicas=self._replicas,
                 )
-                for part in ("Live", "Archive")
+                for collection in collection_names(self._collection)
             )
             pair = self._tenants[tenant] = _Tenant(live, archive)
         return pair

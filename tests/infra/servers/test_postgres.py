@@ -10,6 +10,7 @@ import pytest
 from pg8000 import dbapi
 
 from infra.capture import Database
+from infra.servers import postgres
 from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
 from infra.settings import process_environment
 from millrace.errors import ConfigurationError
@@ -83,3 +84,13 @@ def test_the_newest_that_will_do_is_taken(tmp_path: Path, versions: list[str], f
     else:
         with pytest.raises(ConfigurationError, match="is version 13; install the package postgresql-15"):
             find_postgres(tmp_path)
+
+
+def test_a_machine_too_busy_to_ask_is_one_where_nothing_is_ready_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_ASK_S", 0.1)
+    ask = tmp_path / "pg_isready"
+    ask.write_text("#!/bin/sh\nexec sleep 60\n")
+    ask.chmod(0o700)
+    assert not PostgresServer.answers(tmp_path, 1, process_environment())

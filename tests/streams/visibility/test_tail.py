@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,21 @@ async def test_access_that_only_a_newer_release_can_read_refuses_questions_until
     tail = await life.tail(codec=Codec(writers=schemas.get))
     assert await confirms(tail)
     assert (tail.visible("acme", asker("hr")).n_documents, tail.visible("acme", asker("it")).n_documents) == (0, 1)
+
+
+async def test_a_schema_that_is_met_for_the_first_time_is_asked_for_beside_the_event_loop(life: Life) -> None:
+    asked_on: set[threading.Thread] = set()
+
+    def ask(_: int) -> dict[str, Any]:
+        asked_on.add(threading.current_thread())
+        return avro_schema(AclChanged)
+
+    await life.newer(acl("a.md", 1, "it"), 7)
+    await life.produce(indexed("a.md", 1))
+    tail = await life.tail(codec=Codec(writers=ask))
+    assert tail.visible("acme", asker("it")).n_documents == 1
+    assert asked_on
+    assert threading.main_thread() not in asked_on
 
 
 async def test_access_written_again_takes_the_place_of_what_could_not_be_read(life: Life) -> None:

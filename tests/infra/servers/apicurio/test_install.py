@@ -47,5 +47,7 @@ def test_an_archive_that_reaches_out_of_its_folder_is_refused(tmp_path: Path) ->
 
 
 def test_without_maven_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="install maven, or use --profile embedded"):
+    with pytest.raises(
+        ConfigurationError, match=r"install maven, or set registry\.run to false, or use --profile embedded"
+    ):
         install_apicurio(tmp_path / "cache", str(tmp_path / "no-maven"))

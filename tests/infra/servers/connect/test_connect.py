@@ -75,3 +75,14 @@ def test_a_worker_that_does_not_run_is_unavailable() -> None:
     [port] = free_ports(1)
     with pytest.raises(Unavailable, match=f"does not answer at {HOST}:{port}"):
         ConnectRest(HOST, port).connectors()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://connect:8083", "http://me:secret@connect:8083", "http://connect:8083/base", "connect:8083", "http://c"],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="only http is supported, without a login") as error:
+        ConnectRest.at(url)
+    assert "secret" not in str(error.value)
+    ConnectRest.at("http://connect:8083/")  # is one

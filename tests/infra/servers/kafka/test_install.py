@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.servers import java
 from infra.servers.java import find_java
 from infra.servers.kafka import KAFKA_VERSION, install_kafka
 from millrace.errors import ConfigurationError
@@ -79,7 +80,7 @@ def test_without_maven_an_installation_that_is_there_is_used(tmp_path: Path, mav
 
 def test_without_java_the_remedy_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigurationError, match="Java 17 not found: install openjdk-17-jre, or use --profile embedded"
+        ConfigurationError, match=r"Java 17 not found: install openjdk-17-jre, .*kafka\.java, or use --profile embedded"
     ):
         find_java(str(tmp_path / "no-java"))
 
@@ -97,3 +98,12 @@ def test_a_java_that_is_too_old_is_named_with_its_version(tmp_path: Path, line: 
 def test_a_newer_java_will_do(tmp_path: Path) -> None:
     java = _program(tmp_path / "java", """echo 'openjdk version "21" 2023-09-19' >&2""")
     assert find_java(java) == java
+
+
+def test_a_fetch_that_takes_too_long_is_given_up_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(java, "_MAVEN_LIMIT_S", 0.2)
+    with pytest.raises(ConfigurationError, match=r"not fetch Kafka .* within 0\.2 s; .*--profile embedded"):
+        install_kafka(tmp_path / "cache", _program(tmp_path / "mvn", "exec sleep 60"))
+    assert not (tmp_path / "cache" / f"kafka-{KAFKA_VERSION}").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.servers.triton import TRITON_VERSION, TritonParts, install_triton
+from infra.servers.triton import TRITON_VERSION, TritonParts, install, install_triton
 from infra.settings import load
 from millrace.errors import ConfigurationError
 
@@ -52,6 +52,15 @@ def test_a_failed_fetch_leaves_no_installation_and_shows_what_pip_said(tmp_path:
     with pytest.raises(ConfigurationError, match=r"(?s)could not fetch Triton.*DO NOT MATCH.*--profile embedded"):
         install_triton(tmp_path / "cache", python)
     assert not list((tmp_path / "cache").glob(f"triton-{TRITON_VERSION}*[!.]/complete.json"))
+
+
+def test_a_fetch_that_takes_too_long_is_given_up_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "_LIMIT_S", 0.2)
+    python = _python(tmp_path / "python", "3.11", "exec sleep 60")
+    with pytest.raises(ConfigurationError, match=r"not fetch Triton within 0\.2 s; .*--profile embedded"):
+        install_triton(tmp_path / "cache", python)
 
 
 def test_packages_come_with_their_hashes_alone(tmp_path: Path) -> None:

@@ -89,5 +89,7 @@ def test_a_go_that_is_new_enough_is_taken(tmp_path: Path, says: str) -> None:
 
 
 def test_without_go_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"Go 1\.26 not found.*install Go.*or use --profile embedded"):
+    with pytest.raises(
+        ConfigurationError, match=r"Go 1\.26 not found.*install Go.*set stores\.kind to 'lance', or use --profile"
+    ):
         install_weaviate(tmp_path / "cache", str(tmp_path / "no-go"))

@@ -12,10 +12,12 @@ import pytest
 import weaviate as client_library
 from weaviate.classes.config import Configure, DataType, Property
 from weaviate.classes.init import Auth
+from weaviate.classes.rbac import Permissions
 from weaviate.exceptions import WeaviateBaseError
 
 from infra.servers.weaviate import Keys, WeaviateServer
 from millrace.errors import ConfigurationError, Unavailable
+from streams.stores.collection_names import collection_names
 from streams.stores.weaviate import Address, WeaviateVectorStore
 from tests.streams.stores.vector_store_contract import DIM, chunk, ids
 from tests.weaviate_servers import StartWeaviate, Weaviate
@@ -173,6 +175,40 @@ async def test_a_worker_touches_no_collection_but_its_own_and_no_role(weaviate: 
                         denied()
         finally:
             admin.collections.delete(foreign)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_another_start_takes_away_what_is_more_than_two_collections_need(start_weaviate: StartWeaviate) -> None:
+    server = start_weaviate(collections=["Test*"])
+    keys: Keys = server._keys
+    one, neighbour = (
+        WeaviateVectorStore(Address(server.url, server.grpc), dim=DIM, api_key=keys.worker, collection=name)
+        for name in ("Test", "TestNeighbour")
+    )
+    for store in (one, neighbour):
+        await store.upsert([chunk(1)])
+    with _client(Weaviate(Address(server.url, server.grpc), keys), keys.admin) as admin:
+        more = Permissions.data(collection="*", delete=True)
+        admin.roles.add_permissions(role_name="millrace-reader", permissions=more)
+        admin.roles.create(role_name="more", permissions=more)
+        admin.users.db.assign_roles(user_id="millrace-reader", role_names="more")
+    server.stop()
+    server = start_weaviate(
+        collections=collection_names("Test"), port=server.ports["rest"], grpc_port=server.ports["grpc"]
+    )
+    await one.upsert([chunk(2)])
+    assert await one.existing("t", ids([chunk(1), chunk(2)])) == set(ids([chunk(1), chunk(2)]))
+    for denied in (neighbour.existing("t", ids([chunk(1)])), neighbour.upsert([chunk(2)])):
+        with pytest.raises(Unavailable, match="refuses"):
+            await denied
+    with _client(Weaviate(Address(server.url, server.grpc), keys), keys.admin) as admin:
+        assert set(admin.users.db.get_assigned_roles(user_id="millrace-reader")) == {"millrace-reader"}
+        role = admin.roles.get(role_name="millrace-reader")
+        assert {each.collection for each in role.permissions} == set(collection_names("Test"))
+        assert {action.value.split("_")[0] for each in role.permissions for action in each.actions} == {"read"}
+    for store in (one, neighbour):
+        await store.close()
 
 
 def test_keys_are_kept_private_and_shown_nowhere(tmp_path: Path) -> None:
