@@ -19,11 +19,12 @@ from infra.launch.up import down, up
 from infra.launch.vector_store import keys_file
 from infra.servers.kafka import KafkaServer
 from infra.servers.weaviate import Keys
-from infra.settings import Loaded, load
+from infra.settings import Loaded, Settings, load
 from millrace.codec import Codec
 from millrace.registered import Registered
 from millrace.registry import Registry
-from tests.faults.harness import FaultStack, kafka_node
+from tests.faults.harness import CORPUS_GROUPS, FaultStack, kafka_node
+from tests.faults.log_access import lag
 from tests.faults.oracle import Row
 
 MOST_SEARCHED = 2000
@@ -42,6 +43,20 @@ class NativeStack(FaultStack):
         registered = Registered(Registry(registry_access(loaded.settings, stack.registry)))
         registered.warm()
         self.codec = Codec(ids=registered.id_of, writers=registered.schema)
+
+    @property
+    def settings(self) -> Settings:
+        """Of the stack."""
+        return self._loaded.settings
+
+    @property
+    def registry(self) -> str:
+        """Where the schema registry is."""
+        return self._stack.registry
+
+    def behind(self) -> bool:
+        """Whether the documents' workers have records to read."""
+        return bool(lag(self.bootstrap, CORPUS_GROUPS))
 
     def kill(self, server: str) -> None:
         """SIGKILL a server, by its name in ``stack.json``; returns when it is gone."""
