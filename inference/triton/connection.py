@@ -30,6 +30,10 @@ class Busy(Unavailable):
     """The server lives and has too much to do: its queue is full, or a request waited too long in it."""
 
 
+class Expired(Busy):
+    """A request waited too long in the queue. The server lives; whether the model does, nobody knows."""
+
+
 class Dead(Unavailable):
     """The process of a model has ended, whatever the server says of itself; it has to be loaded again."""
 
@@ -45,7 +49,8 @@ class Late(Unavailable):
 # What Triton says, in the words of its versions 2.51 to 2.60, by the gRPC status that it says it with.
 _MEANINGS: Final[tuple[tuple[str, str, type[MillraceError]], ...]] = (
     ("DEADLINE_EXCEEDED", "", Late),
-    ("UNAVAILABLE", r"maximum queue size|timeout expired", Busy),
+    ("UNAVAILABLE", r"timeout expired", Expired),
+    ("UNAVAILABLE", r"maximum queue size", Busy),
     ("UNAVAILABLE", r"protocol is restricted", ConfigurationError),
     ("INTERNAL", r"[Ss]tub process|not healthy|[Ff]ailed to (process|send|receive)", Dead),
     ("NOT_FOUND", "", Missing),
@@ -91,7 +96,7 @@ class TritonConnection:
 
         Raises
         ------
-        Busy, Dead, Missing, Late
+        Busy, Expired, Dead, Missing, Late
             As their names say.
         Unavailable
             Anything else that may pass, an answer without its vectors included.

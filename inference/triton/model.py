@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from inference.minilm.artefact import MIN_COSINE
 from inference.triton.breaker import Breaker
-from inference.triton.connection import Busy, Dead, Late, Missing, TritonConnection
+from inference.triton.connection import Busy, Dead, Expired, Late, Missing, TritonConnection
 from millrace.errors import ConfigurationError, MillraceError, Unavailable
 
 T = TypeVar("T")
@@ -119,6 +119,8 @@ class TritonModel:
             except Dead:
                 await self._once("revive", self._revive)
                 vectors = await self._watched(rows)
+        except Expired:
+            raise
         except Busy:
             self._breaker.succeeded()  # who refuses is alive
             raise
@@ -192,7 +194,7 @@ class TritonModel:
         try:
             try:
                 await self.open()
-            except Late:
+            except (Late, Expired):
                 self._late_proofs += 1
                 if self._late_proofs % _LATE_PROOFS:
                     raise
@@ -223,11 +225,12 @@ class TritonModel:
         """
         try:
             await self._once("prove", self.prove)
-        except Busy:
-            return
         except Dead:
             raise
         except MillraceError as failed:
+            # A proof goes first: one that is refused has others before it, one that expired has found nobody at work.
+            if isinstance(failed, Busy) and not isinstance(failed, Expired):
+                return
             self._breaker.open(str(failed))
             raise Unavailable(f"model {self._name!r} gives no answer and no proof: {failed}") from (error or failed)
 

@@ -13,9 +13,11 @@ import pytest
 from tests.brokers import KafkaParts
 from tests.faults.harness import FaultStack, embedded_stack, kafka_stack
 from tests.faults.jobs import DONE, JOBS
+from tests.faults.native import NativeStack, native_stack
 from tests.faults.workload import scale, scaled
 
 KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+NATIVE = pytest.param("native", marks=pytest.mark.native)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,11 +31,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.path.parent != Path(__file__).parent:
             continue
         names = getattr(item, "fixturenames", ())
-        if {"stack", "roomy_stack", "kafka_only"} & {*names}:
+        if {"stack", "corpus_stack", "roomy_stack", "kafka_only", "native"} & {*names}:
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.timeout(scaled(7200, 900)))
         if "kafka_only" in names:  # `stack` is marked where Kafka is its parameter
             item.add_marker(pytest.mark.kafka)
+        if "native" in names:
+            item.add_marker(pytest.mark.native)
         elif scale() < 1 and item.get_closest_marker("kafka") and _is_control(item):
             repeated.append(item)
     if repeated:
@@ -67,6 +71,34 @@ def stack(request: pytest.FixtureRequest) -> Iterator[FaultStack]:
     found = cast("FaultStack", request.getfixturevalue(f"_{request.param}_stack"))
     yield found
     found.end_workers()
+
+
+@pytest.fixture(scope="session")
+def _native_stack(
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka_installed: KafkaParts,
+    apicurio_installed: object,
+    weaviate_program: Path,
+) -> Iterator[NativeStack]:
+    folder = tmp_path_factory.mktemp("faults-native")
+    with native_stack(folder, jars=kafka_installed.jars, java=kafka_installed.java) as stack:
+        yield stack
+
+
+@pytest.fixture(params=["embedded", KAFKA, NATIVE])
+def corpus_stack(request: pytest.FixtureRequest) -> Iterator[FaultStack]:
+    """The same, and one of real servers."""
+    found = cast("FaultStack", request.getfixturevalue(f"_{request.param}_stack"))
+    yield found
+    found.end_workers()
+
+
+@pytest.fixture
+def native(_native_stack: NativeStack) -> Iterator[NativeStack]:
+    """A stack of real servers; whichever a test has killed is started again."""
+    yield _native_stack
+    _native_stack.end_workers()
+    _native_stack.mend()
 
 
 @pytest.fixture(params=["embedded", KAFKA])

@@ -21,7 +21,7 @@ class End(NamedTuple):
     shown: frozenset[str] = frozenset()
 
 
-def ends_of(replies: Iterable[Raw], tenants: Collection[str]) -> dict[str, list[End]]:
+def ends_of(replies: Iterable[Raw], tenants: Collection[str], codec: Codec = _CODEC) -> dict[str, list[End]]:
     """Terminal frames by correlation id, in the order of the topic.
 
     A frame that was written twice counts once. The number of an attempt and timings are not what an asker is told.
@@ -31,7 +31,7 @@ def ends_of(replies: Iterable[Raw], tenants: Collection[str]) -> dict[str, list[
     for raw in replies:
         if raw.header("ce_tenant") not in tenants or raw.header("ce_id") in known:
             continue
-        frame = _CODEC.decode(raw.value)
+        frame = codec.decode(raw.value)
         if isinstance(frame, AnswerCompleted):
             told = f"completed: {frame.text!r} {frame.found} {frame.citations} at {frame.watermark}"
             end = End(told, frozenset(f"{hit.chunk_id} of {hit.document} {hit.version}" for hit in frame.hits))

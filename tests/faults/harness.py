@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -70,14 +70,27 @@ class FaultStack:
 
     Attributes
     ----------
-    kind : {"embedded", "kafka"}
-        Broker.
+    kind : {"embedded", "kafka", "native"}
+        Profile.
     bootstrap : str
-        Where it listens.
+        Where the broker listens.
+    codec : Codec
+        Reads and writes what its workers do.
+    node : KafkaServer or None
+        The broker, where it is one that may be killed and started again.
     """
 
-    def __init__(self, kind: Literal["embedded", "kafka"], home: Path, loaded: Loaded, stack: Stack) -> None:
+    def __init__(
+        self,
+        kind: Literal["embedded", "kafka", "native"],
+        home: Path,
+        loaded: Loaded,
+        stack: Stack,
+        node: KafkaServer | None = None,
+    ) -> None:
         self.kind = kind
+        self.codec = Codec()
+        self.node = node
         self.home = home
         self._loaded = loaded
         self._stack = stack
@@ -85,6 +98,14 @@ class FaultStack:
         self.proxied: Proxied | None = None
         self._workers: list[Worker] = []
         self._n_started = 0
+
+    def oracle(self, tenants: Collection[str]) -> Oracle:
+        """An oracle that reads what is written here."""
+        return Oracle(tenants, self.codec)
+
+    def feeder(self) -> Feeder:
+        """Write changes as a client of this stack does."""
+        return Feeder(self.bootstrap, self.codec)
 
     @property
     def objects(self) -> Path:
@@ -186,8 +207,12 @@ class FaultStack:
         """Full scan of topics."""
         return scan(self.bootstrap, topics)
 
+    def another_index(self, tag: str) -> tuple[str, dict[str, str]]:
+        """Name of an empty index, and the settings with which a worker fills it."""
+        return f"v-{tag}", {"stores__vectors": str(self.home / f"v-{tag}")}
+
     def rows(self, tenants: Sequence[str] | frozenset[str], folder: str = "vectors") -> list[Row]:
-        """Full scan of the vector tables, read from disk without the store."""
+        """Full scan of an index, read without the store: of the vector tables on disk."""
         database = lancedb.connect(self.home / folder)
         found = []
         for name in sorted(path.stem for path in (self.home / folder).glob("*.lance")):
@@ -216,7 +241,7 @@ class FaultStack:
         return self._read_table(tmp / f"rebuilt-{time.monotonic_ns()}.sqlite", tenants, records)
 
     def _read_table(self, path: Path, tenants: frozenset[str], records: Sequence[Raw]) -> dict[Entity, Shown]:
-        table = VisibilityTable.open(path, Codec(), self._stack.log_epoch)
+        table = VisibilityTable.open(path, self.codec, self._stack.log_epoch)
         try:
             table.fold([_Folded(raw) for raw in records])
             with sqlite3.connect(path) as database:
@@ -235,10 +260,10 @@ class FaultStack:
 
     def collect_garbage(self, oracle: Oracle) -> None:
         """Let the index agent remove the rows of each document that no version lists."""
-        feeder = Feeder(self.bootstrap)
+        feeder = self.feeder()
         for number, (tenant, document) in enumerate(sorted(oracle.documents())):
             due = MaintenanceDue(tenant=tenant, document=document, at_us=1)
-            feeder.send(root(due, MAINTENANCE_DUE, f"{tenant}-{number}-{time.monotonic_ns()}"))
+            feeder.send(root(due, MAINTENANCE_DUE, f"{tenant}-{number}-{time.monotonic_ns()}", self.codec))
         feeder.flush()
         self.drained()
 
@@ -290,14 +315,14 @@ def embedded_stack(folder: Path, **settings: Any) -> Iterator[FaultStack]:
 
 
 @contextlib.contextmanager
-def kafka_stack(folder: Path, *, jars: Path, java: str, **settings: Any) -> Iterator[FaultStack]:
-    """A stack on a Kafka node of its own, with a second listener behind a proxy."""
+def kafka_node(folder: Path, *, jars: Path, java: str) -> Iterator[tuple[KafkaServer, TcpProxy]]:
+    """A Kafka node of one's own, with a second listener behind a proxy."""
     port, controller, through = free_ports(3)
     with TcpProxy(through) as proxy:
         listeners = {
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{through}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+            "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{through}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy.port}",
+            "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "group.min.session.timeout.ms": "1000",
         }
@@ -306,13 +331,20 @@ def kafka_stack(folder: Path, *, jars: Path, java: str, **settings: Any) -> Iter
             folder / "kafka", jars=jars, java=java, port=port, properties=listeners, environment=environment
         )
         with server:
-            home = folder / "home"
-            bootstrap = {"bootstrap": server.bootstrap}
-            loaded = load({"home": str(home), "profile": "kafka", "worker": {"count": 0}, **bootstrap, **settings})
-            stack = FaultStack("kafka", home, loaded, up(loaded).stack)
-            stack.add_proxied(proxy, f"127.0.0.1:{proxy.port}")
-            try:
-                yield stack
-            finally:
-                stack.end_workers()
-                down(loaded.settings)
+            yield server, proxy
+
+
+@contextlib.contextmanager
+def kafka_stack(folder: Path, *, jars: Path, java: str, **settings: Any) -> Iterator[FaultStack]:
+    """A stack on a Kafka node of its own."""
+    with kafka_node(folder, jars=jars, java=java) as (node, proxy):
+        home = folder / "home"
+        bootstrap = {"bootstrap": node.bootstrap}
+        loaded = load({"home": str(home), "profile": "kafka", "worker": {"count": 0}, **bootstrap, **settings})
+        stack = FaultStack("kafka", home, loaded, up(loaded).stack, node)
+        stack.add_proxied(proxy, f"127.0.0.1:{proxy.port}")
+        try:
+            yield stack
+        finally:
+            stack.end_workers()
+            down(loaded.settings)

@@ -53,21 +53,21 @@ class Outgoing(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-def root(event: Event, topic: Topic, event_id: str, **fields: Any) -> Outgoing:
+def root(event: Event, topic: Topic, event_id: str, codec: Codec = _CODEC, **fields: Any) -> Outgoing:
     """Record of an event that nothing caused."""
     meta = Meta(
         id=event_id, type=type(event).type_name(), source="faults", time_us=1_700_000_000_000_000, tenant=event.tenant,
         **{"correlation_id": event_id, **fields},
     )  # fmt: skip
-    record = _CODEC.record(topic, event.with_meta(meta))
+    record = codec.record(topic, event.with_meta(meta))
     return Outgoing(record.topic, record.key, record.value, record.headers)
 
 
-def outgoing(change: Change) -> Outgoing:
+def outgoing(change: Change, codec: Codec = _CODEC) -> Outgoing:
     """Record of a change of the workload."""
     if change.kind == "access":
         acl = AclChanged(tenant=change.tenant, document=change.document, version=change.version, groups=change.groups)
-        return root(acl, ACL_CHANGED, ids.derived("acl", change.tenant, change.document, change.version))
+        return root(acl, ACL_CHANGED, ids.derived("acl", change.tenant, change.document, change.version), codec)
     source = SourceChanged(
         tenant=change.tenant,
         document=change.document,
@@ -78,7 +78,7 @@ def outgoing(change: Change) -> Outgoing:
         acl_version=change.acl_version,
     )
     identity = ids.root_id("app", change.tenant, change.document, 0, change.version)
-    record = root(source, SOURCE_CHANGED, identity)
+    record = root(source, SOURCE_CHANGED, identity, codec)
     if change.kind == "poison":
         return record._replace(value=POISON[change.poison](record.value or b""), headers=change.headers)
     return record
@@ -91,9 +91,12 @@ class Feeder:
     ----------
     bootstrap : str
         Broker to write to.
+    codec : Codec
+        Writes changes; another one where a registry numbers the schemas.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, codec: Codec = _CODEC) -> None:
+        self._codec = codec
         self._producer = Producer(
             Connection(bootstrap=bootstrap).librdkafka_producer()
             | {
@@ -119,7 +122,7 @@ class Feeder:
     def feed(self, changes: Iterable[Change], acknowledged: Callable[[Change, Place], object]) -> None:
         """Write changes and wait until all are acknowledged."""
         for change in changes:
-            self.send(outgoing(change), partial(acknowledged, change))
+            self.send(outgoing(change, self._codec), partial(acknowledged, change))
         self.flush()
 
     def flush(self, timeout_s: float = 60.0) -> None:

@@ -28,13 +28,14 @@ _MARKER = re.compile(MARKER)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a vector table, as found on disk."""
+    """A row of a vector table, as found on disk or in a server; `reached` is whether a search by its vector finds it."""
 
     tenant: str
     document: str
     chunk_id: str
     text: str
     archived: bool
+    reached: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,12 @@ class Oracle:
     ----------
     tenants : collection of str
         Whose records it looks at; others on the same stack are other tests'.
+    codec : Codec
+        Reads records; another one where a registry numbers the schemas.
     """
 
-    def __init__(self, tenants: Collection[str]) -> None:
+    def __init__(self, tenants: Collection[str], codec: Codec = _CODEC) -> None:
+        self.codec = codec
         self.tenants = frozenset(tenants)
         self.acknowledged: dict[Place, Change] = {}
         self.watched: list[str] = []  # findings of readers that looked on during the fault
@@ -220,7 +224,7 @@ class Oracle:
             if raw.place.topic in DEAD_LETTERS:
                 self._letter(raw, log)
                 continue
-            event = _CODEC.decode(raw.value)
+            event = self.codec.decode(raw.value)
             identity = (raw.place.topic, raw.header("ce_id"))
             if event.tenant not in self.tenants or identity in known:
                 continue  # the first record of an id is the truth
@@ -242,7 +246,7 @@ class Oracle:
         if source in self.acknowledged:
             log.letters[source].append(raw)
         elif source.topic == CHUNKS_EMBEDDED.name:
-            event = _CODEC.decode(raw.value)
+            event = self.codec.decode(raw.value)
             if isinstance(event, ChunksEmbedded) and event.tenant in self.tenants:
                 log.failed_parts.add(((event.tenant, event.document), event.order))
 
@@ -269,7 +273,7 @@ class Oracle:
         for place, letters in log.letters.items():
             change = self.acknowledged[place]
             for letter in letters:
-                value = outgoing(change).value if change.kind == "poison" else None
+                value = outgoing(change, self.codec).value if change.kind == "poison" else None
                 if change.kind == "poison" and (
                     letter.value != value or letter.headers[: len(change.headers)] != change.headers
                 ):
@@ -278,6 +282,7 @@ class Oracle:
     def _visible(self, log: _Log, rows: Sequence[Row], found: Findings) -> None:
         """I2, I3, I4 from log and rows: the newest version is the highest acknowledged, its text there exactly once."""
         texts = {(row.tenant, row.chunk_id): row.text for row in rows}
+        hidden = {(row.tenant, row.chunk_id) for row in rows if not row.reached}
         for entity, change in self.documents().items():
             newest = log.newest(entity)
             if newest is None or newest.version != change.version or newest.deleted != (change.kind == "delete"):
@@ -292,6 +297,8 @@ class Oracle:
                 found.doubled.append(f"{entity} lists {repeated} more than once")
             if missing := [each for each in ids if (entity[0], each) not in texts]:
                 found.lost.append(f"{entity} lists {len(missing)} chunks that are in no table")
+            if unreached := [each for each in ids if (entity[0], each) in hidden]:
+                found.lost.append(f"{entity} lists {len(unreached)} chunks that no search finds")
             seen_markers = Counter(m for each in ids for m in _MARKER.findall(texts.get((entity[0], each), "")))
             for marker, n in (seen_markers - Counter(change.markers)).items():
                 kind = found.doubled if marker in change.markers else found.stale

@@ -87,7 +87,8 @@ class Readers:
 
         The embedded broker keeps some megabytes; the last answers are surely among them.
         """
-        self._oracle.unanswered += broken_ends(self._answered[-200:], ends_of(replies, self._oracle.tenants))
+        told = ends_of(replies, self._oracle.tenants, self._oracle.codec)
+        self._oracle.unanswered += broken_ends(self._answered[-200:], told)
 
     async def _ask_all_the_while(self) -> None:
         try:

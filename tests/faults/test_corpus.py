@@ -32,13 +32,14 @@ def wait_outcomes(stack: FaultStack, n: int, timeout_s: float = 30.0) -> None:
 
 
 def test_a_worker_killed_again_and_again_loses_no_change_and_shows_no_half_of_one(
-    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+    corpus_stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """A1 with the whole workload, people asking all the while: I1 to I7."""
+    stack = corpus_stack
     workload = Workload(1, tag, Size.now(stack.kind))
-    oracle = Oracle(workload.tenants)
+    oracle = stack.oracle(workload.tenants)
     rng = random.Random(2)
-    feeder = Feeder(stack.bootstrap)
+    feeder = stack.feeder()
     changes = workload.changes()
     n_kills = scaled(20, 3)
     worker = stack.start(f"killed-{tag}", agents=CORPUS_AND_QUERY)
@@ -97,11 +98,11 @@ def _ingested(
 ) -> tuple[dict[Entity, object], int]:
     """Ingest the same changes under another tag, with a kill if they are repeated; what shows, and texts embedded."""
     workload = Workload(3, tag, Size(2, scaled(200, 25)))
-    oracle = Oracle(workload.tenants)
+    oracle = stack.oracle(workload.tenants)
     noted = stack.home / "embedded.txt"
     noted.unlink(missing_ok=True)
     changes = [change for change in workload.changes() if change.kind != "poison"]
-    Feeder(stack.bootstrap).feed(repeated(changes, random.Random(4), most), oracle.acknowledge)
+    stack.feeder().feed(repeated(changes, random.Random(4), most), oracle.acknowledge)
     before = n_outcomes(stack)
     worker = stack.start(f"dup-{tag}", agents=CORPUS, without=without)
     if most > 1:
@@ -133,7 +134,7 @@ def test_versions_out_of_order_settle_at_the_highest_and_a_deleted_document_stay
     stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """A6: v1, v3, v2; a delete and a late v2; a new version after that; a delete that comes late."""
-    oracle = Oracle([f"{tag}-00"])
+    oracle = stack.oracle([f"{tag}-00"])
     rng = random.Random(6)
 
     def document(name: str, *versions: int) -> list[Change]:
@@ -150,7 +151,7 @@ def test_versions_out_of_order_settle_at_the_highest_and_a_deleted_document_stay
     cases = [(1, 3, 2), (1, -3, 2), (1, -3, 2, 4), (1, 3, -2), (-2, 1), (1, -2, 3, -4, 2)]
     documents = [document(str(case * 100 + i), *versions) for case, versions in enumerate(cases) for i in range(8)]
     stack.start(f"order-{tag}", agents=CORPUS)
-    feeder = Feeder(stack.bootstrap)
+    feeder = stack.feeder()
     for step in range(6):
         feeder.feed([each[step] for each in documents if step < len(each)], oracle.acknowledge)
     found = stack.judge(oracle, tmp_path, f"order-{tag}")
@@ -159,13 +160,14 @@ def test_versions_out_of_order_settle_at_the_highest_and_a_deleted_document_stay
 
 
 def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_alike(
-    stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
+    corpus_stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """A8: twice into the live index, once into an empty one."""
+    stack = corpus_stack
     beginning = ends(stack.bootstrap, REPLAYED)
-    workload = Workload(8, tag, Size(2, scaled(200, 25)))
-    oracle = Oracle(workload.tenants)
-    Feeder(stack.bootstrap).feed(workload.changes(), oracle.acknowledge)
+    workload = Workload(8, tag, Size(2, scaled(200, 8 if stack.kind == "native" else 25)))
+    oracle = stack.oracle(workload.tenants)
+    stack.feeder().feed(workload.changes(), oracle.acknowledge)
     name = f"replayed-{tag}"
     stack.start(name, agents=CORPUS)
     stack.judge(oracle, tmp_path, name).assert_none()
@@ -179,14 +181,14 @@ def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_al
         stack.end_workers()
         assert digest(stack.shown(name, tmp_path, oracle.tenants)) == live
     stack.rewind(CORPUS_GROUPS, beginning)
-    vectors, state = str(stack.home / f"v-{tag}"), str(stack.home / f"s-{tag}")
-    stack.start(name, agents=CORPUS, stores__vectors=vectors, stores__state=state)
+    index, settings = stack.another_index(tag)
+    stack.start(name, agents=CORPUS, stores__state=str(stack.home / f"s-{tag}"), **settings)
     stack.drained()
     stack.end_workers()
     shown = stack.shown(name, tmp_path, oracle.tenants, f"s-{tag}")
     assert digest(shown) == live
     rows = {(row.tenant, row.chunk_id): row.text for row in stack.rows(oracle.tenants)}
-    filled = {(row.tenant, row.chunk_id): row.text for row in stack.rows(oracle.tenants, f"v-{tag}")}
+    filled = {(row.tenant, row.chunk_id): row.text for row in stack.rows(oracle.tenants, index)}
     wanted = {(tenant, chunk) for (tenant, _), state in shown.items() if not state.deleted for chunk in state.chunks}
     assert wanted <= filled.keys()
     assert all(filled[each] == rows[each] for each in wanted)
@@ -201,8 +203,8 @@ def test_a_worker_without_history_and_derived_ids_makes_another_index_of_a_repla
     """Control of A8."""
     beginning = ends(stack.bootstrap, REPLAYED)
     workload = Workload(8, tag, Size(1, 10))
-    oracle, name = Oracle(workload.tenants), f"forgetful-{tag}"
-    Feeder(stack.bootstrap).feed(workload.changes(), oracle.acknowledge)
+    oracle, name = stack.oracle(workload.tenants), f"forgetful-{tag}"
+    stack.feeder().feed(workload.changes(), oracle.acknowledge)
     stack.start(name, agents=CORPUS)
     stack.judge(oracle, tmp_path, name).assert_none()
     live = digest(stack.shown(name, tmp_path, oracle.tenants))

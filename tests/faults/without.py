@@ -32,6 +32,8 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "history": corpus.without_history,
     "chunk_ids": corpus.without_chunk_ids,
     "merging": corpus.without_merging,
+    "warm": corpus.without_warm,
+    "certainty": corpus.without_certainty,
     "garbage": corpus.without_garbage,
     "access": corpus.without_access,
     "every_record": corpus.without_every_record,

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+import infra.composition
 import millrace.ids
 import millrace.invoke
 import millrace.schema_folder
@@ -23,6 +24,7 @@ from inference.hashing import HashingEmbedder
 from millrace.codec import Codec, Headers, meta_of
 from millrace.event import Event, Origin, attach
 from millrace.events.query import Receipt
+from millrace.registered import Registered
 from millrace.rows import ChunkRow
 from millrace.topics import Topic
 from streams.stores.lance_table import LanceTable, encode
@@ -127,6 +129,28 @@ def without_merging() -> None:
         return len(rows)
 
     type.__setattr__(LanceTable, "insert", insert)
+
+
+def without_warm() -> None:
+    """Ask the registry for a schema when it is needed and not before."""
+
+    def warm(self: Registered, *_: object) -> None:
+        """Ask for nothing."""
+
+    type.__setattr__(Registered, "warm", warm)
+    vars(infra.composition)["codec_for"] = lambda specs, codec: codec
+
+
+def without_certainty() -> None:
+    """Take rows for written, found and safe from a kill of the server once it has answered."""
+    from streams.stores.weaviate.collection import WeaviateRows  # noqa: PLC0415 - its client takes a second to import
+
+    async def insert(self: WeaviateRows, rows: Sequence[ChunkRow]) -> None:
+        if not self._prepared:
+            await self._prepare()
+        await self._insert_part(rows)
+
+    type.__setattr__(WeaviateRows, "insert", insert)
 
 
 def without_garbage() -> None:

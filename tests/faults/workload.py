@@ -51,9 +51,12 @@ class Size:
     def now(cls, broker: str) -> Size:
         """The size that `scale` asks for: fewer tenants first, then fewer documents.
 
-        The embedded broker keeps some megabytes a partition, so on it a tenth is the most that a scan can judge.
+        The embedded broker keeps some megabytes a partition, so on it a tenth is the most that a scan can judge. On
+        real servers a document costs several times as much, and the ordinary run has few of them.
         """
         part = min(scale(), 0.1) if broker == "embedded" else scale()
+        if broker == "native" and part <= ORDINARY_SCALE:
+            return cls(2, 20)
         return cls(20, 500) if part >= 1 else cls(4, max(5, round(20 * 500 * part / 4)))
 
 

@@ -73,7 +73,7 @@ async def test_what_waits_too_long_in_the_queue_is_refused_by_the_server(
         await until(lambda: server.pending(names["bulk"]) == 1)
         await asyncio.wait(calls, timeout=0.5)
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert sorted(type(answer).__name__ for answer in answers) == ["Busy", "ndarray"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Expired", "ndarray"]
     await connection.close()
 
 
