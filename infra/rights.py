@@ -46,6 +46,9 @@ from millrace.topics import (
 
 APP: Final = "app"
 OPERATOR: Final = "operator"
+CONNECT: Final = "connect"
+CONNECT_GROUP: Final = "millrace.connect"
+"""Group of the workers of Kafka Connect, and prefix of their topics."""
 _ITERATIONS: Final = 8192
 _TIMEOUT_S: Final = 30.0
 _VISIBILITY: Final = (DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED, STATISTICS_COMPUTED)
@@ -57,7 +60,7 @@ class Rights:
 
     Attributes
     ----------
-    reads, writes, sees : frozenset of str
+    reads, writes, sees, creates : frozenset of str
         Topic names.
     groups : frozenset of str
         Consumer groups that it may join.
@@ -70,6 +73,7 @@ class Rights:
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     sees: frozenset[str] = frozenset()
+    creates: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     sees_settings: bool = False
     sees_groups: str = ""
@@ -80,6 +84,7 @@ class Rights:
             (self.reads, AclOperation.READ),
             (self.writes, AclOperation.WRITE),
             (self.sees, AclOperation.DESCRIBE),
+            (self.creates, AclOperation.CREATE),
         )
         found = {
             _binding(principal, ResourceType.TOPIC, name, operation) for names, operation in topics for name in names
@@ -119,6 +124,26 @@ def operator_rights(group_prefix: str) -> Rights:
         groups=frozenset({READER_GROUP}),
         sees_settings=True,
         sees_groups=group_prefix,
+    )
+
+
+def connect_rights(captured: Mapping[str, Iterable[str]]) -> Rights:
+    """Kafka Connect with Debezium: its own topics, and those of what it captures.
+
+    Parameters
+    ----------
+    captured : mapping of str to iterable of str
+        Topics of the tables, by the name of the mapping.
+    """
+    own = frozenset(f"{CONNECT_GROUP}.{kind}" for kind in ("config", "offset", "status"))
+    heartbeats = frozenset(f"__debezium-heartbeat.{name}" for name in captured)
+    tables = frozenset(topic for topics in captured.values() for topic in topics)
+    return Rights(
+        reads=own,
+        writes=own | heartbeats | tables,
+        creates=own | heartbeats,
+        groups=frozenset({CONNECT_GROUP}),
+        sees_settings=True,
     )
 
 
@@ -162,7 +187,7 @@ def worker_rights(
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)
                 writes |= _names(MAINTENANCE_DUE) | {ACL_CHANGED.dead_letters}
-    return Rights(frozenset(reads), frozenset(writes), frozenset(sees), frozenset(groups))
+    return Rights(frozenset(reads), frozenset(writes), frozenset(sees), groups=frozenset(groups))
 
 
 def grant(admin: AdminClient, rights: Mapping[str, Rights]) -> int:
@@ -252,6 +277,3 @@ def _await(admin: AdminClient, principal: str, wanted: set[AclBinding]) -> None:
 
 def _names(*topics: Topic) -> frozenset[str]:
     return frozenset(topic.name for topic in topics)
-
-
-__all__ = ["APP", "OPERATOR", "Rights", "app_rights", "ensure_users", "grant", "operator_rights", "worker_rights"]

@@ -1,7 +1,7 @@
 """``python -m infra worker``: run agents, Millrace's own or anyone's, until SIGTERM.
 
-The worker finds the broker in ``stack.json``, creates the topics of the agents it was given, and says how it is in
-``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``, ``/metrics``).
+The worker finds the broker in ``stack.json``, or where there is none in its settings, creates the topics of the agents it
+was given, and says how it is in ``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``, ``/metrics``).
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.composition import compose
 from infra.launch.broker import broker_connection, embedded_broker
+from infra.launch.elsewhere import stack_elsewhere
 from infra.launch.home import write_private
 from infra.launch.stack import Stack, read_stack
 from infra.launch.workers import report_path
@@ -150,10 +151,10 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     running: list[Worker] = []
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
-        stack = _stack(settings)
+        stack = await asyncio.to_thread(_stack, settings)
         settings = settings_of(settings, stack)
-        if captures and settings.capture.mapping is not None:
-            specs = [*specs, capture_agent(read_mapping(settings.capture.mapping), ContentStore(stack.objects))]
+        if captures:
+            specs = [*specs, *capturing(settings)]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap, settings.kafka.principal).aiokafka()
         async with compose(settings, stack, specs, name=report.name, client=client) as composition:
@@ -211,6 +212,12 @@ def settings_of(settings: Settings, stack: Stack) -> Settings:
     return settings.model_copy(update={"profile": stack.profile})
 
 
+def capturing(settings: Settings) -> list[AgentSpec]:
+    """The agent that reads captured tables, where the settings name a mapping."""
+    mapping = settings.capture.mapping
+    return [] if mapping is None else [capture_agent(read_mapping(mapping), ContentStore(settings.objects))]
+
+
 def pump_settings(settings: Settings) -> PumpSettings:
     """Settings of the pumps, in their own plain form."""
     chosen = settings.worker
@@ -223,7 +230,7 @@ def pump_settings(settings: Settings) -> PumpSettings:
 
 
 def _stack(settings: Settings) -> Stack:
-    stack = read_stack(settings.home)
+    stack = read_stack(settings.home) or stack_elsewhere(settings)
     if stack is None:
         raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
     return stack

@@ -37,7 +37,7 @@ def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None
         return stack
     from infra.worker import ensure_topics
 
-    specs = _specs(settings)
+    specs = specs_of(settings)
     rights = all_rights(settings)
     ensure_topics(
         settings, stack, list({spec.name: spec for each in specs.values() for spec in each}.values()), user=ADMIN
@@ -63,14 +63,17 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
             lambda spec: changelog(spec, pump),
             pump.group_prefix,
         )
-        for name, specs in _specs(settings).items()
+        for name, specs in specs_of(settings).items()
     }
     return {**workers, APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
 
 
-def _specs(settings: Settings) -> dict[str, list[AgentSpec]]:
+def specs_of(settings: Settings) -> dict[str, list[AgentSpec]]:
     """Agents that each principal of a worker runs."""
-    from infra.worker import OWN_AGENTS, load_agents
+    from infra.worker import OWN_AGENTS, capturing, load_agents
 
     modules = {**DEPLOYABLES, WORKER: settings.worker.agents or OWN_AGENTS}
-    return {name: load_agents(agents) for name, agents in modules.items()}
+    found = {name: load_agents(agents) for name, agents in modules.items()}
+    if not settings.worker.agents:
+        found[WORKER] += capturing(settings)
+    return found

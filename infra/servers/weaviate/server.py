@@ -89,7 +89,7 @@ class WeaviateServer(Server):
         """
         super().start()
         try:
-            grant_roles(self.url, self.grpc, self._keys, self._collection)
+            grant_roles(self.url, self.grpc, self._keys.admin, self._collection)
         except BaseException as error:
             self.kill()
             if isinstance(error, WeaviateBaseError):
