@@ -169,7 +169,8 @@ def register(
 def deploy(
     *,
     kafka_users: Annotated[
-        Path | None, typer.Option("--kafka-users", help="JSON file with passwords; these users get them, and their rights")
+        Path | None,
+        typer.Option("--kafka-users", help="JSON file with passwords; these users get them, and their rights"),
     ] = None,
     weaviate_roles: Annotated[
         bool, typer.Option("--weaviate-roles", help="Give Weaviate's users their roles; needs a root user's key")
@@ -226,7 +227,8 @@ def models(
         bool, typer.Option("--install", help="Fetch Triton and such an environment, for this machine's processors")
     ] = False,
     providers: Annotated[
-        list[str] | None, typer.Option("--provider", help="Of ONNX Runtime, in the order of preference; several allowed")
+        list[str] | None,
+        typer.Option("--provider", help="Of ONNX Runtime, in the order of preference; several allowed"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

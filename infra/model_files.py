@@ -61,6 +61,4 @@ def write_models(
     policy = serving_policy(settings.triton)
     if providers:
         policy = msgspec.structs.replace(policy, providers=tuple(providers))
-    return write_model(
-        repository, artefact, version=settings.triton.version, environment=environment, policy=policy
-    )
+    return write_model(repository, artefact, version=settings.triton.version, environment=environment, policy=policy)

@@ -163,8 +163,8 @@ class ComposeTriton(ComposeServer):
         super().__init__(folder, places={"python3": sys.executable, "/opt/triton/": f"{_IMAGES}/triton/"}, **options)
         self._parts, self._repository = parts, repository
 
-    def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:  # noqa: ARG002 - they are variables
-        return {}
+    def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:
+        return {"8002": str(ports["metrics"])}
 
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:  # noqa: ARG002
         return [str(_IMAGES / "triton" / "serve.sh")]

@@ -66,7 +66,10 @@ class Containers:
         environment = self.environment(service)
         with (self.folder / f"{service}.log").open("ab") as log:
             self.running[service] = subprocess.Popen(
-                [sys.executable, "-m", "infra", *services()[service]["command"]], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "infra", *services()[service]["command"]],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
 
     def healthy(self, service: str) -> bool:
