@@ -111,7 +111,8 @@ def _grant(settings: Settings, stack: Stack, passwords: Mapping[str, str], progr
     rights = {**_connect(settings), **all_rights(settings)}
     if unknown := sorted(set(passwords) - set(rights)):
         raise ConfigurationError(
-            f"principal {unknown[0]!r} has a password, but no rights are known for it; known: {', '.join(sorted(rights))}"
+            f"principal {unknown[0]!r} has a password, but no rights are known for it; "
+            f"known: {', '.join(sorted(rights))}"
         )
     admin = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     ensure_users(admin, passwords)

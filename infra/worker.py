@@ -1,7 +1,8 @@
 """``python -m infra worker``: run agents, Millrace's own or anyone's, until SIGTERM.
 
-The worker finds the broker in ``stack.json``, or where there is none in its settings, creates the topics of the agents it
-was given, and says how it is in ``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``, ``/metrics``).
+The worker finds the broker in ``stack.json``, or where there is none in its settings, creates the topics of the agents
+it was given, and says how it is in ``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``,
+``/metrics``).
 """
 
 import asyncio

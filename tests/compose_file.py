@@ -30,7 +30,8 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
 
 def read_compose(path: Path = COMPOSE, **variables: str) -> dict[str, Any]:
     """A Compose file, its anchors merged and its variables filled in."""
-    return _filled(yaml.safe_load(path.read_text()), variables)
+    found: dict[str, Any] = _filled(yaml.safe_load(path.read_text()), variables)
+    return found
 
 
 def services(path: Path = COMPOSE) -> dict[str, dict[str, Any]]:

@@ -117,7 +117,7 @@ class ComposeRegistry(ComposeServer):
     def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:
         return {"8080": str(ports["http"])}
 
-    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:  # noqa: ARG002
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
         return [str(_IMAGES / "registry" / "serve.sh")]
 
     def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:
@@ -141,7 +141,7 @@ class ComposeWeaviate(ComposeServer):
         super().__init__(folder, secrets=secrets, places=places, **options)
 
     def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:
-        return {"0.0.0.0": HOST, "8080": str(ports["rest"]), "50051": str(ports["grpc"])}
+        return {"--host 0.0.0.0": f"--host {HOST}", "8080": str(ports["rest"]), "50051": str(ports["grpc"])}
 
     def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:
         inner = {
@@ -166,7 +166,7 @@ class ComposeTriton(ComposeServer):
     def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:
         return {"8002": str(ports["metrics"])}
 
-    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:  # noqa: ARG002
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
         return [str(_IMAGES / "triton" / "serve.sh")]
 
     def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""A stack that nobody started here: broker, registry and the other servers are where the settings say, as in containers.
+"""A stack that nobody started here: broker, registry and the others are where the settings say, as in containers.
 
 Each process that needs it asks the broker anew, so nothing that was written down can be about another log.
 """

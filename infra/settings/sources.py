@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import (
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    SecretsSettingsSource,
+    TomlConfigSettingsSource,
+)
 
 from infra.settings.fields import Settings
 from millrace.errors import ConfigurationError
@@ -69,7 +74,9 @@ def load(flags: Mapping[str, Any] | None = None, config: Path = CONFIG_FILE) -> 
         in_file = TomlConfigSettingsSource(Settings, toml_file=config)()
         in_environment = EnvSettingsSource(Settings)()
         secrets = os.environ.get(_SECRETS)
-        in_secrets = NestedSecretsSettingsSource(Settings, secrets_dir=secrets, secrets_dir_missing="ok")()
+        in_secrets = NestedSecretsSettingsSource(
+            SecretsSettingsSource(Settings), secrets_dir=secrets, secrets_dir_missing="ok"
+        )()
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"settings: {config}, a MILLRACE_ variable or a file in the folder that {_SECRETS} names cannot be read: "

@@ -327,7 +327,7 @@ def test_what_must_last_is_in_a_volume_and_the_rest_in_memory(name: str) -> None
 
 @pytest.mark.parametrize("name", ["kafka", "registry", "connect"])
 def test_java_may_load_the_native_libraries_that_it_unpacks(name: str) -> None:
-    assert "/tmp:exec" in SERVICES[name]["tmpfs"]
+    assert "/tmp:exec" in SERVICES[name]["tmpfs"]  # noqa: S108 - of the container
 
 
 def test_data_lies_where_the_server_writes() -> None:

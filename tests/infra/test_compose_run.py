@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from inference.minilm.artefact import Artefact
 from infra.launch.workers import report_path
 from infra.model_files import write_models
 from infra.servers.triton import TritonParts
@@ -84,7 +85,7 @@ class Containers:
         )
         return done.returncode == 0
 
-    def millrace(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def millrace(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The service `cli`."""
         spec, environment = services()["cli"], self.environment("cli")
         assert spec["entrypoint"] == ["millrace"]
@@ -110,7 +111,7 @@ def containers(
     folder = tmp_path_factory.mktemp("compose")
     secrets, repository = drawn(folder / "secrets"), folder / "repository"
     write_models(load().settings, repository, environment=triton_parts.environment)
-    common = {"secrets": secrets, "environment": process_environment(), "timeout_s": 120.0}
+    common: dict[str, Any] = {"secrets": secrets, "environment": process_environment(), "timeout_s": 120.0}
     java = kafka_installed.java
     servers = (
         ComposeKafka(folder / "kafka", jars=kafka_installed.jars, java=java, **common),
@@ -143,7 +144,7 @@ def test_the_stack_answers_from_a_document_as_its_containers_are_started(contain
     for service in workers:
         containers.start(service)
     for service in workers:
-        wait_until(lambda service=service: containers.healthy(service), _READY_S)
+        wait_until(partial(containers.healthy, service), _READY_S)
     (page := containers.folder / "travel.md").write_text("The hotel limit is 140 euros a night.")
     ingested = containers.millrace("ingest", str(page), "--wait", "--json")
     assert ingested.returncode == 0, ingested.stdout + ingested.stderr

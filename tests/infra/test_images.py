@@ -1,4 +1,4 @@
-"""The Dockerfiles against the checkout, the locks, the servers of the launcher, and the Compose file that builds them."""
+"""The Dockerfiles against the checkout, the locks, the servers of the launcher, and the Compose file."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_what_is_copied_is_tracked_and_is_let_in(path: Path) -> None:
 def test_no_data_no_secret_and_no_test_is_sent_to_a_build() -> None:
     rules = [rule for rule in (ROOT / ".dockerignore").read_text().splitlines() if rule.startswith("!")]
     assert {rule.removeprefix("!").split("/")[0] for rule in rules} == {
-        "LICENSE", "README.md", "pyproject.toml", "requirements", "schemas", "millrace", "streams", "agents", "inference",
-        "infra",
+        "LICENSE", "README.md", "pyproject.toml", "requirements", "schemas", "millrace", "streams", "agents",
+        "inference", "infra",
     }  # fmt: skip
 
 
@@ -309,5 +309,5 @@ def test_the_health_check_does_not_wait_for_a_server_that_says_nothing() -> None
 
 
 def _ready(port: int, path: str) -> bool:
-    command = [ROOT / "infra/images/http_ready.sh", str(port), path]
+    command = [str(ROOT / "infra/images/http_ready.sh"), str(port), path]
     return subprocess.run(command, check=False, capture_output=True, timeout=20).returncode == 0
