@@ -20,10 +20,10 @@ from confluent_kafka.admin import AdminClient
 from pg8000 import dbapi
 
 from infra.launch.broker import broker_connection
-from infra.launch.stack import read_stack
+from infra.launch.elsewhere import stack_of
 from infra.servers.connect import ConnectRest
 from infra.settings import Settings
-from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+from millrace.errors import ConfigurationError, Unavailable
 from streams.admin import create_topics, plan_topics, refuse_compacted
 from streams.sources.cdc import CaptureMapping, capture_topics, read_mapping
 from streams.sources.cdc.capture import MAX_RECORD_BYTES
@@ -110,7 +110,7 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
     ConfigurationError
         A setting is missing, or the stack's broker cannot carry Kafka Connect.
     StackNotFound
-        Nothing runs in the home folder.
+        Nothing runs in the home folder, and no brokers are named.
     MillraceError
         As of `start_capture`.
     """
@@ -122,9 +122,7 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
                 f"setting capture.{name} is missing; docs/how-to/capture-changes.md says what to write"
             )
     mapping = read_mapping(Path(chosen.mapping or ""))
-    stack = read_stack(settings.home)
-    if stack is None:
-        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
+    stack = stack_of(settings)
     if stack.control:
         raise ConfigurationError(
             "Kafka Connect cannot keep its state on the embedded broker; start the stack with --profile kafka"

@@ -58,9 +58,9 @@ def write_secrets(folder: Path) -> list[str]:
         values = {name: (folder / name).read_text().strip() for name in DRAWN}
         for name, make in DERIVED.items():
             _write(folder / name, make(values))
-        for name, content in SETTINGS.items():
+        for name, make in KEPT.items():
             if not (folder / name).exists():
-                _write(folder / name, content)
+                _write(folder / name, make(values))
     except OSError as error:
         raise ConfigurationError(f"secrets cannot be kept in {folder}: {error}; name another --folder") from error
     return drawn
@@ -108,9 +108,14 @@ DERIVED: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = MappingProxyT
         "kafka-capture-users.json": _users(*_CAPTURE),
         "weaviate.env": _weaviate,
         "millrace.toml": _command_line,
-        "database-url": lambda values: f"postgresql://{POSTGRES_USER}:{values['postgres']}@postgres:5432/postgres",
     }
 )
 """Files that are made from the drawn ones, at each call anew."""
-SETTINGS: Final[Mapping[str, str]] = MappingProxyType({"pip.conf": "", "maven-settings.xml": "<settings/>\n"})
-"""Where packages of the images come from, for whom the defaults of pip and Maven are not right; yours stay."""
+KEPT: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = MappingProxyType(
+    {
+        "database-url": lambda values: f"postgresql://{POSTGRES_USER}:{values['postgres']}@postgres:5432/postgres",
+        "pip.conf": lambda _: "",
+        "maven-settings.xml": lambda _: "<settings/>\n",
+    }
+)
+"""Files that may be the user's own, who has a database, or packages from elsewhere; written where they are missing."""

@@ -122,11 +122,15 @@ def _grant(settings: Settings, stack: Stack, passwords: Mapping[str, str], progr
 
 def _connect(settings: Settings) -> dict[str, Rights]:
     """Kafka Connect may write the topics of the mapping, and keeps its own, whether or not there is one."""
+    from infra.capture import SIGNALS
     from streams.sources.cdc import capture_topics, read_mapping
 
     path = settings.capture.mapping
-    mapping = read_mapping(path) if path else None
-    return {CONNECT: connect_rights({mapping.name: [t.name for t in capture_topics(mapping)]} if mapping else {})}
+    if path is None:
+        return {CONNECT: connect_rights((), ())}
+    mapping = read_mapping(path)
+    beside = (f"{mapping.name}.{SIGNALS}", f"__debezium-heartbeat.{mapping.name}")
+    return {CONNECT: connect_rights([topic.name for topic in capture_topics(mapping)], beside)}
 
 
 def _give_roles(settings: Settings) -> None:

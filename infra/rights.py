@@ -127,21 +127,21 @@ def operator_rights(group_prefix: str) -> Rights:
     )
 
 
-def connect_rights(captured: Mapping[str, Iterable[str]]) -> Rights:
+def connect_rights(captured: Iterable[str], made: Iterable[str]) -> Rights:
     """Kafka Connect with Debezium: its own topics, and those of what it captures.
 
     Parameters
     ----------
-    captured : mapping of str to iterable of str
-        Topics of the tables, by the name of the mapping.
+    captured : iterable of str
+        Topics of the tables.
+    made : iterable of str
+        Topics that Debezium writes beside them, and makes itself.
     """
     own = frozenset(f"{CONNECT_GROUP}.{kind}" for kind in ("config", "offset", "status"))
-    heartbeats = frozenset(f"__debezium-heartbeat.{name}" for name in captured)
-    tables = frozenset(topic for topics in captured.values() for topic in topics)
     return Rights(
         reads=own,
-        writes=own | heartbeats | tables,
-        creates=own | heartbeats,
+        writes=own.union(captured, made),
+        creates=own.union(made),
         groups=frozenset({CONNECT_GROUP}),
         sees_settings=True,
     )
@@ -170,10 +170,12 @@ def worker_rights(
     writes: set[str] = set()
     sees: set[str] = set()
     groups: set[str] = set()
+    foreign = False
     for spec in specs:
         for part in (spec, *spec.stages):
             groups.add(f"{group_prefix}{part.name}")
             reads |= _names(*part.sources)
+            foreign |= any(topic.read is not None for topic in part.sources)  # must not be compacted: it looks
             writes |= _names(*part.sinks) | {topic.dead_letters for topic in part.sources}
             sees |= {topic.dead_letters for topic in part.sinks if not topic.reply}
         if spec.form == "keyed":
@@ -187,7 +189,7 @@ def worker_rights(
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)
                 writes |= _names(MAINTENANCE_DUE) | {ACL_CHANGED.dead_letters}
-    return Rights(frozenset(reads), frozenset(writes), frozenset(sees), groups=frozenset(groups))
+    return Rights(frozenset(reads), frozenset(writes), frozenset(sees), groups=frozenset(groups), sees_settings=foreign)
 
 
 def grant(admin: AdminClient, rights: Mapping[str, Rights]) -> int:

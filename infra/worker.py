@@ -22,13 +22,13 @@ from confluent_kafka.admin import AdminClient
 
 from infra.composition import compose
 from infra.launch.broker import broker_connection, embedded_broker
-from infra.launch.elsewhere import stack_elsewhere
+from infra.launch.elsewhere import stack_of
 from infra.launch.home import write_private
-from infra.launch.stack import Stack, read_stack
+from infra.launch.stack import Stack
 from infra.launch.workers import report_path
 from infra.settings import Settings, load
 from millrace.agent import CATALOGUE, AgentSpec
-from millrace.errors import ConfigurationError, MillraceError, StackNotFound
+from millrace.errors import ConfigurationError, MillraceError
 from millrace.topics import Topic
 from streams import health
 from streams.admin import (
@@ -152,7 +152,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     running: list[Worker] = []
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
-        stack = await asyncio.to_thread(_stack, settings)
+        stack = await asyncio.to_thread(stack_of, settings)
         settings = settings_of(settings, stack)
         if captures:
             specs = [*specs, *capturing(settings)]
@@ -228,13 +228,6 @@ def pump_settings(settings: Settings) -> PumpSettings:
     if settings.profile == "embedded":
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)
-
-
-def _stack(settings: Settings) -> Stack:
-    stack = read_stack(settings.home) or stack_elsewhere(settings)
-    if stack is None:
-        raise StackNotFound(f"nothing runs in {settings.home}; start it with `python -m infra up` or name --home")
-    return stack
 
 
 def _below(module: str, parent: str) -> bool:

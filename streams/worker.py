@@ -64,11 +64,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def codec_for(specs: Collection[AgentSpec], codec: Codec | None = None) -> Codec:
-    """Register the events of every topic that `specs` read or write."""
+    """Register the events of every topic that `specs` read or write; those in a format of others have no schema."""
     codec = codec or Codec()
     for spec in specs:
         for topic in (*spec.sources, *spec.sinks, *(each for stage in spec.stages for each in stage.sources)):
-            for event in topic.events:
+            for event in topic.events if topic.read is None else ():
                 codec.register(event, topic)
     return codec
 

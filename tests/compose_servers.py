@@ -153,6 +153,32 @@ class ComposeWeaviate(ComposeServer):
         return {**super()._variables(ports), **{name: str(port) for name, port in inner.items()}}
 
 
+class ComposeConnect(ComposeServer):
+    """Kafka Connect with the properties of its image."""
+
+    service, name = "connect", "connect"
+    port_names = ("rest",)
+
+    def __init__(self, folder: Path, *, jars: Path, java: str, bootstrap: str, secrets: Path, **options: Any) -> None:
+        places = {"/opt/connect/http_ready.sh": f"{_IMAGES}/http_ready.sh"}
+        super().__init__(folder, places=places, secrets=secrets, **options)
+        self._program = [java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+        self._bootstrap = bootstrap
+
+    def _addresses(self, ports: Mapping[str, int]) -> dict[str, str]:
+        return {"8083": str(ports["rest"])}
+
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
+        text = (_IMAGES / "connect" / "worker.properties").read_text()
+        there = {"http://0.0.0.0:8083": f"http://{HOST}:{ports['rest']}", "kafka:9092": self._bootstrap}
+        there |= {"host.name=connect": f"host.name={HOST}", "/run/secrets": str(self._secrets)}
+        for each, local in there.items():
+            text = text.replace(each, local)
+        (self._folder / "worker.properties").write_text(text)
+        program = "org.apache.kafka.connect.cli.ConnectDistributed"
+        return [*self._program, program, str(self._folder / "worker.properties")]
+
+
 class ComposeTriton(ComposeServer):
     """The model server, by the script of its image."""
 

@@ -17,11 +17,15 @@ import pytest
 
 from infra.launch.workers import report_path
 from infra.model_files import write_models
+from infra.servers.connect import install_connect
+from infra.servers.postgres import PostgresServer, find_postgres, unprivileged
 from infra.servers.triton import TritonParts
 from infra.settings import load, process_environment
+from millrace.errors import ConfigurationError
 from tests.brokers import KafkaParts
+from tests.capture_chain import client_of
 from tests.compose_file import mounted, services
-from tests.compose_servers import ComposeKafka, ComposeRegistry, ComposeTriton, ComposeWeaviate, drawn
+from tests.compose_servers import ComposeConnect, ComposeKafka, ComposeRegistry, ComposeTriton, ComposeWeaviate, drawn
 from tests.conditions import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -43,6 +47,7 @@ class Containers:
         for path, name in mounted(spec).items():
             target = own / path.removeprefix("/")
             target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
             shutil.copy(self.secrets / name, target)
         image = {"HOME": own / "home", "OBJECTS": self.folder / "objects", "SECRETS": own / "run" / "secrets"}
         found = {name: self.here(str(value)) for name, value in spec["environment"].items()}
@@ -53,12 +58,13 @@ class Containers:
     def here(self, text: str) -> str:
         for there, local in self.addresses.items():
             text = text.replace(there, local)
-        return text.replace("/run/secrets/", f"{self.folder}/deploy/run/secrets/")
+        return text
 
     def job(self, service: str) -> str:
         """Run one to its end, and give what it printed."""
-        environment = self.environment(service)
-        command = [sys.executable, "-m", "infra", *map(self.here, services()[service]["command"])]
+        environment, mount = self.environment(service), f"{self.folder}/{service}/run/secrets/"
+        arguments = [each.replace("/run/secrets/", mount) for each in services()[service]["command"]]
+        command = [sys.executable, "-m", "infra", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -84,6 +90,19 @@ class Containers:
             [sys.executable, *check], env=self.environment(service), capture_output=True, timeout=60, check=False
         )
         return done.returncode == 0
+
+    def rewrite(self, secret: str, content: str) -> None:
+        """Write a secret of the user's own."""
+        (self.secrets / secret).chmod(0o600)
+        (self.secrets / secret).write_text(content)
+
+    def end(self) -> None:
+        """End what was started."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            assert process.wait(30) == 0
+        self.running.clear()
 
     def millrace(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The service `cli`."""
@@ -131,8 +150,7 @@ def containers(
         found = Containers(folder, secrets, addresses)
         yield found
         for process in found.running.values():
-            process.terminate()
-        for process in found.running.values():
+            process.kill()
             process.wait(30)
 
 
@@ -151,3 +169,45 @@ def test_the_stack_answers_from_a_document_as_its_containers_are_started(contain
     answer = containers.millrace("ask", "What is the hotel limit?", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "140 euros" in json.loads(answer.stdout)["text"]
+    containers.end()
+
+
+_CAPTURE = """
+name = "desk"
+[tables."public.notes"]
+content = ["body"]
+groups = ["*"]
+"""
+
+
+def test_a_row_becomes_a_document_as_the_profile_capture_starts_it(
+    containers: Containers, kafka_installed: KafkaParts, tmp_path: Path
+) -> None:
+    try:
+        programs, jars = find_postgres(), install_connect(load().settings.cache)
+        unprivileged()
+    except ConfigurationError as error:
+        pytest.skip(f"change capture not tested: {error}")
+    (tmp_path / "capture.toml").write_text(_CAPTURE)
+    common: dict[str, Any] = {"environment": process_environment(), "timeout_s": 120.0}
+    containers.job("deploy")
+    with PostgresServer(tmp_path / "postgres", programs=programs, **common) as postgres:
+        with client_of(postgres.url) as client:
+            client.execute("CREATE TABLE public.notes (id int PRIMARY KEY, body text)")
+            client.execute("INSERT INTO public.notes VALUES (1, 'The train limit is 90 euros a day.')")
+        containers.rewrite("database-url", postgres.url)
+        containers.addresses["/etc/millrace/capture.toml"] = str(tmp_path / "capture.toml")
+        containers.job("capture-deploy")
+        connect = ComposeConnect(
+            tmp_path / "connect", jars=jars, java=kafka_installed.java, secrets=containers.secrets,
+            bootstrap=containers.addresses["kafka:9092"], **common,
+        )  # fmt: skip
+        with connect:
+            containers.addresses["connect:8083"] = connect.address("rest")
+            assert "capturing: public.notes" in containers.job("capture")
+            for service in ("capture-worker", "query-worker"):
+                containers.start(service)
+            for service in ("capture-worker", "query-worker"):
+                wait_until(partial(containers.healthy, service), _READY_S)
+            wait_until(lambda: "90 euros" in containers.millrace("ask", "What is the train limit?").stdout, _READY_S)
+            containers.end()

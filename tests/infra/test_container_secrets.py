@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.container_secrets import DERIVED, DRAWN, SETTINGS, write_secrets
+from infra.container_secrets import DERIVED, DRAWN, KEPT, write_secrets
 from millrace.errors import ConfigurationError
 
 
@@ -18,11 +18,10 @@ def _content(folder: Path) -> dict[str, str]:
 def test_each_is_drawn_once_and_stays(tmp_path: Path) -> None:
     assert write_secrets(tmp_path / "secrets") == list(DRAWN)
     first = _content(tmp_path / "secrets")
-    assert set(first) == {*DRAWN, *DERIVED, *SETTINGS}
+    assert set(first) == {*DRAWN, *DERIVED, *KEPT}
     assert write_secrets(tmp_path / "secrets") == []
     assert _content(tmp_path / "secrets") == first
     assert len({first[name] for name in DRAWN}) == len(DRAWN)
-    assert set(_content(tmp_path / "secrets").values()).isdisjoint({first[name] for name in DRAWN}) is False
 
 
 def test_two_installations_share_nothing(tmp_path: Path) -> None:
@@ -48,12 +47,11 @@ def test_one_that_is_removed_is_drawn_anew_together_with_what_is_made_from_it(tm
     assert tomllib.loads((tmp_path / "millrace.toml").read_text())["kafka"]["sasl_password"] == new
 
 
-def test_where_packages_come_from_stays_as_the_user_has_written_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_a_file_that_the_user_has_written_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
     write_secrets(tmp_path)
-    (tmp_path / "pip.conf").chmod(0o644)
-    (tmp_path / "pip.conf").write_text("[global]\ntimeout = 60\n")
-    write_secrets(tmp_path)
-    assert "timeout" in (tmp_path / "pip.conf").read_text()
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
