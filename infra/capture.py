@@ -21,7 +21,7 @@ from pg8000 import dbapi
 
 from infra.launch.broker import broker_connection
 from infra.launch.change_capture import SIGNALS, connect_url, database_url
-from infra.launch.running import running_stack
+from infra.launch.elsewhere import stack_of
 from infra.servers.connect import ConnectRest
 from infra.settings import Settings
 from millrace.errors import ConfigurationError, Unavailable
@@ -110,11 +110,11 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
     ConfigurationError
         A setting is missing, or the stack's broker cannot carry Kafka Connect.
     StackNotFound
-        Nothing runs in the home folder.
+        Nothing runs in the home folder, and no brokers are named.
     MillraceError
         As of `start_capture`.
     """
-    stack = running_stack(settings.home)
+    stack = stack_of(settings)
     url, connect, path = database_url(settings, stack), connect_url(settings, stack), settings.capture.mapping
     for name, given in (("mapping", path), ("database_url", url), ("connect_url", connect)):
         if not given:

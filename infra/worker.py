@@ -1,7 +1,8 @@
 """``python -m infra worker``: run agents, Millrace's own or anyone's, until SIGTERM.
 
-The worker finds the broker in ``stack.json``, creates the topics of the agents it was given, and says how it is in
-``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``, ``/metrics``).
+The worker finds the broker in ``stack.json``, or where there is none in its settings, creates the topics of the agents
+it was given, and says how it is in ``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``,
+``/metrics``).
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from confluent_kafka.admin import AdminClient
 
 from infra.composition import compose
 from infra.launch.broker import broker_connection, embedded_broker
+from infra.launch.elsewhere import stack_of
 from infra.launch.home import write_private
-from infra.launch.running import load_running, running_stack
+from infra.launch.running import load_running
 from infra.launch.stack import Stack
 from infra.launch.workers import report_path
 from infra.settings import Settings
@@ -151,7 +153,7 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     running: list[Worker] = []
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
-        stack = running_stack(settings.home)
+        stack = await asyncio.to_thread(stack_of, settings)
         if captures:
             specs = [*specs, *capturing(settings)]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)

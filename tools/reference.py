@@ -83,7 +83,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Flags come first, then the environment, then `millrace.toml`, then the defaults.",
+        "Flags come first, then the environment, then the files of the folder that `MILLRACE_SECRETS` names, called as",
+        "the variables in lower case, then `millrace.toml`, then the defaults.",
         "`python -m infra config` prints the values in force and where each comes from.",
         "",
         "| setting | environment | default | meaning |",

@@ -100,6 +100,8 @@ def prepare(cache: Path, source: Path | None = None) -> Artefact:
         If the weights are missing or are not the published ones, or if the converted model computes something else.
     """
     key = MODEL.replace("@", "-")
+    if (intact := _open(cache / key)) is not None:  # without the lock: an image's cache cannot be written to
+        return intact
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / f"{key}.lock"):
         artefact = _open(cache / key)

@@ -48,7 +48,7 @@ def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None
         return stack
     from infra.worker import ensure_topics
 
-    specs = _specs(settings)
+    specs = specs_of(settings)
     rights = all_rights(settings)
     ensure_topics(
         settings, stack, list({spec.name: spec for each in specs.values() for spec in each}.values()), user=ADMIN
@@ -74,25 +74,24 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
             lambda spec: changelog(spec, pump),
             pump.group_prefix,
         )
-        for name, specs in _specs(settings).items()
+        for name, specs in specs_of(settings).items()
     }
-    return {**workers, **_of_capture(settings), APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+    own = {APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+    return {**workers, CONNECT: _rights_of_connect(settings), **own}
 
 
-def _of_capture(settings: Settings) -> dict[str, Rights]:
-    """Rights of the Kafka Connect that the launcher runs."""
+def _rights_of_connect(settings: Settings) -> Rights:
+    """Kafka Connect writes the topics of the mapping, and keeps its own, whether or not there is one."""
     from infra.launch.change_capture import topics_beside
     from streams.sources.cdc import capture_topics, read_mapping
 
-    capture = settings.capture
-    if not capture.run:
-        return {}
-    mapping = read_mapping(capture.mapping) if capture.mapping else None
-    captured = [topic.name for topic in capture_topics(mapping)] if mapping else ()
-    return {CONNECT: connect_rights(captured, topics_beside(mapping.name) if mapping else ())}
+    if settings.capture.mapping is None:
+        return connect_rights((), ())
+    mapping = read_mapping(settings.capture.mapping)
+    return connect_rights([topic.name for topic in capture_topics(mapping)], topics_beside(mapping.name))
 
 
-def _specs(settings: Settings) -> dict[str, list[AgentSpec]]:
+def specs_of(settings: Settings) -> dict[str, list[AgentSpec]]:
     """Agents that each principal of a worker runs."""
     from infra.worker import OWN_AGENTS, capturing, load_agents
 

@@ -1,7 +1,8 @@
 """What can be set, where it comes from, and the only place that reads the environment.
 
-Order: flags, then environment (``MILLRACE_HOME``, ``MILLRACE_WORKER__MAX_IN_FLIGHT``), then ``millrace.toml`` in the
-working folder, then the defaults in `fields`. `load` returns the values together with the origin of each.
+Order: flags, then environment (``MILLRACE_HOME``, ``MILLRACE_WORKER__MAX_IN_FLIGHT``), then the files of the folder
+that ``MILLRACE_SECRETS`` names, called as the variables in lower case, then ``millrace.toml`` in the working folder,
+then the defaults in `fields`. `load` returns the values together with the origin of each.
 """
 
 from infra.settings.fields import (

@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import (
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    SecretsSettingsSource,
+    TomlConfigSettingsSource,
+)
 
 from infra.settings.fields import PROFILE_DEFAULTS, Settings
 from millrace.errors import ConfigurationError
 
 CONFIG_FILE: Final = Path("millrace.toml")
+_SECRETS: Final = "MILLRACE_SECRETS"
+"""Names the folder of secrets: a file each, called as the variable would be."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Loaded:
     settings : Settings
         The values.
     origins : mapping of str to str
-        Origin by dotted name (``worker.max_in_flight``): ``flag``, ``environment NAME``, a file;
+        Origin by dotted name (``worker.max_in_flight``): ``flag``, ``environment NAME``, ``secret FILE``, a file;
         what is missing has its default.
     """
 
@@ -75,9 +82,14 @@ def load(
     try:
         in_file = TomlConfigSettingsSource(Settings, toml_file=config)()
         in_environment = EnvSettingsSource(Settings)()
-    except ValueError as error:
+        secrets = os.environ.get(_SECRETS)
+        in_secrets = NestedSecretsSettingsSource(
+            SecretsSettingsSource(Settings), secrets_dir=secrets, secrets_dir_missing="ok"
+        )()
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"settings: {config} or a MILLRACE_ variable cannot be read: {error}; lists are written as JSON"
+            f"settings: {config}, a MILLRACE_ variable or a file in the folder that {_SECRETS} names cannot be read: "
+            f"{error}; lists are written as JSON"
         ) from error
     origins: dict[str, str] = {}
     merged: dict[str, Any] = {}
@@ -85,6 +97,7 @@ def load(
     layers: list[tuple[str, Mapping[str, Any]]] = [
         ("environment XDG_CACHE_HOME", {"cache": Path(cache_home) / "millrace"} if cache_home else {}),
         (f"file {config}", in_file),
+        ("secret", in_secrets),
         ("environment", in_environment),
         ("flag", flags or {}),
     ]
@@ -92,8 +105,9 @@ def load(
         for name, value in _flat(layer):
             if value is not None:
                 _put(merged, name, value)
-                variable = f"{origin} MILLRACE_{name.upper().replace('.', '__')}"
-                origins[name] = variable if origin == "environment" else origin
+                variable = f"MILLRACE_{name.upper().replace('.', '__')}"
+                named = {"environment": f"environment {variable}", "secret": f"secret {variable.lower()}"}
+                origins[name] = named.get(origin, origin)
     home = Path(merged.get("home", Settings.model_fields["home"].default)).expanduser().absolute()
     if running := profile_of(home):
         merged["profile"], origins["profile"] = running, f"stack in {home}"

@@ -110,9 +110,7 @@ async def _asked_for(stack: NativeStack, tenants: tuple[str, ...], seconds: floa
     return asked
 
 
-def test_a_worker_that_takes_an_outage_for_a_mistake_gives_documents_up(
-    native: NativeStack, tag: str
-) -> None:
+def test_a_worker_that_takes_an_outage_for_a_mistake_gives_documents_up(native: NativeStack, tag: str) -> None:
     """Control of B1."""
     workload = Workload(21, tag, Size(1, 4, 1))
     before = n_letters(native)

@@ -103,6 +103,15 @@ def test_the_conversion_says_what_it_does_and_happens_once(
         assert caplog.text == ""
 
 
+def test_an_intact_model_is_opened_without_a_write_for_an_image_is_read_only(
+    tmp_path: Path, artefact: Artefact
+) -> None:
+    copy_cache(artefact, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert prepare(tmp_path).model == artefact.model
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "lost", "manifest"])
 def test_a_damaged_cache_is_made_again(tmp_path: Path, artefact: Artefact, damage: str) -> None:
     folder = copy_cache(artefact, tmp_path)

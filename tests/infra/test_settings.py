@@ -129,6 +129,54 @@ def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path) -> None:
     assert "open-sesame" not in str(caught.value)
 
 
+def _secret(folder: Path, name: str, content: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+
+
+def test_a_secret_is_read_from_its_file_before_the_settings_file_and_after_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _secret(tmp_path / "secrets", "millrace_weaviate__api_key", "from-secret\n")
+    (tmp_path / "millrace.toml").write_text('[weaviate]\napi_key = "from-file"\n')
+    assert load().settings.weaviate.api_key.get_secret_value() == "from-file", "the folder has not been named yet"
+    monkeypatch.setenv("MILLRACE_SECRETS", str(tmp_path / "secrets"))
+    found = load()
+    assert found.settings.weaviate.api_key.get_secret_value() == "from-secret"
+    assert found.origins["weaviate.api_key"] == "secret millrace_weaviate__api_key"
+    monkeypatch.setenv("MILLRACE_WEAVIATE__API_KEY", "from-environment")
+    assert load().settings.weaviate.api_key.get_secret_value() == "from-environment"
+
+
+def test_secrets_of_others_beside_ours_are_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _secret(tmp_path / "secrets", "kafka-users.json", "{}")
+    monkeypatch.setenv("MILLRACE_SECRETS", str(tmp_path / "secrets"))
+    assert load().origins == {}
+
+
+def test_a_folder_of_secrets_that_is_missing_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MILLRACE_SECRETS", str(tmp_path / "none"))
+    assert load().origins == {}
+
+
+def test_a_secret_for_no_setting_of_a_group_is_refused_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _secret(tmp_path / "secrets", "millrace_weaviate__apikey", "open-sesame")
+    monkeypatch.setenv("MILLRACE_SECRETS", str(tmp_path / "secrets"))
+    with pytest.raises(ConfigurationError, match="secret millrace_weaviate__apikey: unknown setting") as caught:
+        load()
+    assert "open-sesame" not in str(caught.value)
+
+
+def test_a_secret_that_cannot_be_read_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "millrace_weaviate__api_key").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("MILLRACE_SECRETS", str(tmp_path / "secrets"))
+    with pytest.raises(ConfigurationError, match="MILLRACE_SECRETS names cannot be read"):
+        load()
+
+
 def test_paths_are_absolute_and_lie_in_the_home_folder_unless_given(tmp_path: Path) -> None:
     settings = load({"home": "here"}).settings
     assert settings.home == tmp_path / "here"

@@ -74,15 +74,15 @@ class Keys(msgspec.Struct, frozen=True):
         return "Keys(...)"
 
 
-def grant_roles(url: str, grpc: str, keys: Keys, collections: Sequence[str]) -> None:
+def grant_roles(url: str, grpc: str, admin_key: str, collections: Sequence[str]) -> None:
     """Give the worker's and the reader's user what they need, and take away what is more; may be repeated.
 
     Parameters
     ----------
     url, grpc : str
         Where the server is: ``http://host:port`` and ``host:port``.
-    keys : Keys
-        Its keys.
+    admin_key : str
+        Key of a user who may do everything.
     collections : sequence of str
         Names of Millrace's collections.
     """
@@ -99,7 +99,7 @@ def grant_roles(url: str, grpc: str, keys: Keys, collections: Sequence[str]) -> 
                 grpc_host=rpc.hostname or "",
                 grpc_port=rpc.port or 0,
                 grpc_secure=False,
-                auth_credentials=Auth.api_key(keys.admin),
+                auth_credentials=Auth.api_key(admin_key),
                 additional_config=AdditionalConfig(timeout=Timeout(query=_CALL_S, insert=_CALL_S, init=_CALL_S)),
                 skip_init_checks=True,
             )

@@ -92,7 +92,7 @@ class WeaviateServer(Server):
 
         super().start()
         try:
-            grant_roles(self.url, self.grpc, self._keys, self._collections)
+            grant_roles(self.url, self.grpc, self._keys.admin, self._collections)
         except BaseException as error:
             self.kill()
             if isinstance(error, WeaviateBaseError):
