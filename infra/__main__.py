@@ -325,6 +325,35 @@ def topics(
 
 
 @app.command()
+def rules(
+    *,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Add those that are missing at the broker of the settings; takes none away")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what each principal has to be allowed at a Kafka of yours that denies everything else."""
+
+    def run() -> None:
+        from infra.launch.rights import all_rights, apply_rules
+        from infra.launch.running import load_running
+        from infra.rights import Rule, rules_of
+
+        settings = load_running(home).settings
+        n_added = apply_rules(settings) if apply else 0
+        found = rules_of(all_rights(settings))
+        if as_json:
+            _print_json({"rules": [rule._asdict() for rule in found], "added": n_added})
+        elif apply:
+            _out.print(f"{n_added} of {len(found)} rules added")
+        else:
+            _out.print(_table(Rule._fields, [tuple(rule) for rule in found]))
+
+    _guarded(run, as_json=as_json)
+
+
+@app.command()
 def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the effective settings, each with its origin; secrets are masked."""
 

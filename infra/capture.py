@@ -115,6 +115,10 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
         As of `start_capture`.
     """
     stack = stack_of(settings)
+    if stack.control:
+        raise ConfigurationError(
+            "Kafka Connect cannot keep its state on the embedded broker; start the stack with --profile kafka"
+        )
     url, connect, path = database_url(settings, stack), connect_url(settings, stack), settings.capture.mapping
     for name, given in (("mapping", path), ("database_url", url), ("connect_url", connect)):
         if not given:
@@ -122,10 +126,6 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
                 f"setting capture.{name} is missing; docs/how-to/capture-changes.md says what to write"
             )
     mapping = read_mapping(Path(path or ""))
-    if stack.control:
-        raise ConfigurationError(
-            "Kafka Connect cannot keep its state on the embedded broker; start the stack with --profile kafka"
-        )
     client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     plans = plan_topics(capture_topics(mapping), settings.partitions.model_dump())
     create_topics(client, plans)

@@ -23,6 +23,7 @@ from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, 
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from infra.embedders import open_embedder
+from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
@@ -189,7 +190,9 @@ class _Builder:
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
         objects = ContentStore(self.stack.objects)
-        embedder = await services.enter_async_context(open_embedder(settings, self.stack.address("triton", "grpc")))
+        embedder = await services.enter_async_context(
+            open_embedder(settings, self.stack.address(model_server.NAME, "grpc"))
+        )
         vectors = await _vectors(settings, self.stack, embedder.dim, services)
         producer = Producer(self.client)
         await self._start(producer)

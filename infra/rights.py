@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
@@ -192,8 +192,48 @@ def worker_rights(
     return Rights(frozenset(reads), frozenset(writes), frozenset(sees), groups=frozenset(groups), sees_settings=foreign)
 
 
-def grant(admin: AdminClient, rights: Mapping[str, Rights]) -> int:
-    """Make each principal's rules exactly these; gives the number of rules added and removed.
+class Rule(NamedTuple):
+    """One of Kafka's rules, in the words of its tools.
+
+    Attributes
+    ----------
+    principal, operation, resource, pattern, name : str
+        Such as ``User:app``, ``READ``, ``TOPIC``, ``LITERAL`` and the name of a topic; from any host.
+    """
+
+    principal: str
+    operation: str
+    resource: str
+    pattern: str
+    name: str
+
+
+def rules_of(rights: Mapping[str, Rights]) -> list[Rule]:
+    """Rules of all principals, as somebody would set them by hand."""
+    bindings = (binding for principal, allowed in rights.items() for binding in allowed.bindings(principal))
+    return sorted(
+        Rule(
+            str(each.principal),
+            AclOperation(each.operation).name,
+            ResourceType(each.restype).name,
+            ResourcePatternType(each.resource_pattern_type).name,
+            str(each.name),
+        )
+        for each in bindings
+    )
+
+
+def grant(admin: AdminClient, rights: Mapping[str, Rights], *, exactly: bool = True) -> int:
+    """Make each principal's rules these; gives the number of rules added and removed.
+
+    Parameters
+    ----------
+    admin : AdminClient
+        Of a user who may change rules.
+    rights : mapping
+        Of each principal by name.
+    exactly : bool
+        Whether to take away what is more.
 
     Raises
     ------
@@ -203,12 +243,12 @@ def grant(admin: AdminClient, rights: Mapping[str, Rights]) -> int:
     n_changed = 0
     for principal, allowed in rights.items():
         wanted, found = allowed.bindings(principal), _found(admin, principal)
-        if stale := found - wanted:
+        if stale := found - wanted if exactly else set[AclBinding]():
             _all(admin.delete_acls([_filter_of(binding) for binding in stale], request_timeout=_TIMEOUT_S))
         if missing := wanted - found:
             _all(admin.create_acls(list(missing), request_timeout=_TIMEOUT_S))
         n_changed += len(stale) + len(missing)
-        _await(admin, principal, wanted)
+        _await(admin, principal, wanted | found - stale)
     return n_changed
 
 
@@ -263,8 +303,9 @@ def _all(futures: Mapping[Any, Any]) -> None:
 
 def _unavailable(error: KafkaException) -> Unavailable:
     return Unavailable(
-        f"the broker did not set users and rights ({error.args[0].str()}); they need the user 'admin', whose "
-        "password is in the secrets of the stack's home folder"
+        f"the broker did not set users and rights ({error.args[0].str()}); that takes an authorizer, and a user who "
+        "may: at nodes of the launcher 'admin', whose password is in the secrets of the home folder, at a broker of "
+        "yours the user of kafka.sasl_username"
     )
 
 

@@ -43,7 +43,7 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     interactive_queue_ms, bulk_queue_ms : int
         How long a request may wait for its turn before it is refused, in milliseconds.
     providers : tuple of str
-        Execution providers of ONNX Runtime, in the order of preference.
+        Execution providers of ONNX Runtime, in the order of preference; without the first one a model does not start.
     """
 
     batch_tokens: int = 1_024

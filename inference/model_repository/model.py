@@ -38,9 +38,13 @@ class TritonPythonModel:
         options.intra_op_num_threads = int(parameters["threads"])
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=json.loads(parameters["providers"])
-        )
+        providers = json.loads(parameters["providers"])
+        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
+        if providers[0] not in (found := self._session.get_providers()):  # it takes another one without a word
+            raise triton.TritonModelException(
+                f"ONNX Runtime {ort.__version__} cannot use {providers[0]} here, only {', '.join(found)}; install a "
+                "build with it, and what it needs, or name another one first in ServingPolicy.providers"
+            )
         self._prove(json.loads((folder / "proof.json").read_text()))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:

@@ -12,7 +12,8 @@
                   data and log of each server that was started
     registry-ids.json
                   what the ids of a schema registry stand for, by log
-    stores.json   which vector store holds the rows, by log
+    vector-store.json
+                  which vector store holds the rows, by log
     weaviate-keys.json
                   keys of the Weaviate server
     objects/ vectors/ state/

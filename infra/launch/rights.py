@@ -25,6 +25,7 @@ from infra.rights import (
 from infra.servers.kafka.security import ADMIN
 from infra.settings import Settings
 from millrace.agent import AgentSpec
+from millrace.errors import ConfigurationError
 
 DEPLOYABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "corpus-worker": ("agents.corpus",),
@@ -36,7 +37,9 @@ WORKER: Final = "worker"
 
 
 def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None]) -> Stack:
-    """Give every principal its password, its topics and its rules; nothing where the broker asks for none.
+    """Make the topics that principals may not make, and at nodes of ours give each its password and its rules.
+
+    At a broker of the user's own the rules are the user's: see `apply_rules`.
 
     Raises
     ------
@@ -44,20 +47,39 @@ def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None
         The broker does not answer.
     """
     secrets = kafka_secrets(settings)
-    if secrets is None:
+    if secrets is None and not settings.bootstrap:
         return stack
     from infra.worker import ensure_topics
 
-    specs = specs_of(settings)
+    specs = {spec.name: spec for each in specs_of(settings).values() for spec in each}
+    ensure_topics(settings, stack, list(specs.values()), user=ADMIN)
+    if secrets is None:
+        return stack
     rights = all_rights(settings)
-    ensure_topics(
-        settings, stack, list({spec.name: spec for each in specs.values() for spec in each}.values()), user=ADMIN
-    )
     admin = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     ensure_users(admin, {user: secrets.password(user) for user in rights})
     if n_changed := grant(admin, rights):
         progress(f"{n_changed} rules of {len(rights)} principals set; credentials in {secrets.path(APP).parent}")
     return replace(stack, credentials=str(secrets.path(OPERATOR)))
+
+
+def apply_rules(settings: Settings) -> int:
+    """Add the rules that are missing at a broker of the user's own, and take none away; gives their number.
+
+    Raises
+    ------
+    ConfigurationError
+        The settings name no broker.
+    Unavailable
+        It does not answer, asks for no rules, or does not let this user change them.
+    """
+    if not settings.bootstrap:
+        raise ConfigurationError(
+            "rules are set at a broker of yours: set bootstrap to its address; at nodes of the launcher kafka.secured "
+            "does it, with each `up`"
+        )
+    admin = AdminClient(broker_connection(settings, settings.bootstrap).librdkafka())
+    return grant(admin, all_rights(settings), exactly=False)
 
 
 def all_rights(settings: Settings) -> dict[str, Rights]:

@@ -16,7 +16,7 @@ from infra.settings import Settings
 from millrace.errors import ConfigurationError
 from millrace.topics import DOCUMENT_INDEXED
 
-_NOTES: Final = "stores.json"
+_NOTES: Final = "vector-store.json"
 _EMBEDDED: Final = "embedded"
 _ASK_S: Final = 20.0
 

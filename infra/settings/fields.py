@@ -158,8 +158,8 @@ class Settings(BaseSettings):
     objects: str = ""
     """Folder of content and vectors, shared by workers and apps. Default: `objects` in the home folder."""
     cache: Path = Path("~/.cache/millrace")
-    """Per-user folder for what is fetched or built once: servers and models. Default: `millrace` in
-    `XDG_CACHE_HOME`, or in `~/.cache`."""
+    """Per-user folder for what is fetched or built once: servers and models. Default: `millrace` in `XDG_CACHE_HOME`,
+    or in `~/.cache`."""
     kafka: KafkaSettings = KafkaSettings()
     """Kafka."""
     registry: RegistrySettings = RegistrySettings()

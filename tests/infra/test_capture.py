@@ -25,6 +25,12 @@ def _settings(tmp_path: Path, **capture: Any) -> Settings:
     return Settings(home=tmp_path / "home", capture={**given, **capture})
 
 
+def _write(settings: Settings, profile: str, **more: str) -> None:
+    """Say that a stack runs in the home folder."""
+    prepare_home(settings.home)
+    write_stack(Stack(profile, "127.0.0.1:1", "e", objects="", home=str(settings.home), started_at="", **more))  # type: ignore[arg-type]
+
+
 def test_the_connector_reads_the_tables_of_the_mapping_and_nothing_is_passed_over() -> None:
     tables = {"public.notes": TableMapping(key=("org", "id")), "crm.pages": TableMapping()}
     config = connector_config(CaptureMapping(name="shop", epoch=3, tables=tables), URL)
@@ -61,21 +67,17 @@ def test_what_is_no_database_is_refused(url: str, message: str) -> None:
     ],
 )
 def test_a_setting_that_is_missing_is_named(tmp_path: Path, missing: dict[str, Any], message: str) -> None:
+    settings = _settings(tmp_path, **missing)
+    _write(settings, "kafka")
     with pytest.raises(ConfigurationError, match=message):
-        capture(_settings(tmp_path, **missing))
+        capture(settings)
 
 
 def test_without_a_stack_or_on_the_embedded_broker_the_remedy_is_named(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     with pytest.raises(StackNotFound, match="python -m infra up"):
         capture(settings)
-    prepare_home(settings.home)
-    write_stack(
-        Stack(
-            profile="embedded", bootstrap="127.0.0.1:1", log_epoch="e", objects="", home=str(settings.home),
-            started_at="", control="127.0.0.1:2",
-        )
-    )  # fmt: skip
+    _write(settings, "embedded", control="127.0.0.1:2")
     with pytest.raises(ConfigurationError, match="--profile kafka"):
         capture(settings)
 

@@ -274,6 +274,8 @@ def test_a_broker_of_the_users_own_is_joined_and_never_ended(launcher: Launcher,
     stack = launcher.up(profile="kafka", workers=1, flags={"bootstrap": node.bootstrap}).stack
     assert stack.broker is None
     assert stack.log_epoch == node.cluster_id
+    made = AdminClient({"bootstrap.servers": node.bootstrap}).list_topics(timeout=10).topics
+    assert "millrace.tables-total_usage-changelog" in made  # a worker that may make no topics finds it
     assert launcher.up(profile="kafka", workers=1, flags={"bootstrap": node.bootstrap}).joined
     assert launcher.down() == ["worker-1"]
     assert node.process.alive

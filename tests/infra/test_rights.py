@@ -19,15 +19,16 @@ from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 
 from infra.launch.broker import broker_connection
 from infra.launch.processes import ProcessRecord
-from infra.launch.rights import DEPLOYABLES, all_rights
+from infra.launch.rights import DEPLOYABLES, all_rights, apply_rules
 from infra.launch.stack import Stack
 from infra.launch.up import down, up
 from infra.launch.workers import wait_ready
-from infra.rights import grant
+from infra.rights import Rights, grant
 from infra.settings import Settings, load, process_environment
 from millrace.client import Millrace
 from millrace.connection import Connection, find_connection
 from millrace.diagnosis import diagnose
+from millrace.errors import ConfigurationError
 from millrace.topics import (
     ACL_CHANGED,
     ANSWER_PRODUCED,
@@ -256,3 +257,43 @@ def _run_worker(home: Path, user: str, modules: tuple[str, ...]) -> Iterator[sub
             yield process
         finally:
             process.terminate()
+
+
+def test_a_broker_of_the_user_s_own_gets_the_rules_that_are_missing_and_keeps_all_others(
+    secured: Secured, tmp_path: Path
+) -> None:
+    login = secured.connection("admin").security
+    environment = process_environment(
+        home=str(tmp_path / "home"),
+        profile="kafka",
+        bootstrap=secured.stack.bootstrap,
+        kafka__security_protocol=login["security_protocol"],
+        kafka__sasl_mechanism=login["sasl_mechanism"],
+        kafka__sasl_username=login["sasl_username"],
+        kafka__sasl_password=login["sasl_password"],
+    )
+
+    def rules(*options: str) -> Any:
+        command = [sys.executable, "-m", "infra", "rules", "--json", *options]
+        run = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=tmp_path)
+        return json.loads(run.stdout)
+
+    admin = AdminClient(secured.connection("admin").librdkafka())
+    wanted = all_rights(secured.settings)
+    grant(admin, {"app": Rights(reads=frozenset({OTHERS_REPLIES}))})
+    assert secured.readable("app") == {OTHERS_REPLIES}
+    printed = rules()
+    assert printed["added"] == 0
+    assert secured.readable("app") == {OTHERS_REPLIES}
+    assert {
+        "principal": "User:app", "operation": "READ", "resource": "TOPIC", "pattern": "LITERAL", "name": REPLY.name
+    } in printed["rules"]  # fmt: skip
+    assert rules("--apply")["added"] == len(wanted["app"].bindings("app"))
+    assert secured.readable("app") == {OTHERS_REPLIES, *(topic.name for topic in READABLE["app"])}
+    assert rules("--apply")["added"] == 0
+    assert grant(admin, wanted) == 1
+
+
+def test_rules_are_set_at_a_broker_that_the_settings_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="set bootstrap to its address"):
+        apply_rules(Settings(home=tmp_path, profile="kafka"))

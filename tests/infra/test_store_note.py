@@ -33,7 +33,7 @@ def test_another_store_than_that_of_the_log_s_documents_is_refused_with_the_reme
         with pytest.raises(ConfigurationError, match=r"indexed in lance, folder vectors.* stores\.kind.*--home.*anew"):
             start(launcher, other)
     start(launcher, {})
-    (launcher.home / "stores.json").unlink()  # as the message says, after the rows were moved
+    (launcher.home / "vector-store.json").unlink()  # as the message says, after the rows were moved
     start(launcher, WEAVIATE)
     with pytest.raises(ConfigurationError, match=r"collection Millrace, and the settings name .*collection Other"):
         start(launcher, {**WEAVIATE, "weaviate": {"collection": "Other"}})
@@ -50,7 +50,7 @@ def test_as_long_as_nothing_is_indexed_any_store_may_be_chosen(launcher: Launche
 def test_another_log_of_the_home_has_a_store_of_its_own(launcher: Launcher) -> None:
     start(launcher, {})
     index_something(launcher)
-    path = launcher.home / "stores.json"
+    path = launcher.home / "vector-store.json"
     path.write_text(json.dumps({"another log": "weaviate, collection Millrace", **json.loads(path.read_text())}))
     start(launcher, {})
     assert path.stat().st_mode & 0o777 == 0o600

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from inference.minilm.artefact import PROBES, Artefact
-from inference.model_repository import write_model
+from inference.model_repository import ServingPolicy, write_model
 from inference.triton import TritonEmbedder
 from infra.servers.triton import TritonParts, TritonServer
 from millrace.errors import ConfigurationError, Unavailable
@@ -58,6 +58,18 @@ async def test_a_model_that_computes_wrong_vectors_is_not_used(
     server = start_triton(repository, models)
     with pytest.raises((ConfigurationError, Unavailable), match=r"wrong vectors|usable vectors"):
         await TritonEmbedder.open(artefact, server.address("grpc"))
+
+
+def test_a_model_does_not_start_on_another_provider_than_the_one_that_was_asked_for(
+    tmp_path: Path, start_triton: StartTriton, triton_parts: TritonParts, artefact: Artefact
+) -> None:
+    """ONNX Runtime for processors alone knows the other one's name, and would go on without it."""
+    policy = ServingPolicy(providers=("CUDAExecutionProvider", "CPUExecutionProvider"))
+    repository = tmp_path / "repository"
+    models = write_model(repository, artefact, environment=triton_parts.environment, policy=policy)
+    with pytest.raises(Unavailable):
+        start_triton(repository, models)
+    assert "cannot use CUDAExecutionProvider here, only CPU" in (tmp_path / "triton-0" / "server.log").read_text()
 
 
 @pytest.mark.parametrize(
