@@ -211,3 +211,22 @@ def test_a_row_becomes_a_document_as_the_profile_capture_starts_it(
                 wait_until(partial(containers.healthy, service), _READY_S)
             wait_until(lambda: "90 euros" in containers.millrace("ask", "What is the train limit?").stdout, _READY_S)
             containers.end()
+
+
+def _cluster_id(folder: Path) -> str:
+    lines = (folder / "data" / "meta.properties").read_text().splitlines()
+    return dict(line.partition("=")[::2] for line in lines)["cluster.id"]
+
+
+def test_a_log_keeps_its_id_over_a_restart_and_a_new_one_gets_another(
+    kafka_installed: KafkaParts, tmp_path: Path
+) -> None:
+    parts: dict[str, Any] = {"jars": kafka_installed.jars, "java": kafka_installed.java, "timeout_s": 120.0}
+    parts |= {"secrets": drawn(tmp_path / "secrets"), "environment": process_environment()}
+    with ComposeKafka(tmp_path / "one", **parts) as node:
+        first = _cluster_id(tmp_path / "one")
+        node.stop()
+        node.start()
+        assert _cluster_id(tmp_path / "one") == first
+    with ComposeKafka(tmp_path / "other", **parts):
+        assert _cluster_id(tmp_path / "other") != first
