@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from infra.settings import Loaded, load
-from millrace.errors import ConfigurationError, MillraceError
+from infra.console import (
+    HomeOption,
+    JsonOption,
+    ProfileOption,
+    guarded,
+    load_settings,
+    out,
+    print_json,
+    progress,
+    table,
+)
+from infra.container_commands import deploy, health, models, secrets
+from millrace.errors import ConfigurationError
 from millrace.topics import Topic
 
 app = typer.Typer(
@@ -29,12 +36,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_out = Console(soft_wrap=True)
-_notes = Console(stderr=True, soft_wrap=True)
-
-HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with all that the stack keeps; .millrace")]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded, kafka or native")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there")]
 
 
 @app.command()
@@ -52,19 +53,19 @@ def up(
         from infra.launch import up as launch
         from infra.launch.seeding import seed_embedded
 
-        loaded = _load(home, profile, 0 if no_workers else workers)
-        result = launch.up(loaded, seed=seed_embedded, progress=_progress)
+        loaded = load_settings(home, profile, 0 if no_workers else workers)
+        result = launch.up(loaded, seed=seed_embedded, progress=progress)
         stack = result.stack
         if as_json:
-            _print_json({"joined": result.joined, "started": result.started, **stack.as_json()})
+            print_json({"joined": result.joined, "started": result.started, **stack.as_json()})
             return
         what = "joined the stack that runs" if result.joined else "running"
-        _out.print(f"{what}: profile {stack.profile}, broker {stack.bootstrap}, home {stack.home}")
+        out.print(f"{what}: profile {stack.profile}, broker {stack.bootstrap}, home {stack.home}")
         if result.joined and result.started:
-            _out.print(f"started: {', '.join(result.started)}")
-        _out.print("stop it with `python -m infra down`, look at it with `python -m infra status`")
+            out.print(f"started: {', '.join(result.started)}")
+        out.print("stop it with `python -m infra down`, look at it with `python -m infra status`")
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -74,14 +75,14 @@ def install(*, profile: ProfileOption = None, home: HomeOption = None, as_json: 
     def run() -> None:
         from infra.launch import profiles
 
-        loaded = _load(home, profile)
-        found = profiles.install(loaded.settings, _progress)
+        loaded = load_settings(home, profile)
+        found = profiles.install(loaded.settings, progress)
         if as_json:
-            _print_json({"installed": found, "cache": str(loaded.settings.cache)})
+            print_json({"installed": found, "cache": str(loaded.settings.cache)})
         else:
-            _out.print(f"installed in {loaded.settings.cache}: {', '.join(found) or 'nothing is needed'}")
+            out.print(f"installed in {loaded.settings.cache}: {', '.join(found) or 'nothing is needed'}")
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -92,13 +93,13 @@ def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         from infra.launch import up as launch
         from infra.launch.running import load_running
 
-        ended = launch.down(load_running(home).settings, _progress)
+        ended = launch.down(load_running(home).settings, progress)
         if as_json:
-            _print_json({"ended": ended})
+            print_json({"ended": ended})
         else:
-            _out.print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+            out.print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -113,18 +114,18 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         if as_json:
             stack = found.stack.as_json() if found.stack else None
             processes = [asdict(process) for process in found.processes]
-            _print_json(
+            print_json(
                 {"state": found.state, "broker_answers": found.broker_answers, "processes": processes, "stack": stack}
             )
         elif found.stack is None:
-            _out.print("stopped; start it with `python -m infra up`")
+            out.print("stopped; start it with `python -m infra up`")
         else:
-            _out.print(f"{found.state}: profile {found.stack.profile}, broker {found.stack.bootstrap}")
+            out.print(f"{found.state}: profile {found.stack.profile}, broker {found.stack.bootstrap}")
             rows = [(p.name, p.pid, p.state, f"{p.memory_mb:g} MiB", p.detail) for p in found.processes]
-            _out.print(_table(("process", "pid", "state", "memory", "detail"), rows))
+            out.print(table(("process", "pid", "state", "memory", "detail"), rows))
         raise typer.Exit({"running": 0, "degraded": 1, "stopped": 3}[found.state])
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -138,14 +139,14 @@ def capture(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         from streams.sources.cdc import read_mapping
 
         settings = load_running(home).settings
-        start(settings, _progress)
+        start(settings, progress)
         mapping = read_mapping(Path(settings.capture.mapping or ""))
         if as_json:
-            _print_json({"connector": connector_name(mapping), "tables": list(mapping.tables)})
+            print_json({"connector": connector_name(mapping), "tables": list(mapping.tables)})
         else:
-            _out.print(f"capturing: {', '.join(mapping.tables)}, by connector {connector_name(mapping)}")
+            out.print(f"capturing: {', '.join(mapping.tables)}, by connector {connector_name(mapping)}")
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -177,123 +178,13 @@ def register(
             )
         log_epoch = stack.log_epoch if stack else ""
         topics = _topics(agents or ())
-        found = register_contract(settings, url, log_epoch, topics=topics, locks=lock or (), progress=_progress)
+        found = register_contract(settings, url, log_epoch, topics=topics, locks=lock or (), progress=progress)
         if as_json:
-            _print_json({"registry": url, "n_versions": len(found.ids), "added": found.added})
+            print_json({"registry": url, "n_versions": len(found.ids), "added": found.added})
         else:
-            _out.print(f"{url} holds {len(found.ids)} schema versions, {len(found.added)} of them new")
+            out.print(f"{url} holds {len(found.ids)} schema versions, {len(found.added)} of them new")
 
-    _guarded(run, as_json=as_json)
-
-
-@app.command()
-def deploy(
-    *,
-    kafka_users: Annotated[
-        Path | None,
-        typer.Option("--kafka-users", help="JSON file with passwords; these users get them, and their rights"),
-    ] = None,
-    weaviate_roles: Annotated[
-        bool, typer.Option("--weaviate-roles", help="Give Weaviate's users their roles; needs a root user's key")
-    ] = False,
-    profile: ProfileOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make servers that run elsewhere ready for workers: topics, schemas, users; doing so again changes nothing."""
-
-    def run() -> None:
-        from infra.deploy import deploy as make_ready
-
-        settings = _load(home, profile).settings
-        found = make_ready(settings, users=kafka_users, roles=weaviate_roles, progress=_progress)
-        if as_json:
-            _print_json(msgspec.to_builtins(found))
-        else:
-            _out.print(f"ready for workers: {settings.bootstrap}")
-
-    _guarded(run, as_json=as_json)
-
-
-@app.command()
-def health(
-    *,
-    name: Annotated[str, typer.Option("--name", help="Name of the worker")] = "worker",
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask a worker of this home folder whether it is ready and moves; exits 1 when not, as a health check wants."""
-
-    def run() -> None:
-        from infra.health import unwell
-
-        wrong = unwell(_load(home).settings.home, name)
-        if as_json:
-            _print_json({"name": name, "healthy": not wrong, "detail": wrong})
-        else:
-            _out.print(wrong or f"worker {name!r} is ready and moves")
-        raise typer.Exit(1 if wrong else 0)
-
-    _guarded(run, as_json=as_json)
-
-
-@app.command()
-def models(
-    *,
-    repository: Annotated[Path | None, typer.Argument(help="Model repository to write for a Triton server")] = None,
-    environment: Annotated[
-        Path | None, typer.Option("--environment", help="Virtual environment of its Python backend, on the server")
-    ] = None,
-    install: Annotated[
-        bool, typer.Option("--install", help="Fetch Triton and such an environment, for this machine's processors")
-    ] = False,
-    providers: Annotated[
-        list[str] | None,
-        typer.Option("--provider", help="Of ONNX Runtime, in the order of preference; several allowed"),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Convert the embedding model, and write what a Triton server of yours needs to serve it."""
-
-    def run() -> None:
-        from infra.model_files import write_models
-
-        found = write_models(
-            _load(None).settings,
-            repository,
-            environment=environment,
-            install=install,
-            providers=providers or (),
-            progress=_progress,
-        )
-        if as_json:
-            _print_json({"models": found})
-        elif found:
-            _out.print(f"{repository}: {', '.join(found)}")
-
-    _guarded(run, as_json=as_json)
-
-
-@app.command()
-def secrets(
-    *,
-    folder: Annotated[Path, typer.Option("--folder", help="Where they are kept; no one else may enter it")] = Path(
-        "secrets"
-    ),
-    as_json: JsonOption = False,
-) -> None:
-    """Draw the keys and passwords that docker-compose.yml asks for; those that are there stay as they are."""
-
-    def run() -> None:
-        from infra.container_secrets import write_secrets
-
-        drawn = write_secrets(folder)
-        if as_json:
-            _print_json({"folder": str(folder.absolute()), "drawn": drawn})
-        else:
-            _out.print(f"{folder}: {len(drawn)} drawn" if drawn else f"{folder}: all are there")
-
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -313,15 +204,15 @@ def topics(
         stack = running_stack(settings.home)
         found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack)
         if as_json:
-            _print_json({"repaired": repair, "drifts": found})
+            print_json({"repaired": repair, "drifts": found})
         elif not found:
-            _out.print("all topics are kept as in the catalogue")
+            out.print("all topics are kept as in the catalogue")
         else:
             rows = [(drift.topic, drift.setting, drift.found, drift.expected) for drift in found]
-            _out.print(_table(("topic", "setting", "was" if repair else "is", "catalogue"), rows))
+            out.print(table(("topic", "setting", "was" if repair else "is", "catalogue"), rows))
         raise typer.Exit(1 if found and not repair else 0)
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -344,13 +235,13 @@ def rules(
         n_added = apply_rules(settings) if apply else 0
         found = rules_of(all_rights(settings))
         if as_json:
-            _print_json({"rules": [rule._asdict() for rule in found], "added": n_added})
+            print_json({"rules": [rule._asdict() for rule in found], "added": n_added})
         elif apply:
-            _out.print(f"{n_added} of {len(found)} rules added")
+            out.print(f"{n_added} of {len(found)} rules added")
         else:
-            _out.print(_table(Rule._fields, [tuple(rule) for rule in found]))
+            out.print(table(Rule._fields, [tuple(rule) for rule in found]))
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
 @app.command()
@@ -358,17 +249,17 @@ def config(*, profile: ProfileOption = None, home: HomeOption = None, as_json: J
     """Show the effective settings, each with its origin; secrets are masked."""
 
     def run() -> None:
-        rows = list(_load(home, profile).rows())
+        rows = list(load_settings(home, profile).rows())
         if as_json:
-            _print_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
+            print_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         else:
-            _out.print(_table(("setting", "value", "origin"), rows))
+            out.print(table(("setting", "value", "origin"), rows))
 
-    _guarded(run, as_json=as_json)
+    guarded(run, as_json=as_json)
 
 
-def _load(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
-    return load({"home": home, "profile": profile, "worker": {"count": workers}})
+for command in (deploy, health, models, secrets):
+    app.command()(command)
 
 
 def _topics(modules: Sequence[str]) -> list[Topic]:
@@ -379,33 +270,6 @@ def _topics(modules: Sequence[str]) -> list[Topic]:
 
     specs = [part for spec in load_agents(modules) for part in (spec, *spec.stages)]
     return list({topic.name: topic for spec in specs for topic in (*spec.sources, *spec.sinks)}.values())
-
-
-def _guarded(run: Callable[[], None], *, as_json: bool) -> None:
-    """Run a command; say an error of ours in one line (or one JSON document) and exit with its code."""
-    try:
-        run()
-    except MillraceError as error:
-        if as_json:
-            _print_json({"error": error.error_type, "message": str(error)})
-        else:
-            _notes.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
-        raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
-
-
-def _progress(line: str) -> None:
-    _notes.print(escape(line), highlight=False)
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
 
 
 def exit_on_sigterm() -> None:

@@ -1,4 +1,4 @@
-"""A stack of real servers, any of which may be killed: Kafka, schema registry and Weaviate, as the launcher runs them."""
+"""A stack of real servers, any of which may be killed: Kafka, schema registry and Weaviate, run by the launcher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weaviate away, killed in the middle of batches, or left by a worker that was: each chunk is there once and is found."""
+"""Weaviate away, killed in the middle of batches, or left by a worker that was: each chunk is there and is found."""
 
 from __future__ import annotations
 
