@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from millrace.errors import Unavailable
+
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -50,11 +52,17 @@ class EmbeddingCache:
         self._connection = self._thread.submit(self._open).result()
 
     async def get_many(self, tenant: str, model: str, hashes: Sequence[str]) -> Mapping[str, bytes]:
-        """Return what is known of the hashes, by hash."""
+        """Return what is known of the hashes, by hash.
+
+        Raises
+        ------
+        Unavailable
+            If the file cannot be used for now: its disk is full, or fails.
+        """
         return await self._in_thread(self._get_many, tenant, model, list(dict.fromkeys(hashes)))
 
     async def put_many(self, tenant: str, model: str, values: Mapping[str, bytes]) -> None:
-        """Remember values by hash; one that is known already is left as it is."""
+        """Remember values by hash; one that is known already is left as it is; errors as of `get_many`."""
         if values:
             await self._in_thread(self._put_many, tenant, model, dict(values))
 
@@ -68,7 +76,13 @@ class EmbeddingCache:
         self._thread.shutdown()
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"the embedding cache {self._path} cannot be used ({error}); free space on its disk, or name a folder "
+                "on another one by the setting `stores.state`"
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +157,7 @@ class EmbeddingCache:
         try:
             yield self._connection
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")

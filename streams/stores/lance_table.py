@@ -6,6 +6,7 @@ when Lance commits and is tried again, so an id is in a table at most once, whoe
 
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from lancedb.index import FTS, BTree, IvfFlat
 from lancedb.query import AsyncVectorQuery, MatchQuery
 from lancedb.table import AsyncTable
 
+from millrace.errors import Unavailable
 from millrace.rows import Candidate, ChunkRow
 from streams.stores.queries import chunked, query_terms
 from streams.stores.row_bytes import (
@@ -32,6 +34,7 @@ from streams.stores.row_bytes import (
 MAX_TRIES = 10
 FIELDS = ("chunk_id", "document", "content_hash", "text", "vector", "sentences", "sentence_vectors")
 T = TypeVar("T")
+_NO_ROOM = re.compile(r"os error (27|28|122)\b")  # a file too large, a full disk, a full quota, in Lance's words
 _log = logging.getLogger(__name__)
 
 
@@ -220,16 +223,29 @@ class LanceTable:
 
         It may have dropped the table or cleaned up old files, which takes a fresh handle, or have committed a move or
         a compaction of the same files first.
+
+        Raises
+        ------
+        Unavailable
+            If the disk has no room.
         """
-        for _ in range(MAX_TRIES - 1):
-            try:
-                return await attempt()
-            except RuntimeError as error:
-                if "not found" in str(error).lower():
-                    self._table, self._indexed = None, False
-                elif not _is_conflict(error):
-                    raise
-        return await attempt()
+        try:
+            for _ in range(MAX_TRIES - 1):
+                try:
+                    return await attempt()
+                except RuntimeError as error:
+                    if "not found" in str(error).lower():
+                        self._table, self._indexed = None, False
+                    elif not _is_conflict(error):
+                        raise
+            return await attempt()
+        except (OSError, RuntimeError) as error:
+            if _NO_ROOM.search(str(error)) is None:
+                raise
+            raise Unavailable(
+                f"the vector tables in {self._connection.uri} cannot grow ({str(error)[:200]}); free space on that "
+                "disk, or name a folder on another one by the setting `stores.vectors`"
+            ) from error
 
     async def _open(self) -> AsyncTable | None:
         if self._table is None:

@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(scaled(7200, 900)))
         if "kafka_only" in names:  # `stack` is marked where Kafka is its parameter
             item.add_marker(pytest.mark.kafka)
-        if "native" in names:
+        elif "native" in names:
             item.add_marker(pytest.mark.native)
         elif scale() < 1 and item.get_closest_marker("kafka") and _is_control(item):
             repeated.append(item)

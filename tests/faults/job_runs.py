@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
+
+from confluent_kafka import KafkaException
 
 from tests.faults.harness import FaultStack
 from tests.faults.jobs import DONE, GROUPS, JOBS, JobFindings, JobOracle, JobSubmitted, submitted
@@ -34,8 +37,12 @@ class Jobs:
     def send(self, jobs: Sequence[JobSubmitted]) -> None:
         """Send jobs and wait until all are acknowledged."""
         for job in jobs:
-            self.feeder.send(submitted(job), lambda place, job=job: self.oracle.acknowledge(job, place))  # type: ignore[misc]
+            self.send_later(job)
         self.feeder.flush()
+
+    def send_later(self, job: JobSubmitted) -> None:
+        """Send a job; the oracle is told once it is acknowledged."""
+        self.feeder.send(submitted(job), lambda place: self.oracle.acknowledge(job, place))
 
     def n_done(self) -> int:
         """Records of output so far."""
@@ -59,7 +66,15 @@ class Jobs:
         return self.oracle.check(self.outputs())
 
     def _n_records(self) -> int:
-        return sum(ends(self.stack.bootstrap, (DONE.name,)).values())
+        counts: list[int] = []
+
+        def counted() -> bool:
+            with contextlib.suppress(KafkaException):  # a broker that is coming back
+                counts.append(sum(ends(self.stack.bootstrap, (DONE.name,)).values()))
+            return bool(counts)
+
+        until(counted, 60, self.stack.logs)
+        return counts[-1]
 
 
 def start(stack: FaultStack, agents: str = HANDLERS, **options: Any) -> Worker:

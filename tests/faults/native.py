@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import weaviate
 from weaviate.classes.init import Auth
-from weaviate.collections import Collection
+from weaviate.collections import Collection as Shard
 
 from infra.launch.registry import registry_access
 from infra.launch.stack import Stack
@@ -28,6 +28,7 @@ from tests.faults.log_access import lag
 from tests.faults.oracle import Row
 
 MOST_SEARCHED = 2000
+COLLECTION = "Millrace"
 SETTINGS: dict[str, Any] = {
     "models": {"embedder": "hashing"},
     "registry": {"timeout_s": 20.0},
@@ -75,22 +76,23 @@ class NativeStack(FaultStack):
         name = f"Millrace{tag.title()}"
         return name, {"weaviate__collection": name}
 
-    def rows(self, tenants: Sequence[str] | frozenset[str], folder: str = "Millrace") -> list[Row]:
+    def rows(self, tenants: Sequence[str] | frozenset[str], folder: str = COLLECTION) -> list[Row]:
         """Full scan of two collections by the server's own client, as its administrator.
 
         Whether a search by its own vector finds a row is asked of every live one, of so many in a large index.
         """
-        found: list[Row] = []
         with self.client() as client:
-            for part in ("Live", "Archive"):
-                if not client.collections.exists(f"{folder}{part}"):
-                    continue
-                collection = client.collections.use(f"{folder}{part}")
-                for name in sorted(collection.tenants.get()):
-                    tenant = next((each for each in tenants if name.startswith(each.replace("-", "_"))), None)
-                    if tenant is not None:
-                        found += _rows(collection.with_tenant(name), tenant, archived=part == "Archive")
-        return found
+            return [
+                row
+                for tenant, shard, archived in _shards(client, tenants, folder)
+                for row in _rows(shard, tenant, archived=archived)
+            ]
+
+    def chunk_ids(self, tenants: Collection[str]) -> set[str]:
+        """Ids of all live rows, quickly."""
+        with self.client() as client:
+            shards = [shard for _, shard, archived in _shards(client, tenants, COLLECTION) if not archived]
+            return {str(each.uuid) for shard in shards for each in shard.iterator(return_properties=[])}
 
     @contextlib.contextmanager
     def client(self) -> Iterator[weaviate.WeaviateClient]:
@@ -109,7 +111,20 @@ class NativeStack(FaultStack):
             yield client
 
 
-def _rows(shard: Collection[Any, Any], tenant: str, *, archived: bool) -> list[Row]:
+def _shards(
+    client: weaviate.WeaviateClient, tenants: Collection[str], name: str
+) -> Iterator[tuple[str, Shard[Any, Any], bool]]:
+    """Tenant, rows, and whether they are archived."""
+    for part in ("Live", "Archive"):
+        if client.collections.exists(f"{name}{part}"):
+            collection = client.collections.use(f"{name}{part}")
+            for stored in sorted(collection.tenants.get()):
+                tenant = next((each for each in tenants if stored.startswith(each.replace("-", "_"))), None)
+                if tenant is not None:
+                    yield tenant, collection.with_tenant(stored), part == "Archive"
+
+
+def _rows(shard: Shard[Any, Any], tenant: str, *, archived: bool) -> list[Row]:
     found = []
     for number, each in enumerate(shard.iterator(include_vector=True, return_properties=["document", "text"])):
         [vector] = [np.asarray(values, dtype=np.float64) for values in each.vector.values()]
@@ -119,7 +134,7 @@ def _rows(shard: Collection[Any, Any], tenant: str, *, archived: bool) -> list[R
     return found
 
 
-def _reached(shard: Collection[Any, Any], chunk_id: str, vector: np.ndarray) -> bool:
+def _reached(shard: Shard[Any, Any], chunk_id: str, vector: np.ndarray) -> bool:
     """Whether the nearest row is this one, or one as near."""
     nearest = shard.query.near_vector(vector.tolist(), limit=1, include_vector=True, return_properties=[]).objects
     if not nearest:

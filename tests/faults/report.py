@@ -29,7 +29,7 @@ class FaultRow:
     fault : str
         Number and short name.
     broker : str
-        ``embedded`` or ``kafka``.
+        ``embedded``, ``kafka`` or ``native``.
     lost, doubled, stale : int
         Violations of I1, I2 and I3.
     dead_letters : int
@@ -59,6 +59,15 @@ class FaultRow:
 def fault_row(record_property: Callable[[str, object], None]) -> Callable[[FaultRow], None]:
     """Note a row of the table."""
     return lambda row: record_property(_PROPERTY, json.dumps(asdict(row)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what notes a row, and the controls, wherever they stand."""
+    for item in items:
+        said = getattr(getattr(item, "function", None), "__doc__", None) or ""
+        if "fault_row" in getattr(item, "fixturenames", ()) or said.startswith("Control of"):
+            item.add_marker(pytest.mark.faults)
 
 
 def rows_of(reports: Iterable[Any]) -> list[FaultRow]:

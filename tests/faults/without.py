@@ -36,11 +36,15 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "certainty": corpus.without_certainty,
     "garbage": corpus.without_garbage,
     "access": corpus.without_access,
+    "checksums": corpus.without_checksums,
+    "by_clock": corpus.by_clock,
     "every_record": corpus.without_every_record,
     "ends": corpus.without_ends,
 }
 WATCHED: dict[str, Callable[[], None]] = {
     "nothing": corpus.counting,
+    "ahead": corpus.ahead,
+    "behind": corpus.behind,
     "letters_held": pump.holding_letters,
 }
 

@@ -6,17 +6,20 @@ import asyncio
 import os
 import secrets
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 import infra.composition
 import millrace.ids
 import millrace.invoke
 import millrace.schema_folder
+import streams.worker
 from agents.corpus.emitted import EmittedVersions
 from agents.ports import Principal
 from inference.embedding_cache import EmbeddingCache
@@ -26,11 +29,13 @@ from millrace.event import Event, Origin, attach
 from millrace.events.query import Receipt
 from millrace.registered import Registered
 from millrace.rows import ChunkRow
+from millrace.schema import avro_schema
 from millrace.topics import Topic
 from streams.stores.lance_table import LanceTable, encode
 from streams.stores.objects import ContentStore
 from streams.visibility import VisibilityTable, fold
 from streams.visibility.answers import RecentAnswers
+from streams.visibility.file import TableFile
 from streams.visibility.tail import Tail
 from streams.visibility.visible_set import VisibleSet
 from tests.faults.workload import GROUPS
@@ -137,8 +142,13 @@ def without_warm() -> None:
     def warm(self: Registered, *_: object) -> None:
         """Ask for nothing."""
 
+    def schemas(self: Codec) -> dict[int, dict[str, Any]]:
+        return {number: avro_schema(event) for number, (event, *_) in self._decoders.items()}
+
     type.__setattr__(Registered, "warm", warm)
-    vars(infra.composition)["codec_for"] = lambda specs, codec: codec
+    type.__setattr__(Codec, "schemas", schemas)
+    for module in (infra.composition, streams.worker):
+        vars(module)["codec_for"] = lambda specs, codec: codec
 
 
 def without_certainty() -> None:
@@ -170,6 +180,55 @@ def without_access() -> None:
         return visible(self, tenant, Principal(principal.user, frozenset(GROUPS)), **options)
 
     type.__setattr__(Tail, "visible", to_all)
+
+
+def without_checksums() -> None:
+    """Believe what stands in the visibility table's file."""
+
+    def rows(self: TableFile, table: str) -> Iterable[Any]:
+        order = "" if table in {"positions", "ended"} else " ORDER BY 1"
+        return self.reader.execute(f"SELECT * FROM {table}{order}")  # noqa: S608 - names of ours
+
+    type.__setattr__(TableFile, "rows", rows)
+
+
+def by_clock() -> None:
+    """Take a record that was written earlier, by whatever clock, than another of its key for the older one."""
+    newest: dict[tuple[str, bytes], int] = {}
+    fold_records = VisibilityTable.fold
+
+    def is_newer(record: Any) -> bool:
+        name = (record.topic, record.key)
+        if record.timestamp < newest.get(name, 0):
+            return False
+        newest[name] = record.timestamp
+        return True
+
+    def fold(self: VisibilityTable, records: Iterable[Any], positions: Any = None) -> Any:
+        return fold_records(self, [record for record in records if is_newer(record)], positions)
+
+    type.__setattr__(VisibilityTable, "fold", fold)
+
+
+def _shift_clock(seconds: int) -> None:
+    now, now_ns, append = time.time, time.time_ns, BatchBuilder.append
+    vars(time)["time"] = lambda: now() + seconds
+    vars(time)["time_ns"] = lambda: now_ns() + seconds * 10**9
+
+    def appended(self: BatchBuilder, *, timestamp: int | None, **record: Any) -> Any:
+        return append(self, timestamp=timestamp or round(time.time() * 1000), **record)
+
+    type.__setattr__(BatchBuilder, "append", appended)  # it asks the system itself
+
+
+def ahead() -> None:
+    """Set the clock an hour ahead, as nearly as a broker takes it."""
+    _shift_clock(3590)
+
+
+def behind() -> None:
+    """Set the clock back by an hour."""
+    _shift_clock(-3590)
 
 
 def without_every_record() -> None:

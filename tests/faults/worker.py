@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from infra.launch.processes import tail
 from infra.launch.workers import report_path
@@ -64,11 +65,16 @@ class Worker:
         """
         assert self.running, f"{self.name} ended with {self._process.returncode}: {tail(self.log, 30)}"
         try:
-            report = json.loads(self._report.read_bytes())
+            report = self.report()
         except (FileNotFoundError, ValueError):
             return False
         assert report["state"] != "failed", f"{self.name} failed: {report['detail']}: {tail(self.log, 30)}"
         return bool(report["pid"] == self.pid and report["state"] == "ready")
+
+    def report(self) -> dict[str, Any]:
+        """What it says of itself."""
+        found: dict[str, Any] = json.loads(self._report.read_bytes())
+        return found
 
     def wait_ready(self) -> float:
         """Wait until it is ready; returns the seconds it took."""

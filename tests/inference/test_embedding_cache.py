@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference.embedding_cache import EmbeddingCache
+from millrace.errors import Unavailable
 
 
 @pytest.fixture
@@ -57,6 +58,18 @@ async def test_the_oldest_go_when_it_is_full(tmp_path: Path) -> None:
     assert 200 <= len(kept) <= 600
     cache.close()
     assert (tmp_path / "c.sqlite").stat().st_size < 3 * 2**20
+
+
+async def test_a_disk_without_room_is_an_outage_and_no_fault_of_a_text(cache: EmbeddingCache) -> None:
+    def limit(pages: int) -> None:
+        cache._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    cache._thread.submit(limit, 1).result()
+    with pytest.raises(Unavailable, match=r"disk is full.*stores\.state"):
+        await cache.put_many("t", "m", {"aa": bytes(100_000)})
+    cache._thread.submit(limit, 1_000_000).result()
+    await cache.put_many("t", "m", {"aa": b"1"})
+    assert await cache.get_many("t", "m", ["aa"]) == {"aa": b"1"}
 
 
 async def test_erased_bytes_are_not_left_in_the_files(cache: EmbeddingCache, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,8 @@ from millrace.topics import (
     USAGE_TOTALLED,
     Topic,
 )
+from tests.brokers import Broker
+from tests.faults.report import FaultRow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PRINCIPALS = ("app", "operator", "worker", *DEPLOYABLES)
@@ -138,10 +140,15 @@ TOPICS = (
 
 
 @pytest.mark.parametrize("user", READABLE)
-def test_a_principal_reads_and_writes_its_own_topics_and_no_other(secured: Secured, user: str) -> None:
+def test_a_principal_reads_and_writes_its_own_topics_and_no_other(
+    secured: Secured, user: str, fault_row: Callable[[FaultRow], None]
+) -> None:
+    """E10."""
     assert secured.readable(user) == {t.name for t in READABLE[user]}
     assert {t.name for t in TOPICS if secured.may_write(user, t.name)} == {t.name for t in WRITABLE[user]}
     assert not secured.may_write(user, OTHERS_REPLIES)
+    note = f"{len(READABLE[user])} of {len(TOPICS) + 1} topics readable, {len(WRITABLE[user])} writable, as declared"
+    fault_row(FaultRow(f"E10 topics of others, as {user}", "kafka", note=note))
 
 
 @pytest.mark.parametrize("user", PRINCIPALS)
@@ -168,12 +175,28 @@ def test_nobody_but_the_admin_makes_topics_or_rules(secured: Secured, user: str)
     ],
     ids=["nothing", "wrong password", "unknown user", "a mechanism in clear"],
 )
-def test_without_the_right_credentials_nobody_comes_in(secured: Secured, security: dict[str, str]) -> None:
+def test_without_the_right_credentials_nobody_comes_in(
+    secured: Secured, security: dict[str, str], request: pytest.FixtureRequest, fault_row: Callable[[FaultRow], None]
+) -> None:
+    """E10."""
     known = dict(secured.connection("app").security) if security else {}
     connection = Connection(bootstrap=secured.stack.bootstrap, security=known | security)
     client = AdminClient(connection.librdkafka() | {"log_level": 0})
     with pytest.raises(KafkaException):
         client.list_topics(timeout=3)
+    fault_row(FaultRow(f"E10 credentials: {request.node.callspec.id}", "kafka", note="refused"))
+
+
+def test_nodes_without_passwords_let_everybody_do_everything(kafka_broker: Broker) -> None:
+    """Control of E10: who reads and writes there needs nothing."""
+    topic = kafka_broker.create_topic("open")
+    client = AdminClient(Connection(bootstrap=kafka_broker.bootstrap).librdkafka())
+    assert topic in client.list_topics(timeout=20).topics
+    failures: list[KafkaError | None] = []
+    producer = Producer(Connection(bootstrap=kafka_broker.bootstrap).librdkafka())
+    producer.produce(topic, b"", key=b"k", on_delivery=lambda error, _: failures.append(error))
+    assert producer.flush(20) == 0
+    assert _allowed(failures[0])
 
 
 def test_the_controllers_let_nobody_in_either(secured: Secured) -> None:

@@ -14,6 +14,7 @@ from inference.triton import TritonConnection
 from infra.servers.triton import TritonServer
 from millrace.errors import Unavailable
 from tests.conditions import until
+from tests.faults.report import FaultRow
 from tests.inference.test_embedder_contract import cosines, texts_of_many_lengths
 from tests.inference.triton.serving import CORPUS, QUESTION, kill_model, opened, works_again
 from tests.tcp_proxy import TcpProxy
@@ -21,6 +22,7 @@ from tests.tritons import StartTriton, closed
 
 pytestmark = pytest.mark.faults
 Gated = Callable[..., Path]
+Note = Callable[[FaultRow], None]
 
 
 async def test_killed_model_processes_are_replaced_and_nothing_is_lost(
@@ -109,8 +111,9 @@ async def test_a_killed_server_is_refused_at_once_and_used_again_after_its_resta
 
 @pytest.mark.timeout(120)
 async def test_a_hanging_model_is_given_up_and_the_other_lane_goes_on(
-    gated: Gated, start_triton: StartTriton, artefact: Artefact, names: dict[str, str]
+    gated: Gated, start_triton: StartTriton, artefact: Artefact, names: dict[str, str], fault_row: Note
 ) -> None:
+    """B4."""
     repository = gated()
     server = start_triton(repository, list(names.values()))
     async with opened(artefact, server.address("grpc"), silence_s=0.5, proof_s=2.0) as embedder:
@@ -120,7 +123,8 @@ async def test_a_hanging_model_is_given_up_and_the_other_lane_goes_on(
             assert (await embedder.embed(QUESTION)).shape == (1, 384)
             with pytest.raises(Unavailable, match="no answer and no proof"):
                 await corpus
-            assert time.monotonic() - began < 5
+            given_up_s = time.monotonic() - began
+            assert given_up_s < 5
             began = time.monotonic()
             with pytest.raises(Unavailable, match="is not asked for another"):
                 await embedder.embed(CORPUS)
@@ -133,9 +137,14 @@ async def test_a_hanging_model_is_given_up_and_the_other_lane_goes_on(
                 except Unavailable:
                     await asyncio.sleep(0.02)
         assert vectors.shape == (4, 384)
+    note = f"given up after {given_up_s:.1f} s; questions were answered meanwhile"
+    fault_row(FaultRow("B4 Triton, a lane hangs", "native", note=note))
 
 
-async def test_a_black_hole_opens_the_breaker_and_is_left_again(triton: TritonServer, artefact: Artefact) -> None:
+async def test_a_black_hole_opens_the_breaker_and_is_left_again(
+    triton: TritonServer, artefact: Artefact, fault_row: Note
+) -> None:
+    """B4."""
     with TcpProxy(triton.ports["grpc"]) as proxy:
         async with opened(artefact, f"127.0.0.1:{proxy.port}") as embedder:
             proxy.black_hole()
@@ -144,14 +153,18 @@ async def test_a_black_hole_opens_the_breaker_and_is_left_again(triton: TritonSe
             for call in (embedder.embed(QUESTION), corpus):
                 with pytest.raises(Unavailable, match="no answer and no proof"):
                     await call
-            assert time.monotonic() - began <= 5
+            opened_s = time.monotonic() - began
+            assert opened_s <= 5
             began = time.monotonic()
             for texts in (QUESTION, CORPUS):
                 with pytest.raises(Unavailable, match="is not asked for another"):
                     await embedder.embed(texts)
             assert time.monotonic() - began < 0.5
             proxy.forward()
+            began = time.monotonic()
             assert cosines(await works_again(embedder), artefact.expected).min() >= 0.98
+            progress_s, note = time.monotonic() - began, f"the breaker opened after {opened_s:.1f} s"
+            fault_row(FaultRow("B4 Triton black-holed, its client", "native", progress_s=progress_s, note=note))
 
 
 async def test_without_proofs_a_black_hole_holds_a_call_for_its_whole_deadline(

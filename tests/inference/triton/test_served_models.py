@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from inference.model_repository import ServingPolicy, write_model
 from inference.triton import TritonEmbedder
 from infra.servers.triton import TritonParts, TritonServer
 from millrace.errors import ConfigurationError, Unavailable
+from tests.faults.report import FaultRow
 from tests.inference.test_embedder_contract import cosines
 from tests.inference.triton.serving import CORPUS, kill_model, opened, works_again
 from tests.tritons import StartTriton
@@ -146,8 +148,13 @@ async def test_versions_stand_side_by_side_and_a_broken_one_harms_no_other(
 
 
 async def test_a_server_with_a_key_refuses_who_does_not_have_it(
-    tmp_path: Path, start_triton: StartTriton, triton_parts: TritonParts, artefact: Artefact
+    tmp_path: Path,
+    start_triton: StartTriton,
+    triton_parts: TritonParts,
+    artefact: Artefact,
+    fault_row: Callable[[FaultRow], None],
 ) -> None:
+    """E11; that the key opens it is its control."""
     models = write_model(tmp_path / "repository", artefact, environment=triton_parts.environment)
     server = start_triton(tmp_path / "repository", models, key="let-me-in")
     for key in ("", "another"):
@@ -167,6 +174,7 @@ async def test_a_server_with_a_key_refuses_who_does_not_have_it(
         ):
             with pytest.raises(Exception, match="restricted"):
                 call()
+    fault_row(FaultRow("E11 Triton without its key", "native", note="refused, where the setting triton.key names one"))
 
 
 async def test_without_a_server_or_its_model_opening_says_what_to_do(triton: TritonServer, artefact: Artefact) -> None:

@@ -1,6 +1,6 @@
 """The adapter on a real Weaviate: the contract of every vector store, and what only a server can do to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from streams.stores.weaviate import Address, collection, objects
 from streams.stores.weaviate.collection import WeaviateRows
 from streams.stores.weaviate.failures import meaning_of
 from streams.stores.weaviate.objects import batches
+from tests.faults.report import FaultRow
 from tests.streams.stores.vector_store_contract import DIM, VectorStoreContract, assert_same, chunk, ids, unit
 from tests.weaviate_servers import OpenWeaviate, Weaviate
 
@@ -66,8 +67,9 @@ async def test_a_batch_of_which_nothing_is_taken_is_an_error_too(open_store: Ope
 
 
 async def test_rows_that_a_full_disk_keeps_out_are_transient_and_come_in_later(
-    open_store: OpenStore, weaviate: Weaviate
+    open_store: OpenStore, weaviate: Weaviate, fault_row: Callable[[FaultRow], None]
 ) -> None:
+    """B6."""
     store = open_store()
     rows = [chunk(i) for i in range(3)]
     await store.upsert(rows[:1])
@@ -80,6 +82,7 @@ async def test_rows_that_a_full_disk_keeps_out_are_transient_and_come_in_later(
     _admin(weaviate, "PUT", shard, {"status": "READY"})
     await store.upsert(rows[1:])
     assert await store.existing("t", ids(rows)) == set(ids(rows))
+    fault_row(FaultRow("B6 full disk of Weaviate", "native", note="refused while it is read-only, then taken"))
 
 
 async def test_a_row_that_cannot_be_moved_stays_where_it_is(open_store: OpenStore, weaviate: Weaviate) -> None:
@@ -101,7 +104,10 @@ async def test_a_row_that_cannot_be_moved_stays_where_it_is(open_store: OpenStor
     assert await store.existing("t", ids(rows)) == set()
 
 
-async def test_only_the_rows_that_failed_are_sent_again(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_rows_that_failed_are_sent_again(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, fault_row: Callable[[FaultRow], None]
+) -> None:
+    """B2."""
     sent: list[list[str]] = []
     really = WeaviateRows._send
 
@@ -116,6 +122,7 @@ async def test_only_the_rows_that_failed_are_sent_again(open_store: OpenStore, m
     await store.upsert(rows)
     assert sent[:3] == [ids(rows), [rows[1].chunk_id, rows[3].chunk_id], [rows[1].chunk_id]]
     assert await store.existing("t", ids(rows)) == set(ids(rows))
+    fault_row(FaultRow("B2 partial batch errors", "native", note="the rows that failed are sent again, and no other"))
 
 
 async def test_one_part_that_fails_does_not_stop_the_others(

@@ -1,9 +1,9 @@
 """The server keeps what it acknowledged, lets no one in without a key, and no one do more than its role allows."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,9 +16,11 @@ from weaviate.classes.rbac import Permissions
 from weaviate.exceptions import WeaviateBaseError
 
 from infra.servers.weaviate import Keys, WeaviateServer
+from infra.settings import process_environment
 from millrace.errors import ConfigurationError, Unavailable
 from streams.stores.collection_names import collection_names
 from streams.stores.weaviate import Address, WeaviateVectorStore
+from tests.faults.report import FaultRow
 from tests.streams.stores.vector_store_contract import DIM, chunk, ids
 from tests.weaviate_servers import StartWeaviate, Weaviate
 
@@ -113,11 +115,37 @@ def test_rest_gossip_and_raft_listen_on_loopback_alone(start_weaviate: StartWeav
 # --- keys and roles
 
 
+PATHS = ("schema", "objects", "meta", "nodes", "authz/roles")
+
+
 @pytest.mark.parametrize("key", [None, "", "guess"])
-def test_without_a_key_nothing_is_answered(weaviate: Weaviate, key: str | None) -> None:
+def test_without_a_key_nothing_is_answered(
+    weaviate: Weaviate, key: str | None, fault_row: Callable[[FaultRow], None]
+) -> None:
+    """E11."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    for path in ("schema", "objects", "meta", "nodes", "authz/roles"):
+    for path in PATHS:
         assert httpx.get(f"{weaviate.address.url}/v1/{path}", headers=headers).status_code == 401
+    fault_row(FaultRow(f"E11 Weaviate, key {key!r}", "native", note="refused"))
+
+
+def test_a_server_that_lets_anybody_in_answers_without_a_key(
+    weaviate_program: Path, tmp_path: Path
+) -> None:
+    """Control of E11."""
+
+    class Open(WeaviateServer):
+        def start(self) -> Self:
+            return super(WeaviateServer, self).start()
+
+        def _variables(self, ports: Mapping[str, int]) -> Mapping[str, str]:
+            anybody = {"AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true", "AUTHORIZATION_RBAC_ENABLED": "false"}
+            return {**super()._variables(ports), **anybody, "AUTHENTICATION_APIKEY_ENABLED": "false"}
+
+    options: dict[str, Any] = {"environment": process_environment(), "keys": Keys.random()}
+    with Open(tmp_path, program=weaviate_program, **options) as server:
+        for path in PATHS[:4]:
+            assert httpx.get(f"{server.url}/v1/{path}").status_code == 200
 
 
 @pytest.mark.parametrize("key", ["", "guess"])
@@ -128,7 +156,10 @@ async def test_a_store_without_a_key_is_told_so_at_its_start(weaviate: Weaviate,
     await store.close()
 
 
-async def test_a_reader_finds_what_a_worker_wrote_and_can_write_nothing(weaviate: Weaviate) -> None:
+async def test_a_reader_finds_what_a_worker_wrote_and_can_write_nothing(
+    weaviate: Weaviate, fault_row: Callable[[FaultRow], None]
+) -> None:
+    """E11; that the worker's key may write is its control."""
     worker, reader = (
         WeaviateVectorStore(weaviate.address, dim=DIM, api_key=key, collection=weaviate.collection)
         for key in (weaviate.keys.worker, weaviate.keys.reader)
@@ -151,6 +182,7 @@ async def test_a_reader_finds_what_a_worker_wrote_and_can_write_nothing(weaviate
             await denied
     assert await worker.existing("t", ids([row, other])) == {row.chunk_id}
     assert (await worker.count("t"), await worker.count("t", archived=True)) == (1, 0)
+    fault_row(FaultRow("E11 Weaviate, a reading role writes", "native", note="refused"))
     for store in (worker, reader):
         await store.close()
 
