@@ -68,7 +68,8 @@ lock: .uv  ## resolve the lock files again after a change in pyproject.toml (nee
 	$(LOCK) $(TRITON)/backend.in -o $(TRITON)/backend.txt && \
 	$(UV) --python-platform x86_64-manylinux_2_36 --custom-compile-command "make lock" --no-deps \
 		$(TRITON)/server.in -o $(TRITON)/server.txt && \
-	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt, $(TRITON)/backend.txt and server.txt"
+	$(LOCK) --python-version 3.12 infra/images/triton/gpu.in -o infra/images/triton/gpu.txt && \
+	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt, $(TRITON)/backend.txt and server.txt, infra/images/triton/gpu.txt"
 
 lock-peers: .uv  ## resolve the lock files of the peers in bench/peers again
 	@PATH="$(abspath $(VENV))/bin:$$PATH"; for lock in $(PEER_LOCKS); do \
