@@ -11,8 +11,8 @@ from pathlib import Path
 
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, MAINTENANCE_DUE, REPLY, SOURCE_CHANGED
 from tests.faults.harness import CORPUS_GROUPS, FaultStack
-from tests.faults.log_access import Feeder, ends, until
-from tests.faults.oracle import Entity, Oracle, Row, Shown, digest
+from tests.faults.log_access import ends, until
+from tests.faults.oracle import Entity, Row, Shown, digest
 from tests.faults.readers import Readers
 from tests.faults.report import FaultRow
 from tests.faults.workload import MARKER, Change, Size, Workload, marker, paragraph, repeated, scaled
