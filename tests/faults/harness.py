@@ -207,7 +207,7 @@ class FaultStack:
         """Full scan of topics."""
         return scan(self.bootstrap, topics)
 
-    def another_index(self, tag: str) -> tuple[str, dict[str, str]]:
+    def another_index(self, tag: str) -> tuple[str, dict[str, Any]]:
         """Name of an empty index, and the settings with which a worker fills it."""
         return f"v-{tag}", {"stores__vectors": str(self.home / f"v-{tag}")}
 

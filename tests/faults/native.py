@@ -1,4 +1,4 @@
-"""A stack of real servers, any of which may be killed: Kafka, schema registry and Weaviate, run by the launcher."""
+"""A stack of real servers, each of which may be killed: Kafka, schema registry and Weaviate, by the launcher."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class NativeStack(FaultStack):
         """``host:port`` of a server."""
         return self._stack.address(server, port)
 
-    def another_index(self, tag: str) -> tuple[str, dict[str, str]]:
+    def another_index(self, tag: str) -> tuple[str, dict[str, Any]]:
         """Names of collections that the worker's key may write as well."""
         name = f"Millrace{tag.title()}"
         return name, {"weaviate__collection": name}

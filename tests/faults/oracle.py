@@ -28,7 +28,7 @@ _MARKER = re.compile(MARKER)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a vector table, on disk or in a server; `reached` is whether a search by its vector finds it."""
+    """A row of a vector table, found on disk or in a server; `reached` is whether a search by its vector finds it."""
 
     tenant: str
     document: str

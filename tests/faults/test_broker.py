@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import psutil
 import pytest
@@ -40,7 +42,7 @@ Note = Callable[[FaultRow], None]
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[KafkaCluster]:
     folder = tmp_path_factory.mktemp("faults-cluster")
-    options = {"jars": kafka_installed.jars, "java": kafka_installed.java, "heap_mb": 256, "timeout_s": 120.0}
+    options: dict[str, Any] = {**asdict(kafka_installed), "heap_mb": 256, "timeout_s": 120.0}
     properties = {"group.min.session.timeout.ms": "1000"}
     with KafkaCluster(folder / "kafka", environment=process_environment(), properties=properties, **options) as cluster:
         yield cluster
@@ -65,7 +67,7 @@ def cluster(_cluster: KafkaCluster) -> Iterator[KafkaCluster]:
 
 
 @pytest.fixture
-def three(_three: FaultStack, cluster: KafkaCluster, kafka_only: FaultStack) -> Iterator[FaultStack]:  # noqa: ARG001
+def three(_three: FaultStack, cluster: KafkaCluster, kafka_only: FaultStack) -> Iterator[FaultStack]:
     """A stack on three nodes."""
     yield _three
     _three.end_workers()

@@ -1,4 +1,4 @@
-"""What a worker keeps on disk is damaged, half restored or cannot grow: the log has it all, and nothing wrong is used."""
+"""What a worker keeps is damaged, half restored or cannot grow, or its clock is wrong: the log decides."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _noise(path: Path) -> None:
 def _another_value(path: Path) -> None:
     """What SQLite cannot notice: every document is open to everybody."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE accesses SET groups = '[\"*\", \"stranger\"]'")
+        database.execute('UPDATE accesses SET groups = \'["*", "stranger"]\'')
 
 
 # --- A12
@@ -171,7 +171,11 @@ def _retried(worker: Worker) -> int:
 
 
 def _without_room(
-    stack: FaultStack, name: str, changes: list[Change], acknowledge: Callable[[Change, Place], object], without: str = ""
+    stack: FaultStack,
+    name: str,
+    changes: list[Change],
+    acknowledge: Callable[[Change, Place], object],
+    without: str = "",
 ) -> Worker:
     """Start a worker none of whose files may grow, and give it work."""
     worker = stack.start(name, agents=CORPUS, without=without)

@@ -121,7 +121,7 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
     reply_to = rng.choice([REPLY.name, SOURCE_CHANGED.name, "another.topic"]) if kind == 7 else REPLY.name
     identity = ids.derived("probe", world.tag, number)
     until_ms = ahead(800 if after or question.watermark else 60_000)  # those that wait need not wait for long
-    fields = {"reply_to": reply_to, "reply_partition": rng.randrange(4), "deadline_ms": until_ms}
+    fields: dict[str, Any] = {"reply_to": reply_to, "reply_partition": rng.randrange(4), "deadline_ms": until_ms}
     record = root(question, QUERY_RECEIVED, identity, **fields)
     headers = [(name, header.encode() if name == "ce_tenant" else value) for name, value in record.headers]
     key = keys.conversation_key(in_key, question.conversation).encode()

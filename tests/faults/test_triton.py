@@ -40,7 +40,7 @@ class Served:
     proxy: TcpProxy
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Of a worker that uses it."""
         return {
             "models__embedder": "minilm",

@@ -187,7 +187,7 @@ def without_checksums() -> None:
 
     def rows(self: TableFile, table: str) -> Iterable[Any]:
         order = "" if table in {"positions", "ended"} else " ORDER BY 1"
-        return self.reader.execute(f"SELECT * FROM {table}{order}")  # noqa: S608 - names of ours
+        return self.reader.execute(f"SELECT * FROM {table}{order}")
 
     type.__setattr__(TableFile, "rows", rows)
 

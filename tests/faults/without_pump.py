@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -59,6 +60,14 @@ class ReadIsDone(Ledger):
         return final if part is None else Final(part.next, final.metadata, final.unfinished)
 
 
+class ReadIsCommitted(ReadIsDone):
+    """Commits what was read, whether or not it was done."""
+
+    def committable(self) -> dict[TopicPartition, int]:
+        """The next offset to read."""
+        return {tp: part.next for tp, part in self._partitions.items()}
+
+
 def without_prefix() -> None:
     """Commit without regard for gaps."""
     vars(pump)["Ledger"] = HighestDone
@@ -72,6 +81,11 @@ def without_bound() -> None:
 def without_drain() -> None:
     """Hand partitions over as if all that was read were done."""
     vars(pump)["Ledger"] = ReadIsDone
+
+
+def without_waiting() -> None:
+    """Commit what was only read."""
+    vars(pump)["Ledger"] = ReadIsCommitted
 
 
 def without_last_commit() -> None:
@@ -120,6 +134,18 @@ def without_lanes() -> None:
 
     for module in (pump, inline):
         vars(module)["item_of"] = item_of
+
+
+def without_yielding() -> None:
+    """Hold the event loop while a job takes its time."""
+    from tests.faults import jobs  # noqa: PLC0415 - its events are no other handler's
+
+    class Holding:
+        @staticmethod
+        async def sleep(seconds: float) -> None:
+            time.sleep(seconds)  # noqa: ASYNC251 - the point
+
+    vars(jobs)["asyncio"] = Holding
 
 
 def holding_letters() -> None:

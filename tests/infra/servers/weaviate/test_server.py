@@ -129,9 +129,7 @@ def test_without_a_key_nothing_is_answered(
     fault_row(FaultRow(f"E11 Weaviate, key {key!r}", "native", note="refused"))
 
 
-def test_a_server_that_lets_anybody_in_answers_without_a_key(
-    weaviate_program: Path, tmp_path: Path
-) -> None:
+def test_a_server_that_lets_anybody_in_answers_without_a_key(weaviate_program: Path, tmp_path: Path) -> None:
     """Control of E11."""
 
     class Open(WeaviateServer):
