@@ -45,16 +45,26 @@ class Lab:
         Whether sizes are tiny, to see that everything runs; the numbers mean nothing then.
     profile : {"kafka", "native"}
         Where the stack keeps its vectors, runs its models and registers its schemas.
+    broker : KafkaServer, optional
+        The node itself, for those who want to restart it.
     """
 
     def __init__(
-        self, bootstrap: str, folder: Path, *, repetitions: int, quick: bool, profile: Profile = "kafka"
+        self,
+        bootstrap: str,
+        folder: Path,
+        *,
+        repetitions: int,
+        quick: bool,
+        profile: Profile = "kafka",
+        broker: KafkaServer | None = None,
     ) -> None:
         self.bootstrap = bootstrap
         self.folder = folder
         self.repetitions = repetitions
         self.quick = quick
         self.profile = profile
+        self.broker = broker
 
     def size(self, full: int, quick: int) -> int:
         """One of two sizes."""
@@ -158,7 +168,7 @@ async def open_lab(
         server = KafkaServer(folder / "kafka", jars=jars, java=java, environment=process_environment())
         await asyncio.to_thread(server.start)
         try:
-            yield Lab(server.bootstrap, folder, repetitions=repetitions, quick=quick, profile=profile)
+            yield Lab(server.bootstrap, folder, repetitions=repetitions, quick=quick, profile=profile, broker=server)
         finally:
             await asyncio.to_thread(server.stop)
 

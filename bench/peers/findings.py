@@ -108,8 +108,10 @@ def matrix(notes: str, cells: Sequence[Cell]) -> Section:
 
 def in_words(cell: Cell | None) -> str:
     """What became of the records under one disturbance; what should not be is bold."""
-    if cell is None or cell.verdict is None:
-        return "not run" if cell is None else f"not run: {cell.error}"
+    if cell is None:
+        return "not run"
+    if cell.verdict is None:
+        return cell.unlike or f"not run: {cell.error}"
     verdict = cell.verdict
     words = [f"**{verdict.lost} lost**" if verdict.lost else "0 lost"]
     if verdict.blocked:

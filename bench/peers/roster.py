@@ -27,6 +27,8 @@ class Peer(NamedTuple):
         Of the readings that throughput is measured with, so that no run takes minutes.
     timed, disturbed : bool
         Whether it takes part in throughput and in the fault matrix.
+    groups : bool
+        Whether two processes of it share the partitions of a topic.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Peer(NamedTuple):
     share: float = 1.0
     timed: bool = True
     disturbed: bool = True
+    groups: bool = True
 
 
 _FAUST = ("faust-streaming", "mode-streaming", "aiokafka")
@@ -52,7 +55,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("faststream-nack", "FastStream, NACK_ON_ERROR", "faststream_app", _FASTSTREAM, "faststream", "nack", 0.025),
     Peer("faststream-batches", "FastStream, batches", "faststream_app", _FASTSTREAM, "faststream", "batches"),
     Peer("quix", "Quix Streams", "quix_dataframe", ("quixstreams", "confluent-kafka"), "quixstreams"),
-    Peer("bytewax", "Bytewax", "bytewax_flow", ("bytewax", "confluent-kafka"), "bytewax"),
+    Peer("bytewax", "Bytewax", "bytewax_flow", ("bytewax", "confluent-kafka"), "bytewax", groups=False),
 )
 PIPELINES: tuple[Peer, ...] = (
     Peer("llamaindex", "LlamaIndex", "ingest_llamaindex",

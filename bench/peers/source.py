@@ -19,8 +19,19 @@ _BY_KEY = -1  # librdkafka's sign that the key decides
 _QUALITY: Mapping[Kind, str] = {"good": "good", "slow": "slow", "failing": "failing", "poison": "good"}
 
 
-def send(lab: Lab, topic: str, kinds: Sequence[Kind]) -> list[Sent]:
+def send(lab: Lab, topic: str, kinds: Sequence[Kind], *, over_s: float = 0.0) -> list[Sent]:
     """Write a reading for each kind; poison is bytes that no schema fits, one after the other into all partitions.
+
+    Parameters
+    ----------
+    lab : Lab
+        With the broker.
+    topic : str
+        Where to.
+    kinds : sequence of str
+        What each reading is.
+    over_s : float
+        Write at an even pace, over so many seconds.
 
     Raises
     ------
@@ -32,7 +43,10 @@ def send(lab: Lab, topic: str, kinds: Sequence[Kind]) -> list[Sent]:
     producer = Producer(Connection(bootstrap=lab.bootstrap).librdkafka_producer() | {"log_level": 0})
     sent: list[Sent] = []
     n_poison = 0
+    began = time.monotonic()
     for i, kind in enumerate(kinds):
+        while (early_s := began + over_s * i / len(kinds) - time.monotonic()) > 0:
+            producer.poll(early_s)
         event = reading(i).replace(sensor=f"pump-{i % KEYS:02d}", quality=_QUALITY[kind])
         record = codec.record(target, event)
         value, partition = record.value, _BY_KEY
