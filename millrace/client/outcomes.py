@@ -11,14 +11,16 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace import keys
 from millrace.client.closing import close_consumer
+from millrace.client.decoding import decoded
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.errors import ContractError, LogTruncated, Unavailable
-from millrace.event import Event, Origin
+from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import Receipt
 from millrace.topics import ACL_CHANGED, CATALOGUE, DOCUMENT_INDEXED, DOCUMENT_SETTLED
 
+_REGISTRY_AGAIN_S = 0.5
 OUTCOME_TOPICS = (DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
 
 
@@ -171,7 +173,7 @@ class OutcomeReader:
             while True:
                 for records in (await self._consumer.getmany(timeout_ms=1000)).values():
                     for record in records:
-                        self._take(record)
+                        await self._take(record)
         except OffsetOutOfRangeError as error:
             self._fail(
                 LogTruncated(f"outcomes were dropped from the log before they were read ({error}); see `docs show`")
@@ -179,18 +181,24 @@ class OutcomeReader:
         except KafkaError as error:
             self._fail(_unavailable(self._connection, error))
 
-    def _take(self, record: Any) -> None:
-        waiting = self._watched.get(record.key)
-        if not waiting:
+    async def _take(self, record: Any) -> None:
+        if record.key not in self._watched:
             return
-        origin = Origin(record.topic, record.partition, record.offset)
         try:
-            event = self._codec.read(CATALOGUE[record.topic], record.key, record.value, record.headers, origin)
+            event = await self._decoded(record)
         except ContractError:
             return  # somebody else's broken record is no outcome of ours
-        for watched in list(waiting):
+        for watched in list(self._watched.get(record.key, ())):
             if watched.see(event):
                 self.forget(watched)
+
+    async def _decoded(self, record: Any) -> Event:
+        """Event of a record; a registry that is away is waited for, as what is watched here comes only once."""
+        while True:
+            try:
+                return await decoded(self._codec, CATALOGUE[record.topic], record)
+            except Unavailable:
+                await asyncio.sleep(_REGISTRY_AGAIN_S)
 
     def _fail(self, error: Exception) -> None:
         self.error = error

@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.client.closing import close_consumer
+from millrace.client.decoding import decoded
 from millrace.client.frames import Frame, FrameOrder
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.errors import ContractError, LogTruncated, RequestFailed, Unavailable
-from millrace.event import Origin
 from millrace.topics import REPLY
 
 _REMEMBERED: Final = 4096
@@ -179,7 +179,7 @@ class ReplyReader:
             while True:
                 found = await self._consumer.getmany(timeout_ms=1000)
                 for record in found.get(self._place, ()):
-                    self._deliver(record)
+                    await self._deliver(record)
         except OffsetOutOfRangeError:
             self._fail(
                 LogTruncated(
@@ -190,16 +190,18 @@ class ReplyReader:
         except KafkaError as error:
             self._fail(Unavailable(f"replies cannot be read from {self._connection.bootstrap}: {error}; ask again"))
 
-    def _deliver(self, record: Any) -> None:
+    async def _deliver(self, record: Any) -> None:
         correlation = next((v.decode("utf-8", "replace") for k, v in record.headers if k == "ce_correlationid"), "")
         pending = self._pending.get(correlation)
         if pending is None:
             self.n_late += correlation in self._ended_set
             return
         try:
-            origin = Origin(record.topic, record.partition, record.offset)
-            frame: Any = self._codec.read(REPLY, record.key, record.value, record.headers, origin)
+            frame: Any = await decoded(self._codec, REPLY, record)
         except ContractError:
+            return
+        except Unavailable as error:
+            pending.put(error)
             return
         if frame.correlation != correlation or frame.tenant != pending.tenant:
             return

@@ -61,9 +61,7 @@ async def test_a_peer_handles_all_readings(peer: Peer, answering: bool, lab: Lab
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
-async def test_millrace_stands_in_the_matrix_as_promised(
-    scenario: Scenario, lab: Lab, start_kafka: StartKafka
-) -> None:
+async def test_millrace_stands_in_the_matrix_as_promised(scenario: Scenario, lab: Lab, start_kafka: StartKafka) -> None:
     if scenario.name == "broker":
         lab.broker = await asyncio.to_thread(start_kafka)
         lab.bootstrap = lab.broker.bootstrap
