@@ -20,7 +20,7 @@ from bench.lab import Lab, open_lab
 from bench.measure import REPETITIONS
 from bench.peers import faults, ingest, rpc, throughput
 from bench.peers.findings import Section, matrix
-from bench.peers.page import Report, write
+from bench.peers.page import Report, with_earlier, write
 from bench.peers.roster import NAMES, PEERS, PIPELINES, RPC, Peer
 from bench.peers.running import ROOT, Installed, install
 from bench.report import environment
@@ -101,7 +101,8 @@ async def run(
         began = time.monotonic()
         async with open_lab(repetitions=repetitions, quick=quick) as lab:
             section = await measure(lab, installed)
-        sections.append(msgspec.structs.replace(section, seconds=time.monotonic() - began))
+        measured = f"{about['measured at']}, commit {about['commit']}"
+        sections.append(msgspec.structs.replace(section, seconds=time.monotonic() - began, measured=measured))
         _say(f"    {sections[-1].seconds:.0f} s")
         report = Report(
             command=command, sections=sections, environment=about, versions=installing.versions,
@@ -121,17 +122,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--markdown", type=Path, default=ROOT / "build" / "peers.md",
         help="write it as Markdown, with plots/ beside it; between the marks of results in a file that has them",
     )  # fmt: skip
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the JSON holds of comparisons that are not made now"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does everything run?")
     chosen = parser.parse_args(arguments)
     if unknown := sorted(set(chosen.names) - set(COMPARISONS)):
         parser.error(f"no comparison {unknown[0]!r}; there are {', '.join(COMPARISONS)}")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+    def save(found: Report) -> None:
+        whole = with_earlier(found, chosen.json, list(COMPARISONS)) if chosen.add else found
+        write(whole, chosen.json, chosen.markdown)
+
     report = asyncio.run(
         run(
             chosen.names or list(COMPARISONS), chosen.peers, repetitions=1 if chosen.quick else REPETITIONS,
             quick=chosen.quick, command=" ".join(["python -m bench.peers", *(arguments or sys.argv[1:])]),
-            save=lambda found: write(found, chosen.json, chosen.markdown),
+            save=save,
         )
     )  # fmt: skip
     print(f"reports: {chosen.json} and {chosen.markdown}")

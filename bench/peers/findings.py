@@ -39,6 +39,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         Peers that could not be measured, and why.
     seconds : float
         How long it took.
+    measured : str
+        When, and at which commit.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     data: Any = None
     failures: Mapping[str, str] = {}
     seconds: float = 0.0
+    measured: str = ""
 
 
 def rates(name: str, title: str, notes: str, turns: Turns[Sample], ours: str, unit: str) -> Section:

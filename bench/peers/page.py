@@ -8,6 +8,7 @@ import msgspec
 from bench.peers.findings import Section
 from bench.peers.plots import draw
 from bench.report import write_results
+from millrace.errors import ConfigurationError
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,30 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def complete(self) -> bool:
         """Whether every peer was measured everywhere."""
         return not self.missing and not any(section.failures for section in self.sections)
+
+
+def with_earlier(report: Report, json: Path, order: Sequence[str]) -> Report:
+    """The report with those comparisons of an earlier one that it does not have, in this order.
+
+    Raises
+    ------
+    ConfigurationError
+        The file holds no report.
+    """
+    if not json.exists():
+        return report
+    try:
+        earlier = msgspec.json.decode(json.read_bytes(), type=Report)
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{json} holds no report to add to ({error}); leave --add out") from error
+    mine = {section.name for section in report.sections}
+    sections = [*report.sections, *(section for section in earlier.sections if section.name not in mine)]
+    return msgspec.structs.replace(
+        report,
+        sections=sorted(sections, key=lambda section: order.index(section.name)),
+        versions={**earlier.versions, **report.versions},
+        missing={**earlier.missing, **report.missing},
+    )
 
 
 def write(report: Report, json: Path, markdown: Path) -> None:
@@ -80,7 +105,7 @@ def _section(section: Section) -> list[str]:
         lines += [_row(section.columns), "|" + "---|" * len(section.columns), *map(_row, section.rows), ""]
     for peer, reason in section.failures.items():
         lines += [f"**{peer} could not be measured**: {_one_line(reason)}", ""]
-    return [*lines, f"Took {section.seconds:.0f} s.", ""]
+    return [*lines, f"Took {section.seconds:.0f} s; measured {section.measured}.", ""]
 
 
 def _plot(section: Section) -> Path:

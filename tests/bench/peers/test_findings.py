@@ -10,10 +10,11 @@ from bench.measure import Sample
 from bench.peers.faults import Cell
 from bench.peers.findings import Bar, Section, in_words, latencies, matrix, rates
 from bench.peers.oracle import Verdict
-from bench.peers.page import Report, as_markdown, write
+from bench.peers.page import Report, as_markdown, with_earlier, write
 from bench.peers.plots import draw
 from bench.peers.throughput import between
 from bench.peers.turns import Turns, in_turns
+from millrace.errors import ConfigurationError
 
 
 def verdict(**changes: Any) -> Verdict:
@@ -143,3 +144,20 @@ def test_the_same_numbers_give_the_same_plot(tmp_path: Path) -> None:
     draw(tmp_path / "b.svg", "Title", bars, "events a second")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "Somebody" in (tmp_path / "a.svg").read_text()
+
+
+def test_comparisons_of_an_earlier_run_stay_until_they_are_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    old, other = Section(name="b", title="B", measured="then"), Section(name="a", title="A", measured="then")
+    write(report(old, other, missing={"Nobody": "why"}), path, tmp_path / "peers.md")
+    whole = with_earlier(report(Section(name="b", title="B", measured="now")), path, ["a", "b"])
+    assert [(section.name, section.measured) for section in whole.sections] == [("a", "then"), ("b", "now")]
+    assert not whole.complete
+    assert with_earlier(report(old), tmp_path / "none.json", ["a", "b"]) == report(old)
+    path.write_text("{}")
+    with pytest.raises(ConfigurationError, match="leave --add out"):
+        with_earlier(report(old), path, ["a", "b"])
+
+
+def test_who_cannot_be_disturbed_so_says_why() -> None:
+    assert in_words(cell(verdict=None, unlike="no groups")) == "no groups"
