@@ -145,7 +145,7 @@ class FillsUpBesideSuspects(Lanes):
 
 BROKEN = [
     (IgnoresKeys, "out of its turn|two items of a key|was overtaken"),
-    (LosesSuccessors, "fewer are queued|was lost"),
+    (LosesSuccessors, "fewer are queued|was lost|was overtaken"),
     (TakesTwice, "fewer are queued|out of its turn"),
     (RetriesAtTheEnd, "out of its turn"),
     (RetriesAtOnce, "too early|should have lingered"),
