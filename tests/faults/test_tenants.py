@@ -131,7 +131,7 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
 def test_random_probes_through_every_field_show_nothing_foreign_or_forbidden(
     stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
-    n_probes = scaled(10_000, 300)
+    n_probes = scaled(10_000, 200)
     world, wrong, n_answered = _probed(stack, tag, n_probes)
     assert wrong == []
     assert n_answered > n_probes / 4
@@ -145,7 +145,7 @@ def test_readers_that_do_not_compare_key_header_and_body_take_a_foreign_word_for
     stack: FaultStack, tag: str, tmp_path: Path
 ) -> None:
     """Control of E2."""
-    _, wrong, _ = _probed(stack, tag, 200, without="tenants")
+    _, wrong, _ = _probed(stack, tag, 80, without="tenants")
     assert wrong
 
 
