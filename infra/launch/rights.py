@@ -99,18 +99,20 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
         for name, specs in specs_of(settings).items()
     }
     own = {APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
-    return {**workers, CONNECT: _rights_of_connect(settings), **own}
+    return {**workers, **_of_capture(settings), **own}
 
 
-def _rights_of_connect(settings: Settings) -> Rights:
-    """Kafka Connect writes the topics of the mapping, and keeps its own, whether or not there is one."""
+def _of_capture(settings: Settings) -> dict[str, Rights]:
+    """Rights of Kafka Connect, where changes are captured; without a mapping yet it keeps its own topics alone."""
     from infra.launch.change_capture import topics_beside
     from streams.sources.cdc import capture_topics, read_mapping
 
-    if settings.capture.mapping is None:
-        return connect_rights((), ())
-    mapping = read_mapping(settings.capture.mapping)
-    return connect_rights([topic.name for topic in capture_topics(mapping)], topics_beside(mapping.name))
+    capture = settings.capture
+    if capture.mapping is None:
+        return {CONNECT: connect_rights((), ())} if capture.run else {}
+    mapping = read_mapping(capture.mapping)
+    captured = [topic.name for topic in capture_topics(mapping)]
+    return {CONNECT: connect_rights(captured, topics_beside(mapping.name))}
 
 
 def specs_of(settings: Settings) -> dict[str, list[AgentSpec]]:

@@ -129,7 +129,7 @@ def test_members_that_come_and_go_stall_no_partition_and_lose_nothing(jobs: Jobs
 def test_members_that_hand_over_what_they_have_only_read_lose_it(jobs: Jobs) -> None:
     """Control of A7."""
     start(jobs.stack, without="drain")
-    _restless(jobs, n_changes=2, without="drain")
+    _restless(jobs, n_changes=6, without="drain")
     assert jobs.judge().lost
 
 

@@ -95,8 +95,10 @@ def _noise(path: Path) -> None:
 
 
 def _another_value(path: Path) -> None:
-    """What SQLite cannot notice: every document is open to everybody."""
+    """What SQLite cannot notice: every document is open to everybody; nothing in a file that has no table yet."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'accesses'").fetchone() is None:
+            return
         database.execute('UPDATE accesses SET groups = \'["*", "stranger"]\'')
 
 
