@@ -19,10 +19,12 @@ from infra.launch.up import down, up
 from infra.launch.vector_store import keys_file
 from infra.servers.kafka import KafkaServer
 from infra.servers.weaviate import Keys
+from infra.servers.weaviate.access import grant_roles
 from infra.settings import Loaded, Settings, load
 from millrace.codec import Codec
 from millrace.registered import Registered
 from millrace.registry import Registry
+from streams.stores.collection_names import collection_names
 from tests.faults.harness import CORPUS_GROUPS, FaultStack, kafka_node
 from tests.faults.log_access import lag
 from tests.faults.oracle import Row
@@ -72,8 +74,11 @@ class NativeStack(FaultStack):
         return self._stack.address(server, port)
 
     def another_index(self, tag: str) -> tuple[str, dict[str, Any]]:
-        """Names of collections that the worker's key may write as well."""
+        """Collections that the worker's key may write as well, until the server is started again."""
         name = f"Millrace{tag.title()}"
+        keys = Keys.kept_in(keys_file(self.settings))
+        url, grpc = f"http://{self.address('weaviate', 'rest')}", self.address("weaviate", "grpc")
+        grant_roles(url, grpc, keys.admin, [*collection_names(COLLECTION), *collection_names(name)])
         return name, {"weaviate__collection": name}
 
     def rows(self, tenants: Sequence[str] | frozenset[str], folder: str = COLLECTION) -> list[Row]:

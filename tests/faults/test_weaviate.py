@@ -115,7 +115,7 @@ def test_a_worker_that_takes_an_outage_for_a_mistake_gives_documents_up(native: 
     native.start(agents=CORPUS, without="classes")
     native.kill("weaviate")
     native.feeder().feed(changes_of(workload), native.oracle(workload.tenants).acknowledge)
-    until(lambda: n_letters(native) > before, 60, native.logs)
+    until(lambda: n_letters(native) > before, 150, native.logs)
 
 
 def test_a_weaviate_that_is_killed_in_the_middle_of_batches_keeps_each_chunk_once_and_finds_it(

@@ -140,7 +140,7 @@ def test_a_server_that_lets_anybody_in_answers_without_a_key(weaviate_program: P
             anybody = {"AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true", "AUTHORIZATION_RBAC_ENABLED": "false"}
             return {**super()._variables(ports), **anybody, "AUTHENTICATION_APIKEY_ENABLED": "false"}
 
-    options: dict[str, Any] = {"environment": process_environment(), "keys": Keys.random()}
+    options: dict[str, Any] = {"environment": process_environment(), "keys": Keys.random(), "collections": ["Test*"]}
     with Open(tmp_path, program=weaviate_program, **options) as server:
         for path in PATHS[:4]:
             assert httpx.get(f"{server.url}/v1/{path}").status_code == 200
