@@ -18,17 +18,21 @@ from tests.faults.workload import scale, scaled
 
 KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
 NATIVE = pytest.param("native", marks=pytest.mark.native)
+_FULL_SCALE_ALONE = ("test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_alike[native]",)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark everything in this folder that starts a stack.
 
     Below full scale a control that runs on the embedded broker is not repeated on Kafka: that the oracle sees damage
-    needs one proof.
+    needs one proof. Nor are the longest tests run on real servers then.
     """
     repeated = []
     for item in items:
         if item.path.parent != Path(__file__).parent:
+            continue
+        if scale() < 1 and item.name in _FULL_SCALE_ALONE:
+            repeated.append(item)
             continue
         names = getattr(item, "fixturenames", ())
         if {"stack", "corpus_stack", "roomy_stack", "kafka_only", "native"} & {*names}:

@@ -92,10 +92,14 @@ def page(rows: Sequence[FaultRow], scale: float) -> str:
     """The page that is committed."""
     return (
         "# Faults\n\n"
-        "Written by `make test-faults`. Each line is a test that starts real worker processes on a real broker, "
-        "disturbs them, and lets an independent oracle compare everything that was acknowledged with full scans of the "
-        "topics, of the vector tables and of the visibility table. Each has a control: the same test without the "
-        "defence, in which the oracle must find the damage; so has each invariant that it checks. What a kill repeats "
+        "Written by `make test-faults`. Lines A to D are tests that start real worker processes on a real broker, "
+        "disturb them, and let an independent oracle compare everything that was acknowledged with full scans of the "
+        "topics, of the index and of the visibility table. `native` is Kafka with a schema registry, Weaviate and, "
+        "where a model matters, Triton; the oracle then scans Weaviate with the server's own client, and asks whether "
+        "a search by its own vector finds each row. Each has a control: the same test without the defence, in which "
+        "the damage must be found; so has each invariant that the oracle checks. Some lines of B2, B4 and B6 are of "
+        "the client of a server alone, and lines E10 and E11 of a server. A full disk is a limit on the size of the "
+        "files of one process, set while it runs. What a kill repeats "
         "is counted from the output topic, by partition and process; that a question ends once is read from the reply "
         f"topic. Share of the full workload in this run: {scale:g}.\n\n" + markdown(rows)
     )

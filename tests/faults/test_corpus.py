@@ -165,7 +165,7 @@ def test_a_replay_from_the_beginning_changes_nothing_and_fills_an_empty_index_al
     """A8: twice into the live index, once into an empty one."""
     stack = corpus_stack
     beginning = ends(stack.bootstrap, REPLAYED)
-    workload = Workload(8, tag, Size(2, scaled(200, 8 if stack.kind == "native" else 25)))
+    workload = Workload(8, tag, Size(2, scaled(200, 25)))
     oracle = stack.oracle(workload.tenants)
     stack.feeder().feed(workload.changes(), oracle.acknowledge)
     name = f"replayed-{tag}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,11 @@ def test_an_outcome_that_changes_nothing_visible_is_an_outcome(oracle: Oracle) -
 
 def test_a_row_that_is_listed_and_not_there_is_lost(oracle: Oracle) -> None:
     assert set(oracle.check(GOOD, GOOD_ROWS[:1]).violations) == {"lost"}
+
+
+def test_a_row_that_is_listed_and_that_no_search_finds_is_lost(oracle: Oracle) -> None:
+    hidden = replace(GOOD_ROWS[0], reached=False)
+    assert oracle.check(GOOD, [hidden, GOOD_ROWS[1]]).violations == {"lost": 1}
 
 
 def test_text_that_shows_twice_is_doubled(oracle: Oracle) -> None:

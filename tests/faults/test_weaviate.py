@@ -179,7 +179,7 @@ def test_a_worker_that_commits_what_it_has_only_read_loses_its_batches(
 
 def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: str = "") -> Findings:
     """Kill workers of whose batch the server has some rows, then let another one go on."""
-    workload = Workload(23, tag, Size(2, scaled(100, 20), 1))
+    workload = Workload(23, tag, Size(2, scaled(100, 14), 1))
     oracle, changes, name = native.oracle(workload.tenants), changes_of(workload), f"batch-{tag}"
     n_kills = scaled(10, 1)
     size = -(-len(changes) // n_kills)

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from millrace.errors import Unavailable
 from millrace.rows import ChunkRow
 from streams.stores import lance
 from streams.stores.lance import LanceVectorStore, table_prefix
@@ -52,6 +54,23 @@ def test_table_names_are_safe_bounded_and_distinct() -> None:
         assert len(name) < 80
         assert name.isascii()
         assert all(letter.islower() or letter.isdigit() or letter in "-_" for letter in name)
+
+
+async def test_a_disk_without_room_is_an_outage_and_what_was_refused_comes_in_later(
+    open_store: Callable[..., LanceVectorStore],
+) -> None:
+    store, rows = open_store(), [chunk(n) for n in range(20)]
+    await store.upsert(rows[:1])
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, usual[1]))  # a write beyond fails, as on a full disk
+    try:
+        with pytest.raises(Unavailable, match=r"cannot grow.*stores\.vectors"):
+            await store.upsert(rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert await store.count("t") == 1
+    await store.upsert(rows)
+    assert await store.existing("t", ids(rows)) == set(ids(rows))
 
 
 async def test_a_crash_between_the_two_steps_of_a_move_leaves_the_row_in_both_tables(
