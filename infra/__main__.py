@@ -136,11 +136,8 @@ def capture(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         from infra.capture import capture as start
         from infra.capture import connector_name
         from infra.launch.running import load_running
-        from streams.sources.cdc import read_mapping
 
-        settings = load_running(home).settings
-        start(settings, progress)
-        mapping = read_mapping(Path(settings.capture.mapping or ""))
+        mapping = start(load_running(home).settings, progress)
         if as_json:
             print_json({"connector": connector_name(mapping), "tables": list(mapping.tables)})
         else:

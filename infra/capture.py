@@ -102,8 +102,8 @@ class Database(NamedTuple):
         return found
 
 
-def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Do all that the stack in the home folder needs for a capture: topics, connector, first reading.
+def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> CaptureMapping:
+    """Prepare the stack in the home folder for a capture: topics, connector, first reading; gives the mapping.
 
     Raises
     ------
@@ -131,6 +131,7 @@ def capture(settings: Settings, progress: Callable[[str], None] = lambda _: None
     create_topics(client, plans)
     refuse_compacted(client, [topic.name for topic in capture_topics(mapping)])
     start_capture(ConnectRest.at(connect), mapping, url, progress=progress)
+    return mapping
 
 
 def connector_name(mapping: CaptureMapping) -> str:

@@ -16,7 +16,7 @@ from infra.launch.broker import broker_connection
 from infra.launch.elsewhere import stack_elsewhere
 from infra.launch.home import prepare_home
 from infra.launch.registry import register_contract
-from infra.launch.rights import all_rights, specs_of
+from infra.launch.rights import all_rights, every_spec
 from infra.launch.stack import Stack
 from infra.rights import ensure_users, grant
 from infra.settings import Settings
@@ -100,9 +100,7 @@ def _create_topics(settings: Settings, stack: Stack) -> int:
 
     client = AdminClient(broker_connection(settings, stack.bootstrap).librdkafka())
     found = create_topics(client, plan_topics(CATALOGUE.values(), settings.partitions.model_dump()))
-    ensure_topics(
-        settings, stack, list({spec.name: spec for each in specs_of(settings).values() for spec in each}.values())
-    )
+    ensure_topics(settings, stack, every_spec(settings))
     return len(found)
 
 

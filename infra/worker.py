@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -26,7 +26,7 @@ from infra.launch.elsewhere import stack_of
 from infra.launch.home import write_private
 from infra.launch.running import load_running
 from infra.launch.stack import Stack
-from infra.launch.workers import report_path
+from infra.launch.workers import WorkerReport, WorkerState, report_path
 from infra.settings import Settings
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.errors import ConfigurationError, MillraceError
@@ -107,10 +107,10 @@ class Report:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.health_port = 0
 
-    def write(self, state: Literal["starting", "ready", "failed"], detail: str = "") -> None:
+    def write(self, state: WorkerState, detail: str = "") -> None:
         """Say where the worker stands."""
-        content = {"pid": os.getpid(), "state": state, "detail": detail, "health_port": self.health_port}
-        write_private(self._path, msgspec.json.encode(content).decode())
+        report = WorkerReport(os.getpid(), state, detail, self.health_port)
+        write_private(self._path, msgspec.json.encode(report).decode())
 
 
 def load_agents(modules: Sequence[str]) -> list[AgentSpec]:

@@ -70,9 +70,8 @@ class Registered:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._thread = ThreadPoolExecutor(
-            1, "schema-registry"
-        )  # of its own: a registry that hangs holds up nobody else
+        # A thread of its own: a registry that hangs holds up nobody else.
+        self._thread = ThreadPoolExecutor(1, "schema-registry")
         self._lock = threading.Lock()
         self._asking: dict[Hashable, threading.Lock] = {}
         self._ids: dict[type[Event], int] = {}

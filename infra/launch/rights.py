@@ -51,8 +51,7 @@ def with_rights(settings: Settings, stack: Stack, progress: Callable[[str], None
         return stack
     from infra.worker import ensure_topics
 
-    specs = {spec.name: spec for each in specs_of(settings).values() for spec in each}
-    ensure_topics(settings, stack, list(specs.values()), user=ADMIN)
+    ensure_topics(settings, stack, every_spec(settings), user=ADMIN)
     if secrets is None:
         return stack
     rights = all_rights(settings)
@@ -124,3 +123,8 @@ def specs_of(settings: Settings) -> dict[str, list[AgentSpec]]:
     if not settings.worker.agents:
         found[WORKER] += capturing(settings)
     return found
+
+
+def every_spec(settings: Settings) -> list[AgentSpec]:
+    """The same agents, each once."""
+    return list({spec.name: spec for specs in specs_of(settings).values() for spec in specs}.values())

@@ -34,11 +34,14 @@ class WorkerReport:
         Where it stands.
     detail : str
         What it waits for, or why it failed and what to do.
+    health_port : int
+        Where it tells of its health, on loopback; 0 before it does.
     """
 
     pid: int
     state: WorkerState
     detail: str = ""
+    health_port: int = 0
 
 
 def report_path(home: Path, name: str) -> Path:
@@ -46,12 +49,17 @@ def report_path(home: Path, name: str) -> Path:
     return home / "run" / f"{name}.json"
 
 
+def last_report(home: Path, name: str) -> WorkerReport | None:
+    """What the worker `name` said last, in this life or an earlier one; None when it has said nothing."""
+    try:
+        return msgspec.json.decode(report_path(home, name).read_bytes(), type=WorkerReport)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
 def read_report(home: Path, record: ProcessRecord) -> WorkerReport:
     """What a worker says of itself; ``starting`` as long as it has said nothing."""
-    try:
-        report = msgspec.json.decode(report_path(home, record.name).read_bytes(), type=WorkerReport)
-    except (FileNotFoundError, msgspec.DecodeError):
-        report = None
+    report = last_report(home, record.name)
     return report if report and report.pid == record.pid else WorkerReport(record.pid, "starting")
 
 

@@ -42,6 +42,11 @@ def find_java(java: str = "java") -> str:
     return path
 
 
+def java_command(java: str, heap_mb: int) -> list[str]:
+    """Java with a bounded heap in MiB, for a server on a small machine; it ends when the heap does not suffice."""
+    return [java, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+
+
 def fetch_artefacts(
     title: str,
     version: str,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from infra.launch.ports import HOST
 from infra.servers.apicurio.install import APICURIO_VERSION
+from infra.servers.java import java_command
 from infra.servers.server import Server, serves
 
 _API: Final = "/apis/ccompat/v7"
@@ -68,7 +69,7 @@ class ApicurioServer(Server):
         **options: Any,
     ) -> None:
         super().__init__(folder, environment=environment, ports={"http": port} if port else None, **options)
-        self._java = [java, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+        self._java = java_command(java, heap_mb)
         self._program = program
 
     @property

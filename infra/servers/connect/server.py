@@ -13,6 +13,7 @@ from infra.launch.home import write_private
 from infra.launch.ports import HOST
 from infra.servers.connect.install import CONNECT_VERSION, DEBEZIUM_VERSION
 from infra.servers.connect.rest import ConnectRest
+from infra.servers.java import java_command
 from infra.servers.server import Server
 from millrace.errors import Unavailable
 
@@ -87,10 +88,7 @@ class ConnectServer(Server):
     ) -> None:
         super().__init__(folder, environment=environment, ports={"rest": port} if port else None, **options)
         self._command_head = [
-            java,
-            f"-Xmx{heap_mb}m",
-            "-XX:+UseSerialGC",
-            "-XX:+ExitOnOutOfMemoryError",
+            *java_command(java, heap_mb),
             "-XX:TieredStopAtLevel=1",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.log.io.debezium=info",

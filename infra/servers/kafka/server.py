@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.launch.home import write_private
 from infra.launch.ports import HOST
+from infra.servers.java import java_command
 from infra.servers.kafka.security import ADMIN, BROKER, Secrets
 from infra.servers.server import Server
 from millrace.connection import Connection
@@ -106,10 +107,7 @@ class KafkaServer(Server):
         self.node_id = 1
         self._secrets = secrets
         self._java = [
-            java,
-            f"-Xmx{heap_mb}m",
-            "-XX:+UseSerialGC",
-            "-XX:+ExitOnOutOfMemoryError",
+            *java_command(java, heap_mb),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         ]
         self._class_path = f"{jars}/*"
