@@ -99,6 +99,7 @@ def _again(ended: AnswerProduced, question: QueryReceived, ports: QueryPorts) ->
             conversation=ended.conversation,
             correlation=ended.correlation,
             status="retracted",
+            retry_after_ms=ports.policy.retracted_retry_ms,
             n_frames=ended.n_frames,
         )
         return terminal_frames(gone, question)

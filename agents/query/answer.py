@@ -53,6 +53,7 @@ async def answer(completion: CompletionGenerated, ports: QueryPorts) -> Outputs:
         n_tokens_in=completion.n_tokens_in,
         n_tokens_out=completion.n_tokens_out,
         cost_usd=completion.cost_usd,
+        retry_after_ms=ports.policy.retracted_retry_ms if lost else 0,
         n_frames=completion.n_frames,
         timings_ms=dict(completion.meta.timings_ms),
         user=completion.user,

@@ -15,6 +15,9 @@ class QueryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     )
     reply_topics: Annotated[tuple[str, ...], "Topics that may be named as reply-to."] = ("query.reply.v1",)
     not_ready_retry_ms: Annotated[int, "When to ask again while the end of the log is not confirmed."] = 1_000
+    retracted_retry_ms: Annotated[int, "When to ask again after a passage of the answer was changed or withdrawn."] = (
+        100
+    )
     exact_below_chunks: Annotated[int, "Visible sets of at most this size are searched exhaustively."] = 2_000
     light_above_chunks: Annotated[
         int, "Larger sets are searched exhaustively without holding all of their sentence vectors in memory."

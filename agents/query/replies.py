@@ -53,7 +53,7 @@ def terminal_frames(record: AnswerProduced, cause: QueryReceived | CompletionGen
     place = {"tenant": record.tenant, "correlation": record.correlation}
     attempt, n = cause.meta.attempt, record.n_frames
     if record.status == "retracted":
-        return [AnswerRetracted(**place, attempt=attempt, n=n, reason=RETRACTED)]
+        return [AnswerRetracted(**place, attempt=attempt, n=n, reason=RETRACTED, retry_after_ms=record.retry_after_ms)]
     if record.status in {"refused", "failed"}:
         return [
             AnswerFailed(

@@ -239,6 +239,8 @@ class Millrace:
     async def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Ask and wait for the answer: exactly one result, at the latest when the time allowed has passed.
 
+        A question that workers give back, because they are not ready yet or because a passage changed while it was
+        read, is asked again within the time allowed, later each time.
         Cancelling the call, or running out of time, tells the workers to stop: no more work goes into the question.
 
         Parameters
@@ -262,6 +264,7 @@ class Millrace:
     def ask_stream(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerDelta | Answer, None]:
         """Ask, and follow the answer as it grows: pieces in order, then the whole `Answer` as the last item.
 
+        Once a piece has come, a question that is given back is not asked again, but raises.
         A piece with a higher ``attempt`` than those before starts the answer anew: discard what came so far.
         Leaving the loop early frees the question's place and tells the workers to stop.
         Arguments and errors as in `ask`.

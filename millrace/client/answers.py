@@ -68,5 +68,6 @@ def answer_of(frame: AnswerCompleted, *, trace_id: str, conversation: str, laten
 def failure_of(frame: AnswerFailed | AnswerRetracted) -> RequestFailed:
     """Error of a terminal frame that is no answer."""
     if isinstance(frame, AnswerRetracted):
-        return RequestRetracted("retracted", f"the answer was taken back ({frame.reason}); discard what was streamed")
+        message = f"the answer was taken back ({frame.reason}); discard what was streamed"
+        return RequestRetracted("retracted", message, frame.retry_after_ms)
     return RequestFailed(frame.error_type, frame.message, frame.retry_after_ms)

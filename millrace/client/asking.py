@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from itertools import count
 from typing import Final, Literal
 
 import msgspec
@@ -104,37 +105,61 @@ class Asker:
 
     async def ask(self, question: Question) -> Answer:
         """The answer; see `millrace.client.Millrace.ask`."""
-        async with aclosing(self.stream(question)) as parts:
+        async with aclosing(self._parts(question, pieces=False)) as parts:
             async for part in parts:
                 if isinstance(part, Answer):
                     return part
         raise RequestFailed("no_terminal", "the reply ended without a terminal frame; ask again")
 
-    async def stream(self, question: Question) -> AsyncGenerator[AnswerDelta | Answer, None]:
+    def stream(self, question: Question) -> AsyncGenerator[AnswerDelta | Answer, None]:
         """Pieces in order, then the answer; see `millrace.client.Millrace.ask_stream`."""
+        return self._parts(question, pieces=True)
+
+    async def _parts(self, question: Question, *, pieces: bool) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        """Ask, and ask anew while the workers say that it makes sense, unless a piece was already given away."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        expires_at = started + question.timeout_s
         correlation = secrets.token_hex(16)
         conversation = question.conversation or correlation
+        allowed_s = question.timeout_s
+        for n in count():
+            given = False
+            once = msgspec.structs.replace(question, conversation=conversation, timeout_s=allowed_s)
+            async with aclosing(self._frames(once, correlation)) as frames:
+                async for frame in frames:
+                    if not isinstance(frame, AnswerDelta):
+                        end = frame
+                        break
+                    if pieces:
+                        given = True
+                        yield frame
+            if isinstance(end, AnswerCompleted):
+                yield self._answer(end, question.tenant, conversation, correlation, (loop.time() - started) * 1000)
+                return
+            failure = failure_of(end)
+            wait_s = failure.retry_after_ms / 1000 * 2**n
+            if given or not wait_s or loop.time() + wait_s >= started + question.timeout_s:
+                raise failure
+            await asyncio.sleep(wait_s)
+            correlation = secrets.token_hex(16)
+            allowed_s = started + question.timeout_s - loop.time()
+
+    async def _frames(self, question: Question, correlation: str) -> AsyncGenerator[Frame, None]:
+        """Send a question once and follow its frames; the terminal one is the last."""
+        expires_at = asyncio.get_running_loop().time() + question.timeout_s
         pending: Pending | None = None
         unanswered = False
         try:
             async with asyncio.timeout_at(expires_at):
                 replies = await self._replies()
                 pending = replies.open(correlation, question.tenant, expires_at)
-                record = self._record(question, correlation, conversation, replies.partition)
+                record = self._record(question, correlation, replies.partition)
                 unanswered = True
                 await self._producer.produce(record)
             while True:
                 frame = await pending.next()
-                if isinstance(frame, AnswerDelta):
-                    yield frame
-                    continue
-                unanswered = False
-                latency_ms = (loop.time() - started) * 1000
-                yield self._end(frame, question.tenant, conversation, correlation, latency_ms)
-                return
+                unanswered = unanswered and isinstance(frame, AnswerDelta)
+                yield frame
         except TimeoutError as error:
             raise RequestFailed(
                 "deadline_exceeded",
@@ -145,10 +170,10 @@ class Asker:
             if pending is not None and self.replies is not None:
                 self.replies.close(pending)
             if unanswered:
-                self._canceller.cancel(question.tenant, conversation, correlation)
+                self._canceller.cancel(question.tenant, question.conversation, correlation)
 
-    def _record(self, question: Question, correlation: str, conversation: str, partition: int) -> Record:
-        body = self._body(question, conversation)
+    def _record(self, question: Question, correlation: str, partition: int) -> Record:
+        body = self._body(question)
         event = self._producer.with_meta(
             body,
             correlation_id=correlation,
@@ -159,7 +184,7 @@ class Asker:
         )
         return self._producer.encode(event)
 
-    def _body(self, question: Question, conversation: str) -> QueryReceived:
+    def _body(self, question: Question) -> QueryReceived:
         after = merged(question.after)
         if len(after) > MAX_RECEIPTS:
             raise InputRejected(
@@ -173,7 +198,7 @@ class Asker:
             )
         return QueryReceived(
             tenant=question.tenant,
-            conversation=conversation,
+            conversation=question.conversation,
             question=question.text,
             user=question.user,
             groups=question.groups,
@@ -183,13 +208,13 @@ class Asker:
             explain=question.explain,
             labels=dict(question.labels),
             after=after,
-            watermark=self._watermarks.get((question.tenant, conversation), "") or question.watermark,
+            watermark=self._watermarks.get((question.tenant, question.conversation), "") or question.watermark,
             timeout_ms=max(1, int(question.timeout_s * 1000)),
         )
 
-    def _end(self, frame: Frame, tenant: str, conversation: str, correlation: str, latency_ms: float) -> Answer:
-        if not isinstance(frame, AnswerCompleted):
-            raise failure_of(frame)  # type: ignore[arg-type]  # deltas were handled before
+    def _answer(
+        self, frame: AnswerCompleted, tenant: str, conversation: str, correlation: str, latency_ms: float
+    ) -> Answer:
         if frame.watermark:
             self._watermarks[tenant, conversation] = frame.watermark
             self._watermarks.move_to_end((tenant, conversation))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -17,7 +16,6 @@ from millrace.positions import Place
 from millrace.reader import LogReader, read
 from millrace.topics import ANSWER_PRODUCED
 
-_ATTEMPTS: Final = 3
 Progress = Callable[[int, int], None]
 
 
@@ -106,28 +104,23 @@ async def ask_all(
 
 
 async def _ask(client: Millrace, question: KnownQuestion, tenant: str, options: AskingOptions, gold: Gold) -> Judgement:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            answer: Answer = await client.ask(
-                question.question,
-                tenant=tenant,
-                user=question.user or options.user,
-                groups=options.groups if question.groups is None else question.groups,
-                labels={**options.labels, **question.labels},
-                top_k=options.top_k,
-                exact=options.exact,
-                explain=True,
-                timeout_s=options.timeout_s,
-            )
-        except RequestFailed as error:
-            if not error.retry_after_ms or attempt == _ATTEMPTS:
-                return unjudged(question, tenant, f"{error.reason}: {error}")
-            await asyncio.sleep(error.retry_after_ms / 1000)
-        except InputRejected as error:
-            return unjudged(question, tenant, f"{error.error_type}: {error}")
-        else:
-            return judge(question, tenant, answer, gold)
-    raise AssertionError
+    try:
+        answer: Answer = await client.ask(
+            question.question,
+            tenant=tenant,
+            user=question.user or options.user,
+            groups=options.groups if question.groups is None else question.groups,
+            labels={**options.labels, **question.labels},
+            top_k=options.top_k,
+            exact=options.exact,
+            explain=True,
+            timeout_s=options.timeout_s,
+        )
+    except RequestFailed as error:
+        return unjudged(question, tenant, f"{error.reason}: {error}")
+    except InputRejected as error:
+        return unjudged(question, tenant, f"{error.error_type}: {error}")
+    return judge(question, tenant, answer, gold)
 
 
 def _end(connection: Connection) -> dict[Place, int]:

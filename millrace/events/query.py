@@ -209,3 +209,4 @@ class AnswerRetracted(_Frame, frozen=True, kw_only=True):
     """What was streamed must be discarded; ends the question."""
 
     reason: Annotated[str, "Why, without saying what."]
+    retry_after_ms: Annotated[int, "When asking again makes sense; 0 where it does not."] = 0

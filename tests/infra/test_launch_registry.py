@@ -13,6 +13,7 @@ from infra.launch.topics import repair, topic_drifts
 from millrace.diagnosis import diagnose
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, SOURCE_CHANGED
+from tests.conditions import wait_until
 from tests.infra.launcher import Launcher
 
 REGISTRY: dict[str, Any] = {"registry": {"run": True, "timeout_s": 20.0}}
@@ -66,13 +67,20 @@ def test_three_nodes_keep_every_topic_three_times_and_a_drifted_topic_is_noticed
     resource = ConfigResource(ConfigResource.Type.TOPIC, SOURCE_CHANGED.name)
     resource.add_incremental_config(ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET))
     next(iter(admin.incremental_alter_configs([resource]).values())).result(20)
-    assert launcher.up(profile="kafka", flags=flags).joined
     drift = f"{SOURCE_CHANGED.name} has retention.ms 1000 instead of 604800000"
-    assert any(drift in line and "topics --repair" in line for line in launcher.said)
-    [finding] = [each for each in diagnose(launcher.connection, 20.0) if each.name == "topic settings"]
-    assert (finding.state, finding.detail) == ("wrong", drift)
-    assert [str(each) for each in repair(loaded.settings, stack)] == [drift]
-    assert topic_drifts(loaded.settings, stack) == []
+
+    def warned() -> bool:  # a node may answer that has not yet learned of the change: each look is its own
+        assert launcher.up(profile="kafka", flags=flags).joined
+        return any(drift in line and "topics --repair" in line for line in launcher.said)
+
+    def diagnosed() -> bool:
+        [finding] = [each for each in diagnose(launcher.connection, 20.0) if each.name == "topic settings"]
+        return (finding.state, finding.detail) == ("wrong", drift)
+
+    wait_until(warned)
+    wait_until(diagnosed)
+    wait_until(lambda: [str(each) for each in repair(loaded.settings, stack)] == [drift])
+    wait_until(lambda: topic_drifts(loaded.settings, stack) == [])
 
     assert set(launcher.down()) == {"broker", "broker-2", "broker-3"}
     assert not any(process.alive for process in stack.processes)

@@ -135,10 +135,65 @@ async def test_a_failed_question_raises_its_reason(embedded: Connection, tenant:
     with answering(embedded, tenant, behaviour):
         async with Millrace(embedded, tenant=tenant) as millrace:
             with pytest.raises(RequestFailed, match="wait") as failed:
-                await millrace.ask("fail")
+                await millrace.ask("fail", timeout_s=0.5)
             with pytest.raises(RequestRetracted, match="access_revoked"):
                 await millrace.ask("retract")
     assert (failed.value.reason, failed.value.retry_after_ms) == ("not_yet_visible", 7)
+
+
+def given_back(question: QueryReceived) -> Event:
+    tenant, correlation = question.tenant, question.meta.correlation_id
+    if question.question == "changed meanwhile":
+        return AnswerRetracted(tenant=tenant, correlation=correlation, reason="changed", retry_after_ms=1)
+    return AnswerFailed(
+        tenant=tenant, correlation=correlation, error_type="not_ready", message="wait", retry_after_ms=1
+    )
+
+
+@pytest.mark.parametrize("text", ["not ready", "changed meanwhile"])
+async def test_a_question_that_is_given_back_is_asked_again(embedded: Connection, tenant: str, text: str) -> None:
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        if len(worker.seen) < 3:
+            return [delta(question, 0, "soon "), given_back(question)]
+        return [completed(question)]
+
+    with answering(embedded, tenant, behaviour) as worker:
+        async with Millrace(embedded, tenant=tenant) as millrace:
+            assert (await millrace.ask(text)).text == f"echo: {text}"
+            assert millrace.pending_questions == 0
+    first, second, third = worker.seen
+    assert first.conversation == second.conversation == third.conversation
+    assert len({question.meta.correlation_id for question in worker.seen}) == 3
+    assert first.timeout_ms > second.timeout_ms >= third.timeout_ms
+    assert first.meta.deadline_ms >= third.meta.deadline_ms - 1
+
+
+async def test_a_stream_is_asked_again_only_before_its_first_piece(embedded: Connection, tenant: str) -> None:
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        if question.question == "late":
+            yield delta(question, 0, "soon ")
+        if len(worker.seen) == 2:
+            yield completed(question)
+        else:
+            yield given_back(question)
+
+    with answering(embedded, tenant, behaviour) as worker:
+        async with Millrace(embedded, tenant=tenant) as millrace:
+            assert [part.text async for part in millrace.ask_stream("early")] == ["echo: early"]
+            worker.seen.clear()
+            parts = millrace.ask_stream("late")
+            assert (await anext(parts)).text == "soon "
+            with pytest.raises(RequestFailed, match="wait"):
+                await anext(parts)
+    assert len(worker.seen) == 1
+
+
+async def test_a_question_is_not_asked_again_beyond_its_time(embedded: Connection, tenant: str) -> None:
+    with answering(embedded, tenant, lambda question: [given_back(question)]) as worker:
+        async with Millrace(embedded, tenant=tenant) as millrace:
+            with pytest.raises(RequestFailed, match="wait"):
+                await millrace.ask("not ready", timeout_s=0.3)
+    assert 2 <= len(worker.seen) <= 9
 
 
 async def test_a_reply_of_another_tenant_is_no_reply(embedded: Connection, tenant: str) -> None:

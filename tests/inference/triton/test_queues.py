@@ -131,8 +131,10 @@ async def test_cancelled_calls_leave_the_servers_queue(
                 corpus.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await asyncio.wait_for(corpus, timeout=2)
+                for _ in range(20):  # by then the server has read what was sent before; of that it shows nothing
+                    assert await embedder._connection.batch_tokens(names["bulk"], deadline_s=5.0)
             await embedder.embed(CORPUS[:8])
-            assert _texts_run(client, names["bulk"]) - before <= 2
+            assert _texts_run(client, names["bulk"]) - before <= 5  # of 20
 
 
 def _texts_run(client: InferenceServerClient, model: str) -> int:
