@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 REPORT_VARIABLE = "MILLRACE_FAULT_REPORT"
+ROWS_FILE = Path("build") / "faults.json"
 _PROPERTY = "fault_row"
 _COLUMNS = ("fault", "broker", "lost", "doubled", "stale", "dead letters", "seconds to progress", "note")
 
@@ -70,16 +71,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-def rows_of(reports: Iterable[Any]) -> list[FaultRow]:
-    """Rows that tests noted, in the order of fault and broker."""
-    found = [
-        FaultRow(**json.loads(str(value)))
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, value in report.user_properties
-        if name == _PROPERTY
-    ]
-    return sorted(found, key=lambda row: (row.fault, row.broker))
+def rows_of(reports: Iterable[Any]) -> dict[str, list[FaultRow]]:
+    """Rows that each test noted."""
+    found: dict[str, list[FaultRow]] = {}
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            noted = [FaultRow(**json.loads(str(value))) for name, value in report.user_properties if name == _PROPERTY]
+            if noted:
+                found[report.nodeid] = noted
+    return found
+
+
+def in_order(rows: Mapping[str, Sequence[FaultRow]]) -> list[FaultRow]:
+    """All rows, by fault and broker."""
+    return sorted((row for noted in rows.values() for row in noted), key=lambda row: (row.fault, row.broker))
+
+
+class Kept:
+    """Rows of runs at one scale, by test: a long run may be made in parts, and a test that fails loses its rows."""
+
+    def __init__(self, file: Path, scale: float) -> None:
+        self._file = file
+        self._scale = scale
+
+    def add(self, passed: Mapping[str, Sequence[FaultRow]], failed: Iterable[str]) -> dict[str, list[FaultRow]]:
+        """Rows of this run and of earlier ones."""
+        rows = self._read() | {test: list(noted) for test, noted in passed.items()}
+        for test in failed:
+            rows.pop(test, None)
+        noted = {test: [asdict(row) for row in each] for test, each in rows.items()}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps({"scale": self._scale, "rows": noted}))
+        return rows
+
+    def _read(self) -> dict[str, list[FaultRow]]:
+        try:
+            kept = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return {}
+        if kept["scale"] != self._scale:
+            return {}
+        return {test: [FaultRow(**row) for row in each] for test, each in kept["rows"].items()}
 
 
 def markdown(rows: Sequence[FaultRow]) -> str:
@@ -101,18 +133,19 @@ def page(rows: Sequence[FaultRow], scale: float) -> str:
         "the client of a server alone, and lines E10 and E11 of a server. A full disk is a limit on the size of the "
         "files of one process, set while it runs. What a kill repeats "
         "is counted from the output topic, by partition and process; that a question ends once is read from the reply "
-        f"topic. Share of the full workload in this run: {scale:g}.\n\n" + markdown(rows)
+        "topic. A line is kept until its test runs again; one that fails loses its line. Share of the full workload: "
+        f"{scale:g}.\n\n" + markdown(rows)
     )
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table, and write it where a file is named."""
-    rows = rows_of(terminalreporter.stats.get("passed", []))
-    if not rows:
-        return
-    terminalreporter.write_sep("-", "faults")
-    terminalreporter.write(markdown(rows))
-    if target := os.environ.get(REPORT_VARIABLE):
+    passed, failed = rows_of(terminalreporter.stats.get("passed", [])), terminalreporter.stats.get("failed", [])
+    if passed:
+        terminalreporter.write_sep("-", "faults")
+        terminalreporter.write(markdown(in_order(passed)))
+    if (target := os.environ.get(REPORT_VARIABLE)) and (passed or failed):
         from tests.faults.workload import scale  # noqa: PLC0415 - only the run that writes the page needs it
 
-        Path(target).write_text(page(rows, scale()))
+        rows = Kept(ROWS_FILE, scale()).add(passed, [report.nodeid for report in failed])
+        Path(target).write_text(page(in_order(rows), scale()))

@@ -78,8 +78,9 @@ def test_events_written_several_times_change_nothing_and_are_not_embedded_again(
     stack: FaultStack, tag: str, tmp_path: Path, fault_row: Note
 ) -> None:
     """A5, across a kill."""
-    plain, n_plain = _ingested(stack, tag + "p", tmp_path, most=1, without="nothing")
-    again, n_again = _ingested(stack, tag + "d", tmp_path, most=5, without="nothing")
+    n = scaled(200, 25)
+    plain, n_plain = _ingested(stack, tag + "p", tmp_path, n, most=1, without="nothing")
+    again, n_again = _ingested(stack, tag + "d", tmp_path, n, most=5, without="nothing")
     assert again == plain
     assert n_again <= 1.05 * n_plain
     note = f"embedded {n_again} texts, without duplicates {n_plain}"
@@ -88,16 +89,16 @@ def test_events_written_several_times_change_nothing_and_are_not_embedded_again(
 
 def test_a_worker_without_memory_embeds_repeated_events_again(stack: FaultStack, tag: str, tmp_path: Path) -> None:
     """Control of A5."""
-    _, n_plain = _ingested(stack, tag + "p", tmp_path, most=1, without="nothing")
-    _, n_again = _ingested(stack, tag + "d", tmp_path, most=5, without="nothing+memory")
+    _, n_plain = _ingested(stack, tag + "p", tmp_path, 12, most=1, without="nothing")
+    _, n_again = _ingested(stack, tag + "d", tmp_path, 12, most=5, without="nothing+memory")
     assert n_again > 1.05 * n_plain
 
 
 def _ingested(
-    stack: FaultStack, tag: str, tmp_path: Path, *, most: int, without: str
+    stack: FaultStack, tag: str, tmp_path: Path, n_documents: int, *, most: int, without: str
 ) -> tuple[dict[Entity, object], int]:
     """Ingest the same changes under another tag, with a kill if they are repeated; what shows, and texts embedded."""
-    workload = Workload(3, tag, Size(2, scaled(200, 25)))
+    workload = Workload(3, tag, Size(2, n_documents))
     oracle = stack.oracle(workload.tenants)
     noted = stack.home / "embedded.txt"
     noted.unlink(missing_ok=True)

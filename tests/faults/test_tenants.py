@@ -102,6 +102,8 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
     groups = tuple(rng.sample(["*", "staff", f"{other}:staff", "STAFF", "staff "], rng.randrange(3)))
     foreign = world.document(other, rng.randrange(N_DOCUMENTS))
     after = (Receipt(rng.choice(world.tenants), rng.choice([foreign, "missing.md"]), 1),) if kind == 4 else ()
+    watermark = rng.choice(["", "zzz", "0/i:0=1"]) if kind == 6 else ""
+    timeout_ms = 800 if after or watermark else 60_000  # those that wait need not wait for long
     question = QueryReceived(
         tenant=body,
         conversation=rng.choice([f"c-{own}", f"c-{other}", f"c-{number}"]),
@@ -115,13 +117,13 @@ def probe(world: World, rng: random.Random, number: int) -> tuple[Outgoing, str,
         explain=True,
         labels={"tenant": other} if kind == 5 else {},
         after=after,
-        watermark=rng.choice(["", "zzz", "0/i:0=1"]) if kind == 6 else "",
-        timeout_ms=60_000,
+        watermark=watermark,
+        timeout_ms=timeout_ms,
     )
     reply_to = rng.choice([REPLY.name, SOURCE_CHANGED.name, "another.topic"]) if kind == 7 else REPLY.name
     identity = ids.derived("probe", world.tag, number)
-    until_ms = ahead(800 if after or question.watermark else 60_000)  # those that wait need not wait for long
-    fields: dict[str, Any] = {"reply_to": reply_to, "reply_partition": rng.randrange(4), "deadline_ms": until_ms}
+    fields: dict[str, Any] = {"reply_to": reply_to, "reply_partition": rng.randrange(4)}
+    fields["deadline_ms"] = ahead(timeout_ms)
     record = root(question, QUERY_RECEIVED, identity, **fields)
     headers = [(name, header.encode() if name == "ce_tenant" else value) for name, value in record.headers]
     key = keys.conversation_key(in_key, question.conversation).encode()
