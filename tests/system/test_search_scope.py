@@ -27,7 +27,7 @@ from tests.builders import changed, with_meta
 from tests.fakes import CountingEmbedder, Stack
 from tests.system.stacks import TENANT, System, embedded_system
 
-N_DOCUMENTS, N_VISIBLE = 5_000, 20
+N_DOCUMENTS, N_VISIBLE = 2_000, 20
 READERS = ("reader-1", "reader-2", "reader-3")
 QUESTIONS_EACH = 6
 
@@ -152,7 +152,7 @@ async def answers_of(system: System, corpus: Corpus, reader: str, **options: Any
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_who_may_see_20_of_5000_documents_gets_the_answers_of_a_corpus_of_those_20_alone(tmp_path: Path) -> None:
+def test_who_may_see_20_of_2000_documents_gets_the_answers_of_a_corpus_of_those_20_alone(tmp_path: Path) -> None:
     """The same chunks, order, scores, text and quotes; from a second stack for one reader, from memory for the others.
 
     The tenant is the same, so that ids are. The last part is the control: were the words of the forbidden documents
