@@ -41,6 +41,8 @@ async def _faults(lab: Lab, peers: Sequence[Installed]) -> Section:
     for installed in peers:
         for scenario in faults.SCENARIOS:
             _say(f"    {installed.peer.title}: {scenario.title}")
+            if lab.broker is not None and not lab.broker.running:  # a restart that failed must cost one cell alone
+                await asyncio.to_thread(lab.broker.start)
             cells.append(await faults.run(lab, installed, scenario))
     return matrix(_FAULTS_NOTES, cells)
 
@@ -123,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="write it as Markdown, with plots/ beside it; between the marks of results in a file that has them",
     )  # fmt: skip
     parser.add_argument(
-        "--add", action="store_true", help="keep what the JSON holds of comparisons that are not made now"
+        "--add", action="store_true", help="keep what the JSON holds of comparisons and peers' faults not measured now"
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does everything run?")
     chosen = parser.parse_args(arguments)

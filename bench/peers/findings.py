@@ -109,6 +109,19 @@ def matrix(notes: str, cells: Sequence[Cell]) -> Section:
     )  # fmt: skip
 
 
+def with_earlier_cells(section: Section, earlier: Section) -> Section:
+    """The fault matrix with those cells of an earlier one that it does not have."""
+    cells: list[Cell] = [*msgspec.convert(earlier.data, list[Cell]), *section.data]
+    merged = matrix(section.notes, list({(cell.peer, cell.fault): cell for cell in cells}.values()))
+    return msgspec.structs.replace(
+        merged,
+        seconds=earlier.seconds + section.seconds,
+        measured=section.measured
+        if earlier.measured == section.measured
+        else f"{earlier.measured} to {section.measured}",
+    )
+
+
 def in_words(cell: Cell | None) -> str:
     """What became of the records under one disturbance; what should not be is bold."""
     if cell is None:

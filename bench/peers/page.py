@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.peers.findings import Section
+from bench.peers.findings import Section, with_earlier_cells
 from bench.peers.plots import draw
 from bench.report import write_results
 from millrace.errors import ConfigurationError
@@ -45,7 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_earlier(report: Report, json: Path, order: Sequence[str]) -> Report:
-    """The report with those comparisons of an earlier one that it does not have, in this order.
+    """The report with what an earlier one has beyond it, in this order: comparisons, and cells of the fault matrix.
 
     Raises
     ------
@@ -58,11 +58,13 @@ def with_earlier(report: Report, json: Path, order: Sequence[str]) -> Report:
         earlier = msgspec.json.decode(json.read_bytes(), type=Report)
     except msgspec.MsgspecError as error:
         raise ConfigurationError(f"{json} holds no report to add to ({error}); leave --add out") from error
-    mine = {section.name for section in report.sections}
-    sections = [*report.sections, *(section for section in earlier.sections if section.name not in mine)]
+    sections = {section.name: section for section in (*earlier.sections, *report.sections)}
+    for section in earlier.sections:
+        if section.name == "faults" and sections["faults"] is not section:
+            sections["faults"] = with_earlier_cells(sections["faults"], section)
     return msgspec.structs.replace(
         report,
-        sections=sorted(sections, key=lambda section: order.index(section.name)),
+        sections=sorted(sections.values(), key=lambda section: order.index(section.name)),
         versions={**earlier.versions, **report.versions},
         missing={**earlier.missing, **report.missing},
     )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.measure import Sample
@@ -157,6 +158,16 @@ def test_comparisons_of_an_earlier_run_stay_until_they_are_made_again(tmp_path: 
     path.write_text("{}")
     with pytest.raises(ConfigurationError, match="leave --add out"):
         with_earlier(report(old), path, ["a", "b"])
+
+
+def test_the_fault_matrix_may_be_measured_peer_by_peer(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    first = matrix("", [cell(peer="one"), cell(peer="other", verdict=None, error="no broker")])
+    write(report(msgspec.structs.replace(first, seconds=2.0, measured="then")), path, tmp_path / "peers.md")
+    again = msgspec.structs.replace(matrix("", [cell(peer="other")]), seconds=1.0, measured="now")
+    [whole] = with_earlier(report(again), path, ["faults"]).sections
+    assert [row[0] for row in whole.rows] == ["one", "other"]
+    assert (whole.failures, whole.seconds, whole.measured) == ({}, 3.0, "then to now")
 
 
 def test_who_cannot_be_disturbed_so_says_why() -> None:
