@@ -20,6 +20,7 @@ from millrace.errors import ConfigurationError
 RESTARTS = 5
 TERM_LIMIT_S = 30.0
 _SESSION_S = 6.0
+_START_S = 30.0
 _SLOW_S = 3.0
 _KILL_AFTER_S = 2.0  # of a slow reading: longer than the commit interval
 _QUIET_S = 2.0
@@ -242,7 +243,8 @@ class _Trial:
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for something, at most as long as patience lasts without a further record being answered."""
         known, since = -1, time.monotonic()
-        while not condition() and time.monotonic() - since < self._patience_s:
+        patience_s = self._patience_s + (0 if self._scan.sequences else _START_S)
+        while not condition() and time.monotonic() - since < patience_s:
             await asyncio.to_thread(self._scan.read)
             for program in self._running:
                 if not program.running and self._deaths < RESTARTS:
@@ -252,7 +254,7 @@ class _Trial:
             if self._deaths == RESTARTS and not any(program.running for program in self._running):
                 break
             if (now := len(self._scan.sequences) + len(self._scan.letters)) > known:
-                known, since = now, time.monotonic()
+                known, since, patience_s = now, time.monotonic(), self._patience_s + (0 if now else _START_S)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
