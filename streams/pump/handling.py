@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from millrace.errors import DeadlineExceeded, InputAbandoned, MillraceError, Una
 from millrace.event import Event, attach
 from millrace.invoke import Invoker, Output
 from millrace.registered import UnmetSchema
+from millrace.stepping import Suspended
 from streams import dead_letters
 from streams.lanes import Item
 from streams.producer import Producer, acknowledged
@@ -110,6 +111,15 @@ class Handler:
             verdicts.update(zip(fresh, await self._publish(fresh, results), strict=True))
         return [verdicts[item] for item in items]
 
+    async def resume(self, item: Item, suspended: Suspended[Any], began_s: float) -> list[Verdict]:
+        """Go on with an item that was begun in place and waits; its verdict. Raises what `handle` does."""
+        delivery = self._delivery(item)
+        return [await self._delivered(item, delivery, self._resumed(item.payload, suspended, began_s, delivery))]
+
+    async def failed(self, item: Item, error: Exception) -> list[Verdict]:
+        """Deal with an item that was begun in place and failed there; its verdict. Raises what `handle` does."""
+        return [await self._after_failure(item, self._delivery(item), error)]
+
     async def _one(self, item: Item) -> Verdict:
         work: Work = item.payload
         if held := await self._held(item):
@@ -118,8 +128,18 @@ class Handler:
             return await self._give_up(item)
         self._stamp(work)
         delivery = self._delivery(item)
+        run = self._invoker.run(work.event, self._ports, delivery.emit, work.progress)  # type: ignore[arg-type]
+        return await self._delivered(item, delivery, run)
+
+    async def _resumed(self, work: Work, suspended: Suspended[Any], began_s: float, delivery: Delivery) -> None:
+        if work.event is None:
+            raise ValueError("an event that was not decoded cannot have been begun")
+        await delivery.emit(self._spec.name, await self._invoker.resume(work.event, suspended, began_s))
+
+    async def _delivered(self, item: Item, delivery: Delivery, run: Awaitable[None]) -> Verdict:
+        """Wait for a run and for the acknowledgement of what it sent."""
         try:
-            await self._invoker.run(work.event, self._ports, delivery.emit, work.progress)  # type: ignore[arg-type]
+            await run
             await delivery.settle()
         except Lost:
             return _LOST
