@@ -78,6 +78,11 @@ class Invoker:
     wall_ms : callable
         Unix milliseconds, looked at only to leave alone what its asker has long forgotten.
 
+    Attributes
+    ----------
+    inline : bool
+        Whether `begin` works: one event in, its outputs all at once, and nobody who waits for them or gives up.
+
     Raises
     ------
     ConfigurationError
@@ -104,14 +109,12 @@ class Invoker:
         }
         # Who tells an asker about failures keeps the asker's deadline; an agent that merely counts answers does not.
         self._keeps_deadline = spec.on_failure is not None
+        self.inline = self._begins()
 
-    @property
-    def inline(self) -> bool:
-        """Whether `begin` works: one event in, its outputs all at once, and nobody who waits for them or gives up."""
+    def _begins(self) -> bool:
         spec = self.spec
-        if spec.form != "single" or spec.park or spec.cancel or self._keeps_deadline:
-            return False
-        return not self._stages[0].streams and not any(topic.reply for topic in spec.sinks)
+        waited_for = spec.park or spec.cancel or self._keeps_deadline or any(topic.reply for topic in spec.sinks)
+        return spec.form == "single" and not waited_for and not self._stages[0].streams
 
     def begin(self, event: Event, ports: Any = None) -> list[Output] | Suspended[Any]:
         """Run an agent on one event until it ends or waits; what it waits with is for `resume`, in the same task.
@@ -125,7 +128,7 @@ class Invoker:
         returned = stage.function(event, ports) if self.spec.wants_ports else stage.function(event)
         if hasattr(returned, "__await__"):
             returned = first_step(returned)
-            if type(returned) is Suspended:
+            if isinstance(returned, Suspended):
                 return returned
         return stage.outputs(event.meta, returned, set())
 
@@ -134,8 +137,6 @@ class Invoker:
 
         Raises
         ------
-        ContractError
-            See `begin`.
         TimeoutError
             If it takes longer than its ``timeout_s``, counted from its beginning.
         """

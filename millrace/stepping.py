@@ -9,7 +9,7 @@ Each coroutine has a context of its own, as in a task of its own, so that no con
 Python 3.12 has eager tasks for this; here it is the same for every version, and without a task for each coroutine.
 """
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ class Suspended(Generic[T]):
 
     __slots__ = ("_context", "_coroutine", "_waits_for")
 
-    def __init__(self, coroutine: "CoroutineType[Any, Any, T]", context: Context, waits_for: object) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context, waits_for: object) -> None:
         self._coroutine = coroutine
         self._context = context
         self._waits_for = waits_for
@@ -56,7 +56,7 @@ def first_step(awaitable: Awaitable[T]) -> T | Suspended[T]:
     BaseException
         Whatever the coroutine raised.
     """
-    coroutine = awaitable if isinstance(awaitable, CoroutineType) else _waiting(awaitable)
+    coroutine: Coroutine[Any, Any, T] = awaitable if isinstance(awaitable, CoroutineType) else _waiting(awaitable)
     context = copy_context()
     try:
         waits_for = context.run(coroutine.send, None)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -83,6 +84,10 @@ class Flow:
     def may_begin(self, tp: TopicPartition, epoch: int) -> bool:
         """Whether records of an assignment may be handled now; if so, `free` tells for each whether its lane is."""
         return self.open.get(tp) == epoch and not (self.stopped or self.held or self._company.taken)
+
+    def working(self) -> AbstractContextManager[None]:
+        """See `Company.working`."""
+        return self._company.working()
 
     def free(self, key: bytes | None) -> bool:
         """See `Lanes.free`."""

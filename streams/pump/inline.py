@@ -23,7 +23,6 @@ from millrace.stepping import Suspended
 from streams.lanes import Item
 from streams.ledger import Ledger
 from streams.producer import Ack, Producer
-from streams.pump.company import Company
 from streams.pump.delivery import item_of
 from streams.pump.flow import Flow
 from streams.pump.handling import Handler
@@ -70,7 +69,6 @@ class Inline:
         ledger: Ledger,
         flow: Flow,
         handler: Handler,
-        company: Company,
         counters: Counters,
         ports: Any,
         queue: Callable[[TopicPartition, int, ConsumerRecord], None],
@@ -82,7 +80,6 @@ class Inline:
         self._ledger = ledger
         self._flow = flow
         self._handler = handler
-        self._company = company
         self._counters = counters
         self._ports = ports
         self._queue = queue
@@ -91,7 +88,7 @@ class Inline:
     async def run(self, tp: TopicPartition, epoch: int, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """Begin records in their order; gives back those from which on nothing may begin now."""
         at, loop = 0, asyncio.get_running_loop()
-        with self._company.working():
+        with self._flow.working():
             while at < len(records) and self._flow.may_begin(tp, epoch):
                 reached: asyncio.Future[int] = loop.create_future()
                 self._flow.follow(loop.create_task(self._begin(_Leg(tp, epoch, records, at), reached)))
@@ -114,7 +111,7 @@ class Inline:
     async def _begin(self, leg: "_Leg", reached: "asyncio.Future[int]") -> None:
         """Run records of a chunk; say how far that came, and stay with the one that waits or failed, if any."""
         kept = None
-        with self._company.working():
+        with self._flow.working():
             try:
                 kept = await self._advance(leg)
             finally:
@@ -137,13 +134,13 @@ class Inline:
             began_s = time.monotonic()
             try:
                 begun = begin(event, ports)
-                if type(begun) is not Suspended:
+                if not isinstance(begun, Suspended):
                     for output in begun:
                         ack = await self._producer.send(self._codec.record(output.topic, output.event))
                         acks.append((len(ran), ack))
             except Exception as error:  # noqa: BLE001 - its class decides, in its lane
                 return self._failed(item_of(leg.tp, leg.epoch, record, event, None), error)
-            if type(begun) is Suspended:
+            if isinstance(begun, Suspended):
                 item = item_of(leg.tp, leg.epoch, record, event, None)
                 self._flow.seize(item)
                 return self._flow.finish([item], self._handler.resume(item, begun, began_s))

@@ -113,7 +113,7 @@ class Pump(Service):
         )
         self._inline = Inline(
             self._invoker, codec, producer, read=read, ledger=self._ledger, flow=self._flow, handler=handler,
-            company=self._company, counters=self.counters, ports=ports, queue=self._queue,
+            counters=self.counters, ports=ports, queue=self._queue,
         )  # fmt: skip
         self._parking = Parking(settings.max_parked, self._unpark)
         self._unrecorded: set[TopicPartition] = set()  # no start of a head recorded yet in this assignment

@@ -48,9 +48,15 @@ def relay(event: Ordered) -> Handled:
     return handled(event)
 
 
+def outputs(invoker: Invoker, event: Event) -> list[Output]:
+    found = invoker.begin(event)
+    assert isinstance(found, list)
+    return found
+
+
 def test_an_output_carries_an_id_and_metadata_derived_from_its_cause() -> None:
     event = ordered("a", 1, traceparent="00-x-y-01", reply_to="r", reply_partition=2, deadline_ms=5)
-    [(topic, output)] = Invoker(spec(relay)).begin(event)
+    [(topic, output)] = outputs(Invoker(spec(relay)), event)
     meta = output.meta
     assert topic is MIDDLE
     assert meta.id == output_id("a-1", "relay", "test.pump.Handled", "")
@@ -60,7 +66,7 @@ def test_an_output_carries_an_id_and_metadata_derived_from_its_cause() -> None:
 
 
 def test_an_input_without_correlation_begins_one() -> None:
-    [(_, output)] = Invoker(spec(relay)).begin(ordered("a", 1, correlation_id=""))
+    [(_, output)] = outputs(Invoker(spec(relay)), ordered("a", 1, correlation_id=""))
     assert output.meta.correlation_id == "a-1"
 
 
