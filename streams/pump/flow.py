@@ -37,6 +37,8 @@ class Flow:
         Monotonic time before which nothing starts, because a dependency is down.
     stopped : bool
         Whether an error ended the pump; nothing starts any more.
+    free : callable
+        See `Lanes.free`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Flow:
         self._company = company
         company.on_free(self.dispatch)
         self._lanes = lanes
+        self.free = lanes.free
         self._ledger = ledger
         self._handler = handler
         self._counters = counters
@@ -88,10 +91,6 @@ class Flow:
     def working(self) -> AbstractContextManager[None]:
         """See `Company.working`."""
         return self._company.working()
-
-    def free(self, key: bytes | None) -> bool:
-        """See `Lanes.free`."""
-        return self._lanes.free(key)
 
     def start(self, tp: TopicPartition, epoch: int) -> None:
         """Open a partition."""
