@@ -1,5 +1,7 @@
 """P1 and P2: what an event costs on its way through an agent, and through an agent that answers each with another."""
 
+import msgspec
+
 from bench.contenders.job import Job
 from bench.lab import Lab, last_core
 from bench.measure import Check, Outcome, cpu_ratio, interleaved, medians, rate_ratios
@@ -16,6 +18,7 @@ async def consume(lab: Lab) -> Outcome:
         {
             "bare": lab.contender("bare", job),
             "millrace": lab.contender("millrace", job),
+            "millrace, a coroutine": lab.contender("millrace", msgspec.structs.replace(job, agent="coroutine")),
             "faust": lab.contender("faust_agent", slow),
         },
         lab.repetitions,
@@ -32,7 +35,8 @@ async def consume(lab: Lab) -> Outcome:
             f"{n} small Avro events with CloudEvents headers in 4 partitions ({n_faust} for Faust); each "
             "contender in a process of its own on one core; the first events are not timed. The bare loop has "
             "no group, commits nothing and looks at no header. Millrace runs with default settings: it checks "
-            "key, tenant and type, keeps order per key, commits completed prefixes."
+            "key, tenant and type, keeps order per key, commits completed prefixes. Its agent is a plain function; "
+            "the line of a coroutine has one that never waits."
         ),
     )
 
@@ -49,6 +53,7 @@ async def transform(lab: Lab) -> Outcome:
         {
             "bare": lab.contender("bare", job),
             "millrace": lab.contender("millrace", job),
+            "millrace, a coroutine": lab.contender("millrace", msgspec.structs.replace(job, agent="coroutine")),
             "bare with headers": lab.contender("bare", headers),
         },
         lab.repetitions,

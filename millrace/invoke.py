@@ -27,6 +27,7 @@ from millrace.errors import (
 )
 from millrace.event import Event, Meta, attach
 from millrace.ids import output_id
+from millrace.stepping import Suspended, first_step
 from millrace.topics import Topic
 
 
@@ -77,6 +78,11 @@ class Invoker:
     wall_ms : callable
         Unix milliseconds, looked at only to leave alone what its asker has long forgotten.
 
+    Attributes
+    ----------
+    inline : bool
+        Whether `begin` works: one event in, its outputs all at once, and nobody who waits for them or gives up.
+
     Raises
     ------
     ConfigurationError
@@ -103,17 +109,15 @@ class Invoker:
         }
         # Who tells an asker about failures keeps the asker's deadline; an agent that merely counts answers does not.
         self._keeps_deadline = spec.on_failure is not None
+        self.inline = self._begins()
 
-    @property
-    def inline(self) -> bool:
-        """Whether `call` works: one event in, no port, nothing to wait for, nobody waiting."""
+    def _begins(self) -> bool:
         spec = self.spec
-        if spec.form != "single" or spec.wants_ports or spec.park or spec.cancel or self._keeps_deadline:
-            return False
-        return not self._stages[0].waits and not any(topic.reply for topic in spec.sinks)
+        waited_for = spec.park or spec.cancel or self._keeps_deadline or any(topic.reply for topic in spec.sinks)
+        return spec.form == "single" and not waited_for and not self._stages[0].streams
 
-    def call(self, event: Event) -> list[Output]:
-        """Run a plain function of one event.
+    def begin(self, event: Event, ports: Any = None) -> list[Output] | Suspended[Any]:
+        """Run an agent on one event until it ends or waits; what it waits with is for `resume`, in the same task.
 
         Raises
         ------
@@ -121,7 +125,25 @@ class Invoker:
             If an output is of no declared type, of another tenant, or not told apart from another.
         """
         stage = self._stages[0]
-        return stage.outputs(event.meta, stage.function(event), set())
+        returned = stage.function(event, ports) if self.spec.wants_ports else stage.function(event)
+        if hasattr(returned, "__await__"):
+            returned = first_step(returned)
+            if isinstance(returned, Suspended):
+                return returned
+        return stage.outputs(event.meta, returned, set())
+
+    async def resume(self, event: Event, suspended: Suspended[Any], began_s: float) -> list[Output]:
+        """Go on with what `begin` began at `began_s`, by the invoker's clock.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than its ``timeout_s``, counted from its beginning.
+        """
+        stage = self._stages[0]
+        async with asyncio.timeout(began_s + stage.spec.timeout_s - self._clock()):
+            returned = await suspended
+        return stage.outputs(event.meta, returned, set())
 
     def watch(self, event: Event, ports: Any) -> Abandonment | Never:
         """Begin to watch whether an input is given up; close what this returns."""
@@ -319,7 +341,6 @@ class _Stage:
         self.name = spec.name
         self.function: Callable[..., Any] = spec.function
         self.streams = inspect.isasyncgenfunction(spec.function)
-        self.waits = self.streams or inspect.iscoroutinefunction(spec.function)
         self.source = f"millrace/agent/{spec.name}"
         self.topics: dict[type[Event], tuple[Topic, str]] = {}
         for topic in spec.sinks:

@@ -51,7 +51,8 @@ class Item(msgspec.Struct, eq=False):
 class Lanes:
     """Queues of records by key, from which batches of idle keys are taken. No I/O; the time is an argument.
 
-    An item is offered, taken, and then finished or retried. What `take` returned is *in flight* until then.
+    An item is offered, taken, and then finished or retried. What `take` returned is *in flight* until then, as is what
+    was seized: an item that needed no turn in the queue.
 
     Parameters
     ----------
@@ -114,6 +115,27 @@ class Lanes:
             waiting[key] = None
         self._ready.append(item)
         self._ready_bytes += item.size
+
+    def free(self, key: bytes | None) -> bool:
+        """Whether a record of a key may be in flight at once, without a turn in the queue: see `seize`."""
+        return key not in self._waiting and len(self._in_flight) < self.max_in_flight and not self._suspects
+
+    def seize(self, item: Item) -> None:
+        """Put an item in flight whose work was begun without a turn in the queue.
+
+        Raises
+        ------
+        ValueError
+            If its lane is not free: a record of its key waits or is in flight, a suspect waits or is alone, or nothing
+            more may be in flight.
+        """
+        if not self.free(item.key):
+            raise ValueError(
+                f"record {item.offset} of {item.tp[0]}[{item.tp[1]}] cannot begin now; ask free() before, or offer it"
+            )
+        if item.key is not None:
+            self._waiting[item.key] = None
+        self._in_flight.add(item)
 
     def take(self, now: float) -> list[Item] | None:
         """Take the next batch, if one is due.

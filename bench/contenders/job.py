@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         Consumer group, unused before.
     headers : bool
         Whether a peer writes the same headers as Millrace.
+    agent : {"function", "coroutine", "waiting"}
+        What Millrace's agent is: a plain function, a coroutine that never waits, or one that waits for a turn of the
+        event loop, as one would that asks a model.
     """
 
     bootstrap: str
@@ -42,6 +46,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     core: int
     group: str = ""
     headers: bool = False
+    agent: Literal["function", "coroutine", "waiting"] = "function"
 
 
 class Stopwatch:

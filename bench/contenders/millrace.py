@@ -36,31 +36,41 @@ def run(job: Job) -> Sample:
     return asyncio.run(_run(job))
 
 
+def checked(event: ReadingTaken) -> ReadingChecked:
+    """The output for an input."""
+    return ReadingChecked(
+        tenant=event.tenant,
+        sensor=event.sensor,
+        sequence=event.sequence,
+        value=event.value,
+        within_limits=event.value < 1000,
+    )
+
+
 async def _run(job: Job) -> Sample:
     ended = asyncio.Event()
     count = Stopwatch(job, on_end=lambda: None if job.sink else ended.set())
     source = reading_topic(job.source, ReadingTaken)
     sinks = (reading_topic(job.sink, ReadingChecked),) if job.sink else ()
 
-    @agent(source=source, sinks=sinks, name="read")
-    def ignore(event: ReadingTaken) -> None:
+    def handle(event: ReadingTaken) -> ReadingChecked | None:
         count(event)
+        return checked(event) if job.sink else None
 
-    @agent(source=source, sinks=sinks, name="check")
-    def check(event: ReadingTaken) -> ReadingChecked:
-        count(event)
-        return ReadingChecked(
-            tenant=event.tenant,
-            sensor=event.sensor,
-            sequence=event.sequence,
-            value=event.value,
-            within_limits=event.value < 1000,
-        )
+    async def begin(event: ReadingTaken) -> ReadingChecked | None:
+        return handle(event)
+
+    async def wait(event: ReadingTaken) -> ReadingChecked | None:
+        await asyncio.sleep(0)
+        return handle(event)
+
+    function = {"function": handle, "coroutine": begin, "waiting": wait}[job.agent]
+    _ = agent(source=source, sinks=sinks, name="handle")(function)
 
     producer = _Remembering(job, ended.set)
     await producer.start()
     pump = Pump(
-        spec_of(check if job.sink else ignore),
+        spec_of(function),
         codec=Codec(EVENTS),
         producer=producer,
         connection={"bootstrap_servers": job.bootstrap},

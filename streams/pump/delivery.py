@@ -71,6 +71,13 @@ class Delivery:
         Awaited before anything is sent; raises `Lost` when the partition is no longer ours.
     note : callable
         ``note(event)`` is told of every event that is acknowledged, before the terminal frames are sent.
+
+    Attributes
+    ----------
+    n_sent : int
+        Events sent.
+    incomplete : bool
+        Whether something was not acknowledged that only another run can send again: anything but a terminal frame.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Delivery:
         self._sent: list[Event] = []
         self._last: list[Output] = []
         self.n_sent = 0
+        self.incomplete = False
 
     async def emit(self, stage: str, outputs: Sequence[Output]) -> None:  # noqa: ARG002 - the signature of Emit
         """Send outputs now, without waiting for their acknowledgement.
@@ -118,7 +126,7 @@ class Delivery:
             last, self._last = self._last, []
             for output in last:
                 await self._send(output)
-            await self.acknowledge()
+            await self._acknowledged()
 
     async def acknowledge(self) -> None:
         """Wait for what was sent so far.
@@ -128,6 +136,13 @@ class Delivery:
         Unavailable
             If the broker did not acknowledge something.
         """
+        try:
+            await self._acknowledged()
+        except Exception:
+            self.incomplete = True
+            raise
+
+    async def _acknowledged(self) -> None:
         acks, self._acks = self._acks, []
         sent, self._sent = self._sent, []
         await acknowledged(acks)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -36,6 +37,8 @@ class Flow:
         Monotonic time before which nothing starts, because a dependency is down.
     stopped : bool
         Whether an error ended the pump; nothing starts any more.
+    free : callable
+        See `Lanes.free`.
     """
 
     def __init__(
@@ -57,13 +60,13 @@ class Flow:
         self._company = company
         company.on_free(self.dispatch)
         self._lanes = lanes
+        self.free = lanes.free
         self._ledger = ledger
         self._handler = handler
         self._counters = counters
         self._fail = fail
         self._batches: set[asyncio.Task[None]] = set()
         self._bytes: dict[TopicPartition, int] = {}
-        self._n_ordered: dict[TopicPartition, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -81,13 +84,17 @@ class Flow:
         """Whether an outage keeps everything back."""
         return time.monotonic() < self.held_until_s
 
-    def ordered(self, tp: TopicPartition) -> int:
-        """Count records of a partition in the lanes of their keys: later ones must queue behind them."""
-        return self._n_ordered.get(tp, 0)
+    def may_begin(self, tp: TopicPartition, epoch: int) -> bool:
+        """Whether records of an assignment may be handled now; if so, `free` tells for each whether its lane is."""
+        return self.open.get(tp) == epoch and not (self.stopped or self.held or self._company.taken)
+
+    def working(self) -> AbstractContextManager[None]:
+        """See `Company.working`."""
+        return self._company.working()
 
     def start(self, tp: TopicPartition, epoch: int) -> None:
         """Open a partition."""
-        self._bytes[tp] = self._n_ordered[tp] = 0
+        self._bytes[tp] = 0
         self.open[tp] = epoch
         self.changed.set()
 
@@ -95,7 +102,6 @@ class Flow:
         """Let nothing of a partition start any more; what is in flight goes on."""
         self.open.pop(tp, None)
         self._bytes.pop(tp, None)
-        self._n_ordered.pop(tp, None)
 
     async def drain(self) -> None:
         """Wait until nothing is in flight."""
@@ -114,7 +120,6 @@ class Flow:
             return
         item.arrived = time.monotonic()
         self._bytes[item.tp] += item.size
-        self._n_ordered[item.tp] += item.key is not None
         if item.payload.suspect:
             self._lanes.alone(item)
         apart, event = self._lanes.batch.apart, item.payload.event
@@ -131,12 +136,35 @@ class Flow:
             return
         while (items := self._lanes.take(now)) is not None:
             self._counters.batch(len(items))
-            batch = asyncio.create_task(self._work(items))
-            self._batches.add(batch)
-            batch.add_done_callback(self._batches.discard)
+            self.follow(asyncio.create_task(self._work(items)))
         due = self._lanes.next_due(now)
         if due is not None:
             self._come_back(due)
+
+    def follow(self, task: asyncio.Task[None]) -> None:
+        """Have `drain` wait for a task, and `cancel` cancel it."""
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+
+    def seize(self, item: Item) -> None:
+        """Put an item in flight that was begun without a turn in its lane; `finish` it."""
+        if item.tp in self._bytes:
+            self._bytes[item.tp] += item.size
+        self._lanes.seize(item)
+
+    async def finish(self, items: Sequence[Item], handling: Awaitable[Sequence[Verdict]]) -> None:
+        """Wait for the verdicts of items in flight and do what they say."""
+        verdicts: Sequence[Verdict] = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
+        try:
+            verdicts = await handling
+        except Exception as error:  # noqa: BLE001 - fatal, or a fault of ours: either way nothing may go on
+            self.stopped = True
+            self._fail(error)
+        finally:
+            for item, verdict in zip(items, verdicts, strict=True):
+                self._land(item, verdict)
+            self.changed.set()
+            self.dispatch()
 
     def drop(self, tp: TopicPartition) -> None:
         """Forget what waits in the lanes of a closed partition."""
@@ -148,21 +176,13 @@ class Flow:
         self._timer = asyncio.get_running_loop().call_at(when_s, self.dispatch)
 
     async def _work(self, items: list[Item]) -> None:
-        verdicts: Sequence[Verdict] = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
-        try:
-            if items[0].payload.suspect:
-                verdicts = [await self._alone(items[0])]
-            else:
-                with self._company.working():
-                    verdicts = await self._handler.handle(items)
-        except Exception as error:  # noqa: BLE001 - fatal, or a fault of ours: either way nothing may go on
-            self.stopped = True
-            self._fail(error)
-        finally:
-            for item, verdict in zip(items, verdicts, strict=True):
-                self._land(item, verdict)
-            self.changed.set()
-            self.dispatch()
+        await self.finish(items, self._handled(items))
+
+    async def _handled(self, items: Sequence[Item]) -> Sequence[Verdict]:
+        if items[0].payload.suspect:
+            return [await self._alone(items[0])]
+        with self._company.working():
+            return await self._handler.handle(items)
 
     async def _alone(self, item: Item) -> Verdict:
         """Handle a suspect while nothing else runs in this process, its start counted: a death then convicts it."""
@@ -187,4 +207,3 @@ class Flow:
         self._lanes.finish(item)
         if self.open.get(item.tp) == item.epoch:
             self._bytes[item.tp] -= item.size
-            self._n_ordered[item.tp] -= item.key is not None

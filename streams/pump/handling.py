@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +17,7 @@ from millrace.errors import DeadlineExceeded, InputAbandoned, MillraceError, Una
 from millrace.event import Event, attach
 from millrace.invoke import Invoker, Output
 from millrace.registered import UnmetSchema
+from millrace.stepping import Suspended
 from streams import dead_letters
 from streams.lanes import Item
 from streams.producer import Producer, acknowledged
@@ -110,6 +113,15 @@ class Handler:
             verdicts.update(zip(fresh, await self._publish(fresh, results), strict=True))
         return [verdicts[item] for item in items]
 
+    async def resume(self, item: Item, suspended: Suspended[Any], began_s: float) -> list[Verdict]:
+        """Go on with an item that was begun in place and waits; its verdict. Raises what `handle` does."""
+        delivery = self._delivery(item)
+        return [await self._delivered(item, delivery, self._resume(item.payload, suspended, began_s, delivery))]
+
+    async def failed(self, item: Item, error: Exception) -> list[Verdict]:
+        """Deal with an item that was begun in place and failed there; its verdict. Raises what `handle` does."""
+        return [await self._after_failure(item, self._delivery(item), error)]
+
     async def _one(self, item: Item) -> Verdict:
         work: Work = item.payload
         if held := await self._held(item):
@@ -118,8 +130,27 @@ class Handler:
             return await self._give_up(item)
         self._stamp(work)
         delivery = self._delivery(item)
+        return await self._delivered(item, delivery, self._run(work, delivery))
+
+    async def _run(self, work: Work, delivery: Delivery) -> None:
+        event: Event = work.event  # type: ignore[assignment] # decoded by now
+        if not self._invoker.inline:
+            await self._invoker.run(event, self._ports, delivery.emit, work.progress)
+            return
+        began_s = time.monotonic()
+        begun = self._invoker.begin(event, self._ports)
+        if isinstance(begun, Suspended):
+            begun = await self._invoker.resume(event, begun, began_s)
+        await delivery.emit(self._spec.name, begun)
+
+    async def _resume(self, work: Work, suspended: Suspended[Any], began_s: float, delivery: Delivery) -> None:
+        event: Event = work.event  # type: ignore[assignment] # decoded before it began
+        await delivery.emit(self._spec.name, await self._invoker.resume(event, suspended, began_s))
+
+    async def _delivered(self, item: Item, delivery: Delivery, run: Awaitable[None]) -> Verdict:
+        """Wait for a run and for the acknowledgement of what it sent."""
         try:
-            await self._invoker.run(work.event, self._ports, delivery.emit, work.progress)  # type: ignore[arg-type]
+            await run
             await delivery.settle()
         except Lost:
             return _LOST
@@ -189,9 +220,9 @@ class Handler:
 
     async def _after_failure(self, item: Item, delivery: Delivery, error: BaseException) -> Verdict:
         work: Work = item.payload
-        try:
+        with suppress(MillraceError):
             await delivery.acknowledge()
-        except MillraceError:
+        if delivery.incomplete:
             work.progress.finished.clear()
         kind, stage = classify(error), work.progress.stage or self._spec.name
         self._counters.errors[error_type(error), stage] += 1

@@ -5,8 +5,8 @@ A record goes through these hands::
     fetch -> ledger.begin -> decode -> [park] -> lanes -> agent -> outputs sent -> acknowledged -> ledger.done -> commit
 
 Only the last step forgets a record, and it comes after the broker has every output. Whatever ends earlier (a crash, a
-cancelled task, a lost partition) leaves the record to be read again. Plain functions skip the lanes while nothing
-waits in them: a partition's own order is stricter than the order per key.
+cancelled task, a lost partition) leaves the record to be read again. Where its lane is free, an agent of one event runs
+in place, and its record needs a lane only if the agent waits or fails: see `streams.pump.inline`.
 """
 
 import asyncio
@@ -112,8 +112,8 @@ class Pump(Service):
             lanes, self._ledger, handler, self.counters, self._fail, tenure=self._tenure, company=self._company
         )
         self._inline = Inline(
-            self._invoker, codec, producer, read=read, ledger=self._ledger, flow=self._flow,
-            counters=self.counters, queue=self._queue,
+            self._invoker, codec, producer, read=read, ledger=self._ledger, flow=self._flow, handler=handler,
+            counters=self.counters, ports=ports, queue=self._queue,
         )  # fmt: skip
         self._parking = Parking(settings.max_parked, self._unpark)
         self._unrecorded: set[TopicPartition] = set()  # no start of a head recorded yet in this assignment
@@ -330,9 +330,8 @@ class Pump(Service):
             [record] = records
             await self._begin_carefully(tp, epoch, record)
             return
-        if self._invoker.inline and not self._flow.ordered(tp):
-            with self._company.working():
-                records = await self._inline.run(tp, epoch, records)
+        if self._invoker.inline:
+            records = await self._inline.run(tp, epoch, records)
         for record in records:
             self._queue(tp, epoch, record)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from aiokafka import ConsumerRecord
 from aiokafka import TopicPartition as ClientPartition
 
 from millrace.codec import ConsumedRecord
@@ -132,8 +133,13 @@ def without_lanes() -> None:
         item.key = f"{tp.topic}/{tp.partition}".encode()
         return item
 
+    def ready(self: inline.Inline, leg: inline._Leg, record: ConsumerRecord) -> None:
+        """Begin nothing in place."""
+        self._queue(leg.tp, leg.epoch, record)
+
     for module in (pump, inline):
         vars(module)["item_of"] = item_of
+    type.__setattr__(inline.Inline, "_ready", ready)
 
 
 def without_yielding() -> None:

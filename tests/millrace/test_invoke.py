@@ -48,9 +48,15 @@ def relay(event: Ordered) -> Handled:
     return handled(event)
 
 
+def outputs(invoker: Invoker, event: Event) -> list[Output]:
+    found = invoker.begin(event)
+    assert isinstance(found, list)
+    return found
+
+
 def test_an_output_carries_an_id_and_metadata_derived_from_its_cause() -> None:
     event = ordered("a", 1, traceparent="00-x-y-01", reply_to="r", reply_partition=2, deadline_ms=5)
-    [(topic, output)] = Invoker(spec(relay)).call(event)
+    [(topic, output)] = outputs(Invoker(spec(relay)), event)
     meta = output.meta
     assert topic is MIDDLE
     assert meta.id == output_id("a-1", "relay", "test.pump.Handled", "")
@@ -60,7 +66,7 @@ def test_an_output_carries_an_id_and_metadata_derived_from_its_cause() -> None:
 
 
 def test_an_input_without_correlation_begins_one() -> None:
-    [(_, output)] = Invoker(spec(relay)).call(ordered("a", 1, correlation_id=""))
+    [(_, output)] = outputs(Invoker(spec(relay)), ordered("a", 1, correlation_id=""))
     assert output.meta.correlation_id == "a-1"
 
 
@@ -77,7 +83,7 @@ def test_an_output_that_breaks_the_contract_is_refused(returned: Any, error: typ
         return returned
 
     with pytest.raises(error, match="agent 'wrong' emitted"):
-        Invoker(spec(wrong)).call(ordered("a", 1))
+        Invoker(spec(wrong)).begin(ordered("a", 1))
 
 
 def test_two_sinks_for_one_event_type_are_refused() -> None:

@@ -62,6 +62,26 @@ class LanesMachine(RuleBasedStateMachine):
             self.queued.setdefault(_lane(item), []).append(item)
             self._mark_ready()
 
+    @rule(key=st.sampled_from(KEYS), size=st.integers(1, 12), tp=st.sampled_from(PARTITIONS))
+    def seize(self, key: bytes | None, size: int, tp: TopicPartition) -> None:
+        item = Item(key, size, None, tp, offset=self.n_offered, epoch=1, arrived=self.now)
+        waiting = [each for items in self.queued.values() for each in items]
+        busy = _lane(item) in {_lane(each) for each in (*waiting, *self.flying)}
+        suspected = not self.suspects.isdisjoint([*waiting, *self.flying])
+        full = len(self.flying) >= self.max_in_flight
+        self.undecided = True
+        try:
+            self.lanes.seize(item)
+        except ValueError:
+            assert busy or suspected or full, "a free lane was refused"
+        else:
+            assert not full, "an item was begun with too much in flight"
+            assert not busy, "an item was begun out of its turn, while its key had others"
+            assert not suspected, "an item was begun beside a suspect"
+            self.n_offered += 1
+            self.flying.append(item)
+        self.undecided = False
+
     @rule(after=st.sampled_from([0.0, 0.0, 0.005, 0.03]))
     def take(self, after: float) -> None:
         self.now += after

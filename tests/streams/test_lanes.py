@@ -75,6 +75,34 @@ class Unbounded(Lanes):
         return super().take(now)
 
 
+class SeizesBusyLanes(Lanes):
+    """Begins a record whatever of its key is under way."""
+
+    def free(self, key: bytes | None) -> bool:
+        return super().free(None)
+
+
+class SeizesBesideSuspects(Lanes):
+    """Begins a record while a suspect waits or runs."""
+
+    def free(self, key: bytes | None) -> bool:
+        return key not in self._waiting and self.in_flight < self.max_in_flight
+
+
+class SeizesTooMuch(Lanes):
+    """Begins a record however many are in flight."""
+
+    def free(self, key: bytes | None) -> bool:
+        return key not in self._waiting and not self._suspects
+
+
+class SeizesNothing(Lanes):
+    """Sends every record through the queue."""
+
+    def free(self, key: bytes | None) -> bool:
+        return key is None and super().free(key)
+
+
 class NewestFirst(Lanes):
     """Starves the oldest."""
 
@@ -144,11 +172,15 @@ class FillsUpBesideSuspects(Lanes):
 
 
 BROKEN = [
+    (SeizesBusyLanes, "while its key had others"),
+    (SeizesBesideSuspects, "begun beside a suspect"),
+    (SeizesTooMuch, "begun with too much"),
+    (SeizesNothing, "was refused"),
     (IgnoresKeys, "out of its turn|two items of a key|was overtaken"),
     (LosesSuccessors, "fewer are queued|was lost|was overtaken"),
     (TakesTwice, "fewer are queued|out of its turn"),
-    (RetriesAtTheEnd, "out of its turn"),
-    (RetriesAtOnce, "too early|should have lingered"),
+    (RetriesAtTheEnd, "out of its turn|was overtaken"),
+    (RetriesAtOnce, "too early|should have lingered|was overtaken"),
     (Unbounded, "too much in flight"),
     (NewestFirst, "was overtaken"),
     (NeverLingers, "should have lingered"),

@@ -1,9 +1,11 @@
 """The pump on a broker: what of a run is published, in what order, and when the terminal frame may leave."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 
 from millrace.codec import Record
 from millrace.dead_letters import Letter
@@ -101,6 +103,36 @@ async def test_every_event_of_a_fused_run_is_published_and_a_retry_repeats_no_fi
         middle = await world.read_n(world.middle, 1)
     assert calls == ["first", "second", "second"]
     assert [event.by for event in world.decode(middle)] == ["first"]
+
+
+async def test_an_event_of_a_fused_run_that_is_not_acknowledged_is_sent_again(world: World) -> None:
+    refused: list[str] = []
+
+    class Refusing:
+        async def send(self, record: Record) -> Any:
+            if record.topic == world.middle.name and not refused:
+                refused.append(record.topic)
+                ack: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                ack.set_exception(KafkaTimeoutError())
+                return ack
+            return await world.producer.send(record)
+
+    async def first(event: Ordered) -> Handled:
+        return handled(event)
+
+    async def second(event: Handled) -> Frame:
+        return Frame(tenant=event.tenant, lane=event.lane, n=event.n)
+
+    stages = (
+        world.spec(first, sinks=(world.middle,)),
+        world.spec(second, sources=(world.middle,), sinks=(world.reply,)),
+    )
+    run = world.spec(first, name="run", form="fused", stages=stages, sinks=(world.middle, world.reply))
+    await world.produce([ordered("a", 0, reply_partition=0)])
+    async with world.running(run, producer=Refusing()) as pump:
+        await until(lambda: pump.lag == 0)
+        assert len(await world.read_n(world.middle, 1)) == len(await world.read_n(world.reply, 1)) == 1
+    assert refused
 
 
 async def test_a_failed_fused_run_names_its_stage_in_the_dead_letter(world: World) -> None:
