@@ -193,8 +193,13 @@ async def test_a_stream_is_asked_again_only_before_its_first_piece(embedded: Con
 
 
 async def test_a_question_is_not_asked_again_beyond_its_time(embedded: Connection, tenant: str) -> None:
-    with answering(embedded, tenant, lambda question: [given_back(question, 400)]) as worker:
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        return [given_back(question, 400) if question.question == "not ready" else completed(question)]
+
+    with answering(embedded, tenant, behaviour) as worker:
         async with Millrace(embedded, tenant=tenant) as millrace:
+            assert (await millrace.ask("are you there?")).found
+            worker.seen.clear()
             with pytest.raises(RequestFailed, match="wait"):
                 await millrace.ask("not ready", timeout_s=4)
     assert 2 <= len(worker.seen) <= 4  # after 400, 800 and 1,600 ms; 3,200 would be too late
