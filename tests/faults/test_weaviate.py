@@ -113,7 +113,7 @@ def test_a_worker_that_takes_an_outage_for_a_mistake_gives_documents_up(native: 
     """Control of B1."""
     workload = Workload(21, tag, Size(1, 4, 1))
     before = n_letters(native)
-    native.start(agents=CORPUS, without="classes")
+    native.start(agents=CORPUS, without="classes", worker__version_retention_s="1e10")  # no garbage of others before it
     native.kill("weaviate")
     native.feeder().feed(changes_of(workload), native.oracle(workload.tenants).acknowledge)
     until(lambda: n_letters(native) > before, 150, native.logs)
