@@ -39,7 +39,7 @@ test-native: $(VENV)/.dev  ## install all servers (Java 17, Maven, Go 1.26, Post
 	@$(PYTEST) -m native $(ARGS)
 
 test-faults: $(VENV)/.dev  ## run only the fault tests, each with its negative control, at full scale; writes docs/faults.md (SCALE=0.02)
-	@MILLRACE_FAULT_SCALE=$(SCALE) MILLRACE_FAULT_REPORT=docs/faults.md $(PYTEST) -m faults $(ARGS)
+	@MILLRACE_FAULT_SCALE=$(SCALE) MILLRACE_FAULT_REPORT=docs/faults.md $(PYTEST) -m faults -o faulthandler_timeout=8000 $(ARGS)
 
 bench: $(VENV)/.dev  ## measure the budgets side by side with their peers (ARGS="P1 P2")
 	@$(PY) -m bench $(ARGS)

@@ -157,6 +157,24 @@ async def _run(context: typer.Context, plan: Any) -> Any:
             return await Ingestion(client, plan, changed).run()
 
 
+class News:
+    """Which rounds of a watch are told."""
+
+    def __init__(self) -> None:
+        self._rested = False
+        self._told: object = None
+
+    def has(self, report: Any) -> bool:
+        """Whether it did something, or cannot send other things; at first also whether it put off others."""
+        still = None if self._rested else (report.n_found, report.n_put_off)
+        now = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}, still
+        if self._told == now and not report.receipts:
+            return False
+        self._rested = self._rested or not report.n_put_off
+        self._told = (*now[:2], None) if self._rested else now
+        return True
+
+
 async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: bool) -> None:
     from millrace.client import Millrace
     from millrace.ingest.extras import part
@@ -166,14 +184,11 @@ async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: 
     assert task is not None  # noqa: S101 - asyncio.run runs a task
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    last: list[Any] = []
+    news = News()
 
     def told(report: Any) -> None:
-        """A round is news if it did something, or what it cannot send is not what the last one could not."""
-        now = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}
-        if last and not report.receipts and now == last[0]:
+        if not news.has(report):
             return
-        last[:] = [now]
         if as_json:
             document(_data(report, wait=plan.wait), indent=None)
         else:
@@ -213,6 +228,7 @@ def _data(report: Any, *, wait: bool) -> dict[str, Any]:
         "access_changed": report.n_access,
         "inherited": report.n_inherited,
         "deleted": report.n_deleted,
+        "put_off": report.n_put_off,
         "bytes": report.n_bytes,
         "skipped": report.skipped,
         "passed_over": dict(report.passed_over),
@@ -255,6 +271,7 @@ def _render(report: Any, *, wait: bool) -> None:
         f"{report.n_found} documents: {report.n_sent} sent ({report.n_bytes} bytes), {report.n_unchanged} unchanged, "
         f"{report.n_access} with other groups, {report.n_deleted} deleted, {len(report.skipped)} not sent"
         + (f"; {len(report.still_rejected)} unchanged and still rejected" if report.still_rejected else "")
+        + (f"; {report.n_put_off} put off until they rest" if report.n_put_off else "")
     )
     if report.passed_over:
         kinds = ", ".join(f"{n} {one_line(name)}" for name, n in report.passed_over.most_common(_KINDS))

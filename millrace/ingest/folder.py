@@ -40,8 +40,6 @@ class FolderSource:
     ----------
     home : Home or None
         Told when everything was sent, where the source is named after its folder.
-    put_off : set of str
-        Ids of files that `documents` left for later because they were written just now.
 
     Raises
     ------

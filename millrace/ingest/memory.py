@@ -115,6 +115,7 @@ class RememberingSource:
         self.name = name
         self.skipped: list[Skipped] = []
         self.passed_over: Counter[str] = Counter()
+        self.put_off: set[str] = set()
         self._prefix = below(prefix)
         self._memory = memory
 

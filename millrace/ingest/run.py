@@ -43,6 +43,8 @@ class Report(msgspec.Struct, kw_only=True):
         What was not sent, and why.
     passed_over : counter of str
         Files and objects of formats that are not read, by their endings.
+    n_put_off : int
+        Files left for a later run because they were written just now.
     still_rejected : list of Outcome
         Unchanged documents that were rejected as they are, by an earlier run, and were not sent again.
     receipts : list of Receipt
@@ -58,6 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     n_deleted: int = 0
     n_inherited: int = 0
     n_bytes: int = 0
+    n_put_off: int = 0
     skipped: list[Skipped] = []
     passed_over: Counter[str] = msgspec.field(default_factory=Counter)
     still_rejected: list[Outcome] = []
@@ -159,6 +162,7 @@ class Ingestion:
                         await self._document(document, source)
                 self.report.skipped += source.skipped
                 self.report.passed_over += source.passed_over
+                self.report.n_put_off += len(source.put_off)
             for gone in filter(self._is_missing, lost):
                 await self._delete(gone)
             await self._acknowledge(0)

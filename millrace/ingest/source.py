@@ -59,11 +59,14 @@ class Source(Protocol):
         What cannot be sent, filled by `documents` and made empty when it starts.
     passed_over : counter of str
         Files that are left alone because of their format, by their endings; likewise.
+    put_off : set of str
+        Ids of documents left for a later look because they were written just now; likewise.
     """
 
     name: str
     skipped: list[Skipped]
     passed_over: Counter[str]
+    put_off: set[str]
 
     def documents(self, held: Held) -> AsyncGenerator[Document, None]:
         """Everything that may have changed, in a fixed order; `held` is asked before something is read in vain.

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from millrace.cli.ingest import expanded
+from millrace.cli.ingest import News, expanded
 from millrace.connection import Connection
 from millrace.event import Event
 from millrace.events.corpus import SourceChanged
+from millrace.ingest.run import Report
+from millrace.ingest.source import Skipped
 from tests.millrace.workers import Run, indexed, indexing, settled
 
 
@@ -52,6 +54,14 @@ def test_a_watch_prints_a_line_for_each_round_that_did_something_and_ends_well(
         assert process.wait(20) == 0
         assert process.stdout.read() == ""
     assert [outcome["document"] for outcome in first["outcomes"] + second["outcomes"]] == ["a.md", "b.md"]
+
+
+def test_what_the_first_rounds_put_off_is_told_and_a_later_round_without_changes_is_not() -> None:
+    news = News()
+    fresh, rested = Report(n_put_off=2), Report(n_found=2, n_unchanged=2)
+    assert [news.has(report) for report in (fresh, fresh, rested, rested)] == [True, False, True, False]
+    assert not news.has(Report(n_found=1, n_unchanged=1, n_put_off=1))
+    assert news.has(Report(n_found=2, skipped=[Skipped("a.md", "undecodable", "byte 0 is not UTF-8")]))
 
 
 def test_what_is_still_rejected_is_told_with_its_reason_and_code(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -64,6 +65,17 @@ async def ended(pid: int) -> bool:
         os.close(handle)
 
 
+async def writer_of(fifo: Path) -> int:
+    """Open the end to write to once a reader is there; this can be cancelled, a thread in `os.open` cannot."""
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            await asyncio.sleep(0.01)
+
+
 def oom_score(pid: int) -> int:
     return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))
 
@@ -118,14 +130,14 @@ async def test_a_slow_document_goes_on_in_the_slow_lane_and_another_begins_anew_
             return f"wait_for {fifo}".encode()
 
         first, second = (asyncio.create_task(parsers.parse(partial(fetch, fifo), JSONL)) for fifo in fifos)
-        first_end, second_end = [await asyncio.to_thread(os.open, fifo, os.O_WRONLY) for fifo in fifos]
+        first_end, second_end = [await writer_of(fifo) for fifo in fifos]
         await parse(parsers, "fine neighbour")  # only once the second has left the quick lane
         assert fetched == ["first", "second"]
+        os.close(second_end)  # its process has ended, and no other begins before the first is done
         os.write(first_end, b"one")
         os.close(first_end)
         assert (await first).text == "one"
-        os.close(second_end)
-        second_end = await asyncio.to_thread(os.open, fifos[1], os.O_WRONLY)
+        second_end = await writer_of(fifos[1])
         os.write(second_end, b"two")
         os.close(second_end)
         assert (await second).text == "two"
@@ -169,11 +181,12 @@ async def test_a_process_killed_in_the_middle_of_a_document_costs_nothing_but_ti
         await parse(parsers, "fine warm")
         (pid,) = parsers.pids
         waiting = asyncio.create_task(parse(parsers, f"wait_for {fifo}"))
-        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)  # returns once the reader is there
+        first = await writer_of(fifo)
+        fifo.unlink()
+        os.mkfifo(fifo)  # the second process meets one that nobody has opened
         os.kill(pid, signal.SIGKILL)
-        assert await ended(pid)
-        os.close(writer)
-        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
+        writer = await writer_of(fifo)
+        os.close(first)
         os.write(writer, b"answer of the second process")
         os.close(writer)
         assert (await waiting).text == "answer of the second process"
@@ -277,7 +290,7 @@ async def test_a_cancelled_document_leaves_no_process_behind(tmp_path: Path) -> 
         await parse(parsers, "fine warm")
         (pid,) = parsers.pids
         task = asyncio.create_task(parse(parsers, f"wait_for {fifo}"))
-        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)  # returns once the reader is there
+        writer = await writer_of(fifo)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
