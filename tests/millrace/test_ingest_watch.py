@@ -269,10 +269,10 @@ async def test_a_file_that_grows_while_it_is_read_is_not_sent_in_part(
     log.write_bytes(b"line\n")
 
     class Growing(io.FileIO):
-        def read(self, size: int | None = -1, /) -> bytes | None:
+        def read(self, size: int | None = -1, /) -> bytes:
             with log.open("ab") as writer:
                 writer.write(b"line\n")
-            return super().read(size)
+            return super().read(size) or b""
 
     source = FolderSource(docs, Rules())
     with monkeypatch.context() as patch:
