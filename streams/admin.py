@@ -67,7 +67,7 @@ def plan_topics(topics: Iterable[Topic], partitions: Mapping[str, int]) -> list[
 
 
 def create_topics(
-    client: AdminClient, plans: Iterable[TopicPlan], *, replication: int = _BROKER_DEFAULT, timeout_s: float = 30.0
+    client: AdminClient, plans: Iterable[TopicPlan], *, replication: int = _BROKER_DEFAULT, timeout_s: float = 60.0
 ) -> dict[str, int]:
     """Create what is missing on a real broker and check what is there.
 
