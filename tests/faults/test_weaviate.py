@@ -84,7 +84,8 @@ def test_while_weaviate_is_down_workers_wait_without_giving_anything_up(
 
 def processor_share(pid: int, seconds: float, n: int = 8) -> float:
     """Processor time of a process for each second that passes: median of `n` parts, so that no burst counts."""
-    process, shares = psutil.Process(pid), []
+    process = psutil.Process(pid)
+    shares: list[float] = []
     for _ in range(n):
         began, used = time.monotonic(), sum(process.cpu_times()[:2])
         time.sleep(seconds / n)
