@@ -197,7 +197,7 @@ def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: s
     for number in range(n_kills):
         native.feeder().feed(changes[number * size : (number + 1) * size], oracle.acknowledge)
         worker = native.start(name, agents=CORPUS, without=without)
-        until(lambda: _caught(native, oracle, worker), 60, native.logs)  # noqa: B023 - called at once
+        until(lambda: _caught(native, oracle, worker), scaled(180, 60), native.logs)  # noqa: B023 - called at once
         worker.kill()
     native.start(name, agents=CORPUS)
     native.drained()
@@ -207,10 +207,12 @@ def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: s
 
 
 def _caught(native: NativeStack, oracle: Oracle, worker: Worker) -> bool:
-    """Freeze a worker; let it go on unless the server has rows of its that no version lists yet."""
+    """Freeze a worker; let it go on, for as long as the look took, unless it has rows there that no version lists."""
+    began = time.monotonic()
     worker.freeze()
     listed = {chunk for *_, chunk in oracle.listed(native.records((DOCUMENT_INDEXED.name,)))}
     if native.chunk_ids(oracle.tenants) - listed:
         return True
     worker.thaw()
+    time.sleep(time.monotonic() - began)  # else it stands still nearly all the time once a look takes long
     return False

@@ -3,6 +3,7 @@
 The client tries a call again for more than a minute while the server is away, and says in words only what went wrong.
 So a call that takes longer than a second is watched: as soon as the server's own readiness probe fails, the call ends
 as Unavailable. A call that runs out of time while the server is ready is a TimeoutError, which counts as an attempt.
+Once the server was found to be away, calls end at once; one probe for all of them, twice a second, finds it again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 _WATCH_S: Final = 1.0
 _PROBE_S: Final = 1.0
+_PROBES_S: Final = 0.5
 _RECONNECT_MS: Final = 1_000
 _FAILURES: Final = (WeaviateBaseError, AioRpcError, httpx.HTTPError, OSError)
 
@@ -100,6 +102,8 @@ class Connection:
         )
         self._probe = httpx.AsyncClient(base_url=address.url, timeout=_PROBE_S, trust_env=False)
         self._opening = asyncio.Lock()
+        self._away_at_s: float | None = None
+        self._looking: asyncio.Task[bool] | None = None
 
     async def ready(self) -> bool:
         """Ask the server whether it is ready; answers within a second."""
@@ -151,10 +155,14 @@ class Connection:
 
     async def close(self) -> None:
         """Close the client."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self._client.close()
         await self._probe.aclose()
 
     async def _watched(self, doing: str, run: Callable[[WeaviateAsyncClient], Awaitable[T]], limit_s: float) -> T:
+        if not await self._back():
+            raise Unavailable(self._away(doing))
         call = asyncio.ensure_future(self._call(run))
         deadline = asyncio.get_running_loop().time() + limit_s
         try:
@@ -163,12 +171,12 @@ class Connection:
                 done, _ = await asyncio.wait({call}, timeout=max(0.0, min(_WATCH_S, left_s)))
                 if done:
                     return call.result()
-                if not await self.ready():
+                if not await self._there():
                     raise Unavailable(self._away(doing))
                 if left_s <= 0:
                     raise self._too_long(doing, limit_s)
         except _FAILURES as error:
-            if is_timeout(error) and await self.ready():
+            if is_timeout(error) and await self._there():
                 raise self._too_long(doing, limit_s) from error
             told = await self._told(doing, error)
             if told is error:
@@ -178,6 +186,25 @@ class Connection:
             call.cancel()
             with contextlib.suppress(asyncio.CancelledError, *_FAILURES):
                 await call
+
+    async def _back(self) -> bool:
+        """Whether a call makes sense: the server was not found to be away, or a new probe finds it."""
+        if self._away_at_s is None:
+            return True
+        if asyncio.get_running_loop().time() - self._away_at_s < _PROBES_S:
+            return False
+        return await self._there()
+
+    async def _there(self) -> bool:
+        """Probe the server, once for all who ask at the same time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="weaviate-probe")
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> bool:
+        there = await self.ready()
+        self._away_at_s = None if there else asyncio.get_running_loop().time()
+        return there
 
     async def _call(self, run: Callable[[WeaviateAsyncClient], Awaitable[T]]) -> T:
         if not self._client.is_connected():
@@ -195,7 +222,7 @@ class Connection:
         meaning = meaning_of(str(error))
         if meaning == "missing":
             return Missing(_first_line(error))
-        if meaning == "transient" or is_absence(error) or not await self.ready():
+        if not await self._there() or meaning == "transient" or is_absence(error):
             return Unavailable(self._away(doing, _first_line(error)))
         return error
 
