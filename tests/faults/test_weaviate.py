@@ -163,7 +163,7 @@ def _killed_in_batches(
         part = changes[number * size : (number + 1) * size]
         feeder.feed(part, oracle.acknowledge)
         wanted = rng.randint(2, max(3, len(part) // 4))
-        until(lambda: n_indexed(native) >= before + wanted, 60, native.logs)  # noqa: B023 - called at once
+        until(lambda: n_indexed(native) >= before + wanted, scaled(180, 60), native.logs)  # noqa: B023 - called at once
         native.kill("weaviate")
         began, n_done = time.monotonic(), n_indexed(native)
         native.mend()
@@ -195,9 +195,10 @@ def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: s
     n_kills = scaled(10, 1)
     size = -(-len(changes) // n_kills)
     for number in range(n_kills):
+        seen = set(native.chunk_ids(oracle.tenants))
         native.feeder().feed(changes[number * size : (number + 1) * size], oracle.acknowledge)
         worker = native.start(name, agents=CORPUS, without=without)
-        until(lambda: _caught(native, oracle, worker), scaled(180, 60), native.logs)  # noqa: B023 - called at once
+        until(lambda: _caught(native, oracle, worker, seen), 60, native.logs)  # noqa: B023 - called at once
         worker.kill()
     native.start(name, agents=CORPUS)
     native.drained()
@@ -206,13 +207,15 @@ def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: s
     return native.judge(oracle, tmp_path, name, collected=True)
 
 
-def _caught(native: NativeStack, oracle: Oracle, worker: Worker) -> bool:
-    """Freeze a worker; let it go on, for as long as the look took, unless it has rows there that no version lists."""
-    began = time.monotonic()
+def _caught(native: NativeStack, oracle: Oracle, worker: Worker, seen: set[str]) -> bool:
+    """Freeze a worker as soon as it has written rows; let it go on if versions list them all: then they are `seen`."""
+    if native.chunk_ids(oracle.tenants) <= seen:
+        return False
     worker.freeze()
+    written = native.chunk_ids(oracle.tenants) - seen
     listed = {chunk for *_, chunk in oracle.listed(native.records((DOCUMENT_INDEXED.name,)))}
-    if native.chunk_ids(oracle.tenants) - listed:
+    if written - listed:
         return True
+    seen |= written
     worker.thaw()
-    time.sleep(time.monotonic() - began)  # else it stands still nearly all the time once a look takes long
     return False
