@@ -6,7 +6,7 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from millrace.client import Millrace
 from millrace.connection import find_connection
 from millrace.errors import RequestFailed
 from millrace.topics import DOCUMENT_INDEXED
-from tests.faults.log_access import ends, until
+from tests.faults.log_access import Feeder, ends, until
 from tests.faults.native import NativeStack
 from tests.faults.oracle import DEAD_LETTERS, Findings, Oracle
 from tests.faults.report import FaultRow
@@ -154,13 +154,12 @@ def _killed_in_batches(
 ) -> tuple[Findings, Oracle, float]:
     """Kill the server while documents come in, again and again; findings, oracle and the longest time to progress."""
     workload = Workload(22, tag, Size(scaled(20, 4), scaled(100, 16), 1))
-    oracle, changes, rng = native.oracle(workload.tenants), changes_of(workload), random.Random(3)
+    oracle, rng = native.oracle(workload.tenants), random.Random(3)
     name, slowest = f"batches-{tag}", 0.0
     native.start(name, agents=CORPUS, without=without)
-    feeder, size = native.feeder(), -(-len(changes) // n_kills)
-    for number in range(n_kills):
+    feeder = native.feeder()
+    for part in _parts(feeder, workload, oracle, n_kills):
         before = n_indexed(native)
-        part = changes[number * size : (number + 1) * size]
         feeder.feed(part, oracle.acknowledge)
         wanted = rng.randint(2, max(3, len(part) // 4))
         until(lambda: n_indexed(native) >= before + wanted, scaled(180, 60), native.logs)  # noqa: B023 - called at once
@@ -171,6 +170,16 @@ def _killed_in_batches(
         slowest = max(slowest, time.monotonic() - began)
     native.drained()
     return native.judge(oracle, tmp_path, name), oracle, slowest
+
+
+def _parts(feeder: Feeder, workload: Workload, oracle: Oracle, n: int) -> Iterator[list[Change]]:
+    """Feed who may read the documents, which comes before all of them; give the documents in `n` parts."""
+    changes = changes_of(workload)
+    first = next(number for number, change in enumerate(changes) if change.kind != "access")
+    feeder.feed(changes[:first], oracle.acknowledge)
+    size = -(-(len(changes) - first) // n)
+    for start in range(first, len(changes), size):
+        yield changes[start : start + size]
 
 
 def test_a_worker_killed_in_the_middle_of_its_batches_leaves_no_chunk_twice_and_none_hidden(
@@ -190,13 +199,12 @@ def test_a_worker_that_commits_what_it_has_only_read_loses_its_batches(
 
 def _killed_in_a_batch(native: NativeStack, tag: str, tmp_path: Path, without: str = "") -> Findings:
     """Kill workers of whose batch the server has some rows, then let another one go on."""
-    workload = Workload(23, tag, Size(2, scaled(100, 14), 1))
-    oracle, changes, name = native.oracle(workload.tenants), changes_of(workload), f"batch-{tag}"
-    n_kills = scaled(10, 1)
-    size = -(-len(changes) // n_kills)
-    for number in range(n_kills):
+    n_documents, n_kills = (14, 1) if without else (scaled(100, 14), scaled(10, 1))
+    workload = Workload(23, tag, Size(2, n_documents, 1))
+    oracle, name, feeder = native.oracle(workload.tenants), f"batch-{tag}", native.feeder()
+    for part in _parts(feeder, workload, oracle, n_kills):
         seen = set(native.chunk_ids(oracle.tenants))
-        native.feeder().feed(changes[number * size : (number + 1) * size], oracle.acknowledge)
+        feeder.feed(part, oracle.acknowledge)
         worker = native.start(name, agents=CORPUS, without=without)
         until(lambda: _caught(native, oracle, worker, seen), 60, native.logs)  # noqa: B023 - called at once
         worker.kill()
