@@ -166,13 +166,11 @@ class News:
 
     def has(self, report: Any) -> bool:
         """Whether it did something, or cannot send other things; at first also whether it put off others."""
-        still = None if self._rested else (report.n_found, report.n_put_off)
-        now = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}, still
-        if self._told == now and not report.receipts:
-            return False
         self._rested = self._rested or not report.n_put_off
-        self._told = (*now[:2], None) if self._rested else now
-        return True
+        still = None if self._rested else (report.n_found, report.n_put_off)
+        told = self._told
+        self._told = report.skipped, {(o.receipt.document, o.version) for o in report.rejected}, still
+        return bool(report.receipts) or self._told != told
 
 
 async def _watch(context: typer.Context, plan: Any, every_s: float, *, as_json: bool) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import pytest
 
@@ -14,12 +13,10 @@ from millrace.errors import ConfigurationError, MillraceError, Unavailable, clas
 from millrace.rows import ChunkRow
 from streams.stores.weaviate import Address, WeaviateVectorStore
 from streams.stores.weaviate.collection import WeaviateRows
-from tests.conditions import until
+from tests.conditions import eventually, until
 from tests.streams.stores.vector_store_contract import DIM, assert_same, chunk, ids, unit
 from tests.tcp_proxy import TcpProxy
 from tests.weaviate_servers import OpenWeaviate, StartWeaviate, Weaviate
-
-T = TypeVar("T")
 
 
 def _open(open_weaviate: OpenWeaviate, server: WeaviateServer) -> WeaviateVectorStore:
@@ -82,7 +79,8 @@ async def test_a_server_that_is_away_is_noticed_in_a_second_and_found_again(
         await store.candidates("t", vector=row.vector, text="x", k=1)
     assert time.monotonic() - started < 4
     process.resume()
-    assert ids(await _once_there(lambda: store.fetch("t", [row.chunk_id]))) == [row.chunk_id]
+    await eventually(store._connection._back, 2.0)
+    assert ids(await store.fetch("t", [row.chunk_id])) == [row.chunk_id]
     server.kill()
     for _ in range(3):
         started = time.monotonic()
@@ -90,18 +88,8 @@ async def test_a_server_that_is_away_is_noticed_in_a_second_and_found_again(
             await store.candidates("t", vector=row.vector, text="x", k=1)
         assert time.monotonic() - started < 4
     server.start()
-    again = await _once_there(lambda: store.candidates("t", vector=row.vector, text="x", k=1))
-    assert ids(again) == [row.chunk_id]
-
-
-async def _once_there(call: Callable[[], Awaitable[T]], within_s: float = 2.0) -> T:
-    """Call until the server was found again."""
-    async with asyncio.timeout(within_s):
-        while True:
-            try:
-                return await call()
-            except Unavailable:
-                await asyncio.sleep(0.05)
+    await eventually(store._connection._back, 2.0)
+    assert ids(await store.candidates("t", vector=row.vector, text="x", k=1)) == [row.chunk_id]
 
 
 async def _assert_found(store: WeaviateVectorStore, rows: Sequence[ChunkRow]) -> None:
