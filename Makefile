@@ -12,7 +12,7 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input --quiet install --require-hashes --no-deps
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
-PACKAGES := $(wildcard millrace streams agents inference infra bench tests tools)
+PACKAGES := $(wildcard millrace streams agents inference gateway infra bench tests tools)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install install-dev test test-kafka test-native test-faults bench bench-peers check docs lock lock-peers clean distclean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed, Order
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.findings import Finding, Scan
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
@@ -260,6 +262,31 @@ class CorpusPorts(msgspec.Struct, frozen=True):
     visibility: Visibility
     emitted: Emitted
     policy: CorpusPolicy
+
+
+class Rank(IntEnum):
+    """Whose scan goes first when many wait; the lowest wins."""
+
+    QUESTION = 0
+    DOCUMENT = 1
+    REPORT = 2
+
+
+class TextScanner(Protocol):
+    """Looks for orders to a model, hidden or plain, in a text."""
+
+    def quick(self, text: str) -> Sequence[Finding]:
+        """What the fast subset of the rules finds; for questions and quotes, about a millisecond for 500 characters."""
+
+    async def scan(self, text: str, rank: Rank) -> Scan:
+        """What all rules find, in a process of its own and once per content; incomplete after the time limit."""
+
+
+class PersonalData(Protocol):
+    """Finds personal data with a structure: addresses, numbers of cards, accounts, telephones, identities."""
+
+    def find(self, text: str) -> Sequence[Finding]:
+        """Places of personal data and secrets, in order and without overlaps."""
 
 
 class StatisticsPorts(msgspec.Struct, frozen=True):
