@@ -46,7 +46,7 @@ class VerdictGiven(_GuardEvent, frozen=True, kw_only=True):
 
     def slot(self) -> str:
         """Verdicts on one input are told apart by subject, rule and action."""
-        return f"{self.subject_kind}:{self.rule}:{self.action}"
+        return f"{self.subject_kind}:{self.subject}:{self.rule}:{self.action}"
 
     @property
     def short(self) -> str:

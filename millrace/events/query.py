@@ -146,6 +146,7 @@ class CompletionGuarded(_Completion, frozen=True, kw_only=True):
     """A completion as it may leave: masked, without foreign links and without quotes that give orders to a model."""
 
     verdicts: Annotated[tuple[str, ...], "What the guards said so far, as stage:rule:action."] = ()
+    blocked: Annotated[str, "Rule by which nothing of it may leave; empty where some may."] = ""
 
 
 class AnswerProduced(_QueryEvent, frozen=True, kw_only=True):
