@@ -175,7 +175,10 @@ def _find(ports: QueryPorts) -> Find:
     kinds = {kind for kind, is_masked in chosen.items() if is_masked}
 
     def find(text: str) -> Sequence[Finding]:
-        return [found for found in ports.personal_data.find(text) if found.kind in kinds] if kinds else ()
+        if not kinds:
+            return ()
+        findings = ports.personal_data.find(text)
+        return [each for each in findings if each.kind in kinds and each.rule not in policy.unmasked_rules]
 
     return find
 

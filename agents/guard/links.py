@@ -17,11 +17,11 @@ _TARGET: Final = re.compile(r"\]\((?P<target>[^)]*)(?:\)|\Z)")
 _DEFINITION: Final = re.compile(r"^(?P<name> {0,3}\[[^\]\n]+\]:)\s*<?(?P<target>\S+)", re.MULTILINE)
 _TAG: Final = re.compile(r"<(?P<name>[a-zA-Z][\w:-]*|/[a-zA-Z][\w:-]*|!|\?)(?P<rest>[^<>]*)(?P<end>>|(?=<)|\Z)")
 _BARE: Final = re.compile(
-    r"(?P<target>(?:\b[a-z][a-z0-9+.-]{1,30}:[/\\]+|\bwww\.|\b(?:mailto|javascript|vbscript|data|tel):(?=\S))"
+    r"(?P<target>(?:\b[a-z][a-z0-9+.-]{1,30}:[/\\]+|(?<![\w:/\\])//(?=[\w\[])|\bwww\.|\b(?:mailto|javascript|vbscript|data|tel):(?=\S))"
     r"[^\s<>\"'`\])}|]*)",
     re.IGNORECASE,
 )
-_FORMULA: Final = re.compile(r"^[ \t]*(?==[ \t]*[A-Za-z_.]+[ \t]*[(|!]|[+@-][A-Za-z_.]+[(|!])", re.MULTILINE)
+_FORMULA: Final = re.compile(r"^[ \t]*(?==[^\s=][^\n]*[(|!]|[+@-][A-Za-z_.]+[(|!])", re.MULTILINE)
 _ACTIVE: Final = frozenset(
     "a applet audio base body button embed form frame frameset html iframe img input link math meta object picture "
     "script source style svg template track video".split()

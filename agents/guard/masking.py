@@ -19,18 +19,15 @@ from agents.guard.links import Edit, edits
 Find = Callable[[str], Sequence[Finding]]
 
 MARGIN: Final = 3
-"""Plain words on each side of a cut: they are looked at together with what comes before or after them."""
+"""Plain words on each side of a cut."""
+CONTEXT_CHARS: Final = 64
+"""Characters before a segment that are looked at with it: words that say what a number is."""
 _REACH: Final = 256
 _WORD: Final = re.compile(r"\s*(\S++)(?=\s)").match
 _PLAIN: Final = re.compile(
     r"[\"'(“„‘*]{0,3}[^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,3}[)\"'”’*.,;:!?…]{0,4}|[-–—•]", re.UNICODE
 ).fullmatch
-# What a finding takes: an @, six digits close together, an address of the internet, a long word, a word for a secret.
-_CANDIDATE: Final = re.compile(
-    r"@|\d(?:[^\w\n]*[\w]?[^\w\n]*\d){5}|\d\.\d+\.\d+\.\d|[0-9a-f:]*::|\S{16}|-----|"
-    r"(?:pass\w*|secret|token|key|pwd|credential|login|pin)s?[\"']?\s*(?:[:=]|is\b)|bearer\s",
-    re.IGNORECASE,
-).search
+_SECRET_WORD: Final = re.compile(r"pass|secret|key|token|pwd|bearer|basic", re.IGNORECASE).search
 _ODD_SPACE: Final = re.compile(r"[\x0b-\x1f\x85\u2028\u2029]").search
 
 
@@ -87,6 +84,7 @@ class StreamGuard:
         self._hosts = hosts
         self._max = max_chars
         self._held = ""
+        self._before = ""
         self._starts: list[int] = []
         self._scanned = 0
         self._n_plain = 0
@@ -136,13 +134,15 @@ class StreamGuard:
         return out
 
     def _guarded(self, segment: str) -> str:
-        if all(_PLAIN(word) for word in segment.split()) and not _ODD_SPACE(segment):
-            return segment
+        before = self._before
+        if not _ODD_SPACE(segment) and all(_PLAIN(word) for word in segment.split()):
+            self._before = (before + segment)[-CONTEXT_CHARS:]
+            if not _SECRET_WORD(before + segment):
+                return segment
         seen = visible(segment)
         text = seen.text
-        changes = edits(text, self._hosts)
-        if _CANDIDATE(text):
-            changes = _with(changes, text, self._find(text), self._masks)
+        self._before = (before + text)[-CONTEXT_CHARS:]
+        changes = _with(edits(text, self._hosts), text, _after(before, self._find(before + text)), self._masks)
         source = SourceMap(runs=seen.runs)
         out, at = [], 0
         for change in changes:
@@ -151,6 +151,16 @@ class StreamGuard:
             start, end = source.span(change.start, change.end) or (change.start, change.end)
             self.changes.append(Masked(change.kind, change.rule, self._at + start, self._at + end))
         return "".join([*out, text[at:]])
+
+
+def _after(before: str, findings: Sequence[Finding]) -> list[Finding]:
+    """Findings in a text that `before` precedes, at their places in it."""
+    n = len(before)
+    return [
+        msgspec.structs.replace(found, start=max(found.start - n, 0), end=found.end - n)
+        for found in findings
+        if found.end > n
+    ]
 
 
 def masked(

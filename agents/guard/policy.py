@@ -27,6 +27,7 @@ class GuardPolicy(msgspec.Struct, frozen=True, kw_only=True):
         True
     )
     mask_secrets: Annotated[bool, "The same for keys, tokens and passwords."] = True
+    unmasked_rules: Annotated[tuple[str, ...], "Rules whose findings are shown all the same, such as IP_ADDRESS."] = ()
     link_hosts: Annotated[
         tuple[str, ...], "Hosts that links in answers may lead to; *.example.org stands for all below example.org."
     ] = ()

@@ -54,6 +54,7 @@ class ScannerPool:
         self._cache: OrderedDict[bytes, Scan] = OrderedDict()
         self._n_asked = 0
         self._starting: asyncio.Task[None] | None = None
+        self._begun: set[asyncio.Task[Scan]] = set()
         self._closed = False
         self.n_started = 0
         self.n_scanned = 0
@@ -83,6 +84,13 @@ class ScannerPool:
     def quick(self, text: str) -> Sequence[Finding]:
         """Find what the fast subset of the rules finds, in this process; see `inference.injection.quick`."""
         return quick(text)
+
+    def begin(self, text: str, rank: int) -> None:
+        """Let a scan begin whose outcome will be asked for later, by `scan` with the same text."""
+        task = asyncio.create_task(self.scan(text, rank))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        task.add_done_callback(_told)
 
     async def scan(self, text: str, rank: int) -> Scan:
         """Find what all rules find; incomplete where a time limit was met.
