@@ -289,10 +289,10 @@ class TextScanner(Protocol):
 class KnownScans(Protocol):
     """Outcomes of full scans of documents, by the reference of their text, so that none is scanned at each start."""
 
-    def get(self, ref: str) -> Scan | None:
+    async def get(self, tenant: str, ref: str) -> Scan | None:
         """Outcome of an earlier scan by the same rules."""
 
-    def put(self, ref: str, scan: Scan) -> None:
+    async def put(self, tenant: str, ref: str, scan: Scan) -> None:
         """Remember one."""
 
 

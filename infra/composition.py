@@ -19,10 +19,12 @@ from aiokafka import TopicPartition
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
-from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
+from agents.guard.policy import GuardPolicy
+from agents.ports import CorpusPorts, CorpusTexts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from infra.embedders import open_embedder
+from infra.guarding import Guards, open_guards
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
@@ -162,8 +164,10 @@ async def compose(
     async with AsyncExitStack() as services:
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
+        builder = _Builder(composition, of_views, settings, stack, name, client, services)
+        guards = await builder.guards(classes) if classes & {GuardPorts, QueryPorts} else None
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await _Builder(composition, of_views, settings, stack, name, client, services).build(classes)
+            await builder.build(classes, guards)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -182,7 +186,16 @@ class _Builder:
     client: Mapping[str, Any]
     services: AsyncExitStack
 
-    async def build(self, classes: Collection[type | None]) -> None:
+    async def guards(self, classes: Collection[type | None]) -> Guards:
+        """Open what looks at questions, answers and documents, and provide it to who scans documents."""
+        chosen = policy(GuardPolicy, self.settings.guard, "guard")
+        guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
+        if guards.documents is not None:
+            objects = ContentStore(self.stack.objects)
+            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
+        return guards
+
+    async def build(self, classes: Collection[type | None], guards: Guards | None) -> None:
         """Open what these classes of ports need, and provide them."""
         settings, services, composition = self.settings, self.services, self.composition
         log: dict[str, Any] = {"codec": self.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
@@ -219,7 +232,7 @@ class _Builder:
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
-        if QueryPorts in classes:
+        if QueryPorts in classes and guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
             await self._start(answers)
@@ -236,6 +249,7 @@ class _Builder:
                     statistics=statistics,
                     policy=query_policy,
                     n_reply_partitions=settings.partitions.reply,
+                    **guards.of_questions(),
                 )
             )
 

@@ -349,13 +349,13 @@ class MemoryPersonalData:
 class MemoryScans:
     """Outcomes of scans in a dict."""
 
-    known: dict[str, Scan] = field(default_factory=dict)
+    known: dict[tuple[str, str], Scan] = field(default_factory=dict)
 
-    def get(self, ref: str) -> Scan | None:
-        return self.known.get(ref)
+    async def get(self, tenant: str, ref: str) -> Scan | None:
+        return self.known.get((tenant, ref))
 
-    def put(self, ref: str, scan: Scan) -> None:
-        self.known[ref] = scan
+    async def put(self, tenant: str, ref: str, scan: Scan) -> None:
+        self.known[tenant, ref] = scan
 
 
 @dataclass

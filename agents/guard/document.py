@@ -93,13 +93,13 @@ async def _scan(version: DocumentIndexed, rank: Rank, ports: GuardPorts) -> Scan
     """Outcome of the scan of a version's text, title and headings; known ones are not made again."""
     if version.text is None:
         return Scan()
-    known = ports.known_scans.get(version.text)
+    known = await ports.known_scans.get(version.tenant, version.text)
     if known is not None:
         return known
     text = (await ports.objects.get(version.text)).decode()
     scan = await ports.scanner.scan(text, rank)
     if scan.complete:
-        ports.known_scans.put(version.text, scan)
+        await ports.known_scans.put(version.tenant, version.text, scan)
     return scan
 
 

@@ -34,8 +34,13 @@ async def suspicions(
     texts = [_passage(citation, rows) for citation in citations]
     quick = {text: _first(ports.scanner.quick(text)) for text in dict.fromkeys(texts)}
     found = {n: why for n, text in enumerate(texts) if (why := quick[text]) is not None}
-    unsure = {n: _known(citation, view, ports) for n, citation in enumerate(citations) if n not in found}
-    unsure = {n: known for n, known in unsure.items() if known is None or known.flagged or not known.complete}
+    left = [n for n in range(len(citations)) if n not in found]
+    outcomes = await asyncio.gather(*(_known(citations[n], view, ports) for n in left))
+    unsure = {
+        n: known
+        for n, known in zip(left, outcomes, strict=True)
+        if known is None or known.flagged or not known.complete
+    }
     scans = await asyncio.gather(*(ports.scanner.scan(texts[n], Rank.QUESTION) for n in unsure))
     for (n, known), scan in zip(unsure.items(), scans, strict=True):
         why = _on_the_whole(citations[n], view, known, scan)
@@ -54,11 +59,11 @@ def _first(findings: Sequence[Finding]) -> Suspicion | None:
     return next((Suspicion(each.rule, each.score) for each in findings if each.kind in _ORDERS), None)
 
 
-def _known(citation: Citation, view: VisibleSet, ports: QueryPorts) -> Scan | None:
+async def _known(citation: Citation, view: VisibleSet, ports: QueryPorts) -> Scan | None:
     version = view.get(citation.document)
     if version is None or version.text is None:
         return None
-    return ports.known_scans.get(version.text)
+    return await ports.known_scans.get(version.tenant, version.text)
 
 
 def _on_the_whole(citation: Citation, view: VisibleSet, known: Scan | None, scan: Scan) -> Suspicion | None:

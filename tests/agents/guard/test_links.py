@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -52,8 +54,7 @@ def test_no_target_to_another_host_is_left(text: str) -> None:
     out = inert(text)
     html = MarkdownIt("commonmark", {"html": True, "linkify": False}).render(out)
     assert CANARY not in out
-    for live in ("href=", "src=", "<script", "<iframe", "<svg", "onerror"):
-        assert live not in html
+    assert not re.search(r"<[^>]*(href|src|on\w+)\s*=|<(script|iframe|svg|img|a)\b", html)
 
 
 def test_text_of_a_link_stays() -> None:

@@ -1,0 +1,85 @@
+"""Opens what the guards work with: scanners, the finder of personal data, and what was scanned before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from agents.guard.policy import GuardPolicy
+from agents.ports import GuardPorts, QueryPorts
+from inference.injection import ScannerLimits, ScannerPool
+from inference.injection.known import KnownScans
+from inference.personal_data import PersonalDataFinder
+from infra.settings import ScannerSettings, Settings
+
+MIB = 2**20
+
+
+@dataclass
+class Guards:
+    """What the ports of questions and documents take from here."""
+
+    policy: GuardPolicy
+    known_scans: KnownScans
+    personal_data: PersonalDataFinder
+    questions: ScannerPool | None = None
+    documents: ScannerPool | None = None
+
+    def of_questions(self) -> dict[str, Any]:
+        """Fields of `QueryPorts`."""
+        return {
+            "scanner": self.questions,
+            "known_scans": self.known_scans,
+            "personal_data": self.personal_data,
+            "guard": self.policy,
+        }
+
+
+async def open_guards(
+    settings: Settings, chosen: GuardPolicy, classes: Collection[type | None], name: str, services: AsyncExitStack
+) -> Guards:
+    """Open what these classes of ports need.
+
+    Questions have scanners of their own: the window of a document that is at work cannot be interrupted, and nobody should
+    wait for one. A scanner that is switched off by policy starts no process before it is asked.
+
+    Parameters
+    ----------
+    settings : Settings
+        Limits, and where state lies.
+    chosen : GuardPolicy
+        What is looked at.
+    classes : collection of type
+        Classes of ports.
+    name : str
+        Name of the worker.
+    services : AsyncExitStack
+        Ends what is opened here.
+    """
+    settings.state.mkdir(parents=True, exist_ok=True)
+    known = KnownScans(settings.state / f"{name}.scans.db")
+    services.callback(known.close)
+    guards = Guards(chosen, known, PersonalDataFinder())
+    if QueryPorts in classes:
+        guards.questions = await _started(settings.scanner, 1, services, warm=chosen.questions or chosen.answers)
+    if GuardPorts in classes:
+        n = settings.scanner.processes
+        guards.documents = await _started(settings.scanner, n, services, warm=chosen.documents)
+    return guards
+
+
+async def _started(settings: ScannerSettings, processes: int, services: AsyncExitStack, *, warm: bool) -> ScannerPool:
+    pool = ScannerPool(
+        ScannerLimits(
+            processes=processes,
+            cpu_s=settings.window_cpu_s,
+            text_s=settings.text_s,
+            memory_bytes=settings.memory_mb * MIB,
+        )
+    )
+    services.push_async_callback(pool.stop)
+    if warm:
+        await pool.start()
+    return pool
