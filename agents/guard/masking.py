@@ -23,6 +23,7 @@ MARGIN: Final = 3
 CONTEXT_CHARS: Final = 64
 """Characters before a segment that are looked at with it: words that say what a number is."""
 _REACH: Final = 256
+_MOST_FINDINGS: Final = 1_000
 _WORD: Final = re.compile(r"\s*(\S++)(?=\s)").match
 _PLAIN: Final = re.compile(
     r"[\"'(“„‘*]{0,3}[^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,3}[)\"'”’*.,;:!?…]{0,4}|[-–—•]", re.UNICODE
@@ -142,7 +143,7 @@ class StreamGuard:
         seen = visible(segment)
         text = seen.text
         self._before = (before + text)[-CONTEXT_CHARS:]
-        changes = _with(edits(text, self._hosts), text, _after(before, self._find(before + text)), self._masks)
+        changes = _with(edits(text, self._hosts), text, _after(before, every(self._find, before + text)), self._masks)
         source = SourceMap(runs=seen.runs)
         out, at = [], 0
         for change in changes:
@@ -151,6 +152,16 @@ class StreamGuard:
             start, end = source.span(change.start, change.end) or (change.start, change.end)
             self.changes.append(Masked(change.kind, change.rule, self._at + start, self._at + end))
         return "".join([*out, text[at:]])
+
+
+def every(find: Find, text: str) -> list[Finding]:
+    """All findings: what is found is blanked out and the rest looked at again, for neighbours can hide each other."""
+    found: list[Finding] = []
+    while len(found) < _MOST_FINDINGS and (more := find(text)):
+        found += more
+        for each in more:
+            text = text[: each.start] + "\n" * (each.end - each.start) + text[each.end :]
+    return sorted(found, key=lambda finding: finding.start)
 
 
 def _after(before: str, findings: Sequence[Finding]) -> list[Finding]:
