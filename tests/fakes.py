@@ -315,9 +315,7 @@ class MemoryScanner:
     async def scan(self, text: str, rank: Rank) -> Scan:
         self.scans.append((text, rank))
         found = _findings(text, self.quick_rules | self.slow_rules)
-        return Scan(
-            findings=found, complete=text not in self.unread, score=float(bool(found)), flagged=bool(found)
-        )
+        return Scan(findings=found, complete=text not in self.unread, score=float(bool(found)), flagged=bool(found))
 
 
 def _findings(text: str, rules: Mapping[str, tuple[str, Kind]]) -> tuple[Finding, ...]:

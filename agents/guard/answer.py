@@ -139,7 +139,8 @@ def _masked(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) ->
 
     def guarded(parts: Sequence[str]) -> tuple[StreamGuard, list[str]]:
         stream = StreamGuard(find, masks, policy.link_hosts, policy.max_finding_chars)
-        return stream, [text for text in (*(stream.feed(part) for part in parts), stream.flush()) if text]
+        *fed, last = [stream.feed(part) for part in parts] or [""]
+        return stream, [text for text in (*fed, last + stream.flush()) if text]
 
     def shown(citation: Citation) -> Citation:
         quote, title, heading = (

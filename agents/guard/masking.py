@@ -185,9 +185,7 @@ def masked(
 
 def _with(links: Sequence[Edit], text: str, findings: Sequence[Finding], masks: Masks) -> list[Edit]:
     """Edits for findings beside those for links: what lies in a link goes with it, what laps over is masked as well."""
-    found = [
-        link for link in links if not any(each.start <= link.start and link.end <= each.end for each in findings)
-    ]
+    found = [link for link in links if not any(each.start <= link.start and link.end <= each.end for each in findings)]
     for finding in findings:
         start, end = finding.start, finding.end
         for link in found:

