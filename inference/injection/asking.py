@@ -26,7 +26,7 @@ from millrace.findings import Finding
 _WORD: Final = re.compile(r"[a-z0-9+#]+(?:['-][a-z0-9+#]+)*")
 _ABOUT_ANSWER: Final = re.compile(
     r"\b(?:your|the|this|each|every|all|any|his|its|in|of) (?:\w+ ){0,2}?(?:response|answer|reply|replies|output|completion|generated text|responses|answers)\b"
-    r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\b(?:your|the) (?:text|message|summary|words|sentences?|writing|result)\b"
+    r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\byour (?:text|message|summary|words|sentences?|writing|result)\b"
 )
 _CONTACT: Final = re.compile(r"\b(?:look(?:ing)? forward to|thank(?:s| you)? for|await|waiting for|in response to|reply to this (?:e-?mail|message))\b")
 _TO_USER: Final = re.compile(r"\b(?:the|to|ask|tell|urge|encourage|remind|advise|convince|persuade|inform|warn|for) (?:the )?(?:users?|readers?|recipients?|person|people|them|individuals?|audience|asker)\b")
@@ -36,24 +36,32 @@ _HYPE: Final = re.compile(
 )
 _URL: Final = re.compile(r"\b[a-z]{2,8}://|\bwww\.|\b[a-z0-9-]+\.(?:com|net|org|io|xyz|info|ru|top|link)\b")
 _POLITE_QUESTION: Final = re.compile(r"^(?:can|could|would|will) you\b")
+_GENERIC: Final = re.compile(r"^(?:how|what|where|when|why) (?:do|can|should|would|could|does|must) (?:i|you|we|one)\b")
+_FOLLOWED: Final = re.compile(r"\s*\n")
 _NEAR_CHARS: Final = 1_500
 _MIN_STEM: Final = 5
 
 # Points. A score of one half is at none.
-_BASE: Final = -3.4
-_ORDER: Final = {"write": 2.0, "explain": 1.5, "transform": 1.3, "say": 1.2, "act": 0.6}
+_BASE: Final = -3.6
+_ORDER: Final = {"write": 1.7, "explain": 1.5, "transform": 1.3, "say": 0.9, "act": 0.6}
 _QUESTION: Final = 1.6
+_GENERAL: Final = 0.8
+_YES_NO: Final = -0.8
 _OBJECT: Final = {"text": 1.3, "letters": 1.2, "language": 1.4, "code": 1.0, "knowledge": 0.9}
 _ANSWER: Final = 2.6
 _USER: Final = 1.0
 _NOVEL: Final = 2.2
 _FAMILIAR: Final = -1.6
-_ITEM: Final = -0.6
+_ITEM: Final = -1.0
 _PERSONAL: Final = -1.6
 _READER: Final = -1.1
 _POINTING: Final = -0.8
 _REGISTER: Final = -3.0
 _HIDDEN: Final = 2.5
+_SMALL: Final = -1.0
+_OPENS: Final = -1.2
+_HEADING: Final = -0.7
+_MARKUP: Final = -0.8
 THRESHOLD: Final = 0.5
 
 
@@ -123,7 +131,7 @@ def _read(sentence: Sentence) -> _Reading:
     first = tokens[0] if tokens[0] not in {"and", "so", "but", "also", "now", "then", "in", "for"} else tokens[min(1, len(tokens) - 1)]
     asks = sentence.text.rstrip("\"')*_ ").endswith("?")
     reading.question = not reading.order and len(tokens) >= 3 and (
-        (first in w.QUESTION and (asks or tokens[1:2] and tokens[1] in w.AUXILIARY and not sentence.text.rstrip().endswith(":"))) or (asks and first in w.AUXILIARY)
+        asks and (first in w.QUESTION or first in w.AUXILIARY)
     )
     return reading
 
@@ -178,7 +186,8 @@ def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_R
         return _BASE + build + _code_near(reading, readings), "code_order"
     points, rule = _BASE, "question" if reading.question else "order"
     points += _QUESTION if reading.question else _ORDER[reading.order]
-    points += max((value for name, value in _OBJECT.items() if tokens & _CLASSES[name]), default=0.0)
+    objects = set(reading.tokens[reading.lead + 1 :])
+    points += max((value for name, value in _OBJECT.items() if objects & _CLASSES[name]), default=0.0)
     about_answer = _ABOUT_ANSWER.search(lower) is not None and _CONTACT.search(lower) is None
     if about_answer and not reading.question:
         points += _ANSWER
@@ -188,18 +197,37 @@ def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_R
     if _HYPE.search(lower) and _URL.search(lower):
         points += _USER
     points += _subject(reading, text, about_answer=about_answer)
+    if _GENERIC.match(lower):
+        tokens -= {"i", "you", "we"}
     if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order == "act"):
         points += _PERSONAL
     if tokens & w.READER and not about_answer and not _POLITE_QUESTION.match(lower):
         points += _READER
-    if tokens & w.POINTING and not about_answer:
+    if tokens & (w.POINTING if reading.question else w.POINTING - {"that"}) and not about_answer:
         points += _POINTING
-    if sentence.item:
-        points += _ITEM
+    if reading.question and reading.tokens[0] in w.AUXILIARY:
+        points += _YES_NO
+    elif reading.question and not tokens & (w.PERSONAL | w.READER):
+        points += _GENERAL
+    points += _form(sentence, text)
     others = [other for other in asking if other is not reading and not other.sentence.code]
     share = len(others) / max(len(readings) - 1, 4)
     points += _REGISTER * max(0.0, share - 0.15)
     return points, rule
+
+
+def _form(sentence: Sentence, text: str) -> float:
+    """Points for how a sentence is written down."""
+    points = _ITEM if sentence.item else 0.0
+    if sentence.text[0].islower():
+        points += _SMALL
+    if sentence.text.endswith(":") and _FOLLOWED.match(text, sentence.end):
+        points += _OPENS
+    elif sentence.text[-1].isalnum() and len(sentence.text) < 30:
+        points += _HEADING
+    if "`" in sentence.text or "](" in sentence.text:
+        points += _MARKUP
+    return points
 
 
 _CLASSES: Final = {"text": w.TEXTS, "letters": w.LETTERS, "language": w.LANGUAGES, "code": w.CODE, "knowledge": w.KNOWLEDGE}

@@ -8,10 +8,14 @@ from typing import Final
 
 import msgspec
 
+from inference.injection.words import EXPLAIN, NOUNS_TOO, SAY, TRANSFORM, WRITE
+
 _FENCE: Final = re.compile(r"```[^\n]*\n.*?(?:```|\Z)|~~~[^\n]*\n.*?(?:~~~|\Z)", re.DOTALL)
-# An end of a sentence, an empty line or a line that begins a new thing.
+_ORDERS: Final = "|".join(sorted(verb.capitalize() for verb in (WRITE | EXPLAIN | TRANSFORM | SAY) - NOUNS_TOO))
+# An end of a sentence, an empty line, a line that begins a new thing, or an order in the middle of a line.
 _BREAK: Final = re.compile(
-    r"(?<=[.!?;:…。！？])[\"')\]*_]*\s+|(?<=[.!?])(?=[A-Z][a-z])|\s*\n\s*|\s+[|•·>–—]\s+|[。！？]|\s{3,}",
+    r"(?<=[.!?;:…。！？])[\"')\]*_]*\s+|(?<=[.!?])(?=[A-Z][a-z])|\s*\n\s*\n\s*|\s*\n\s*(?![a-z(\s])|\s+[|•·>–—]\s+|[。！？]|[ \t]{3,}"
+    rf"|(?<=[^\s.!?:;,\"'(]) +(?=(?:(?:{_ORDERS})|(?:What|Who|Why|How|Where|When|Which) (?:is|are|was|were|do|does|did|can)) [a-z])",
 )
 _TOO_LONG: Final = 600
 _ITEM: Final = re.compile(r"^[\s>#]*(?:[-*+•]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+")

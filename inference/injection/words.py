@@ -56,16 +56,16 @@ NOUNS_TOO: Final = _set(
     "script pen draft author craft use change turn mix group split map format rate rank grade research review search look "
     "break help share stress claim ask offer wish joke chat present plan schedule set run open visit click download install "
     "forward purchase transfer play track check update log sign register fill scan archive move copy export import sync back "
-    "backup quote estimate forecast contrast outline cipher reverse double shift swap switch insert warn urge direct thank "
-    "host count supplement walk fix correct lead slip save stop log express polish make find give tell keep talk put create "
-    "test produce document comment notice title subject edit merge join apply monitor reserve connect launch begin finish add"
+    "backup quote estimate forecast contrast outline cipher reverse double shift swap switch warn direct "
+    "host count supplement walk correct lead slip save stop log express polish "
+    "test document comment notice title subject monitor reserve launch"
 )
 
 ARTICLES: Final = _set(
     "a an the your my his her its their our this that these those all any each every some both one two three four five six seven "
     "eight nine ten several many more few no me us him them it everything anything something someone everyone how what why when "
     "where who whether if as in into to for about on from with without by at up down out off over only just exactly at random "
-    "multiple various random new another such different important relevant detailed brief short long simple 3 5 10 and or "
+    "multiple various random new another such different important relevant detailed brief short long simple 3 5 10 "
     "yourself users readers people that's at least instead"
 )
 # What a text is called that somebody is told to write.
@@ -73,7 +73,7 @@ TEXTS: Final = _set(
     "story stories poem poems essay essays haiku limerick sonnet song songs lyrics ballad verse rhyme tale fable novel dialogue "
     "monologue speech letter email article blog post paragraph paragraphs introduction conclusion headline headlines slogan "
     "tagline caption tweet summary abstract overview outline report review biography script screenplay scene plot joke jokes "
-    "riddle pun quote recipe description advertisement ad proposal memo note message caption plan itinerary lesson quiz "
+    "riddle pun quote recipe description advertisement ad proposal memo note caption plan itinerary lesson quiz "
     "question questions list table bullet sentence sentences phrase words synonym synonyms antonyms definition example examples "
     "analogy metaphor comparison explanation tutorial guide steps tips ideas suggestions toast eulogy prayer greeting invitation "
     "resume cover testimonial pitch press manifesto diary journal timeline chart graph concept game"
@@ -114,7 +114,7 @@ PERSONAL: Final = _set(
     "let's tomorrow today tonight monday tuesday wednesday thursday friday saturday sunday asap attached below"
 )
 # Points to the text that it stands in.
-POINTING: Final = _set("this these those it its they them their he she his her him such here above below following latter former")
+POINTING: Final = _set("that this these those it its they them their he she his her him such here above below following latter former")
 READER: Final = _set("you your yours you're you'll you've yourself")
 
 STOP: Final = _set(
