@@ -42,8 +42,8 @@ async def open_guards(
 ) -> Guards:
     """Open what these classes of ports need.
 
-    Questions have scanners of their own: the window of a document that is at work cannot be interrupted, and nobody should
-    wait for one. A scanner that is switched off by policy starts no process before it is asked.
+    Questions have a scanner of their own: the window of a document that is at work cannot be interrupted, and nobody
+    should wait for one. A scanner that is switched off by policy starts no process before it is asked.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from millrace.topics import COMPLETION_GENERATED, COMPLETION_GUARDED, REPLY, REV
 from agents.correlation import correlation_of
 from agents.guard.anomalies import anomalies
 from agents.guard.masking import Find, Masks, StreamGuard
-from agents.guard.passages import Suspicion, suspicions
+from agents.guard.passages import Suspicion, sure, suspicions
 from agents.guard.policy import GuardPolicy
 from agents.guard.verdicts import Subject, listed, review, verdict, verdicts_of
 from agents.ports import Principal, QueryPorts
@@ -126,7 +126,7 @@ def _looked_at(completion: CompletionGenerated, draft: Draft, ports: QueryPorts)
     wrong = anomalies(draft.text, found=left, policy=policy)
     judged: list[VerdictGiven] = verdicts_of(subject, [(each, each.action) for each in wrong])
     if draft.text and not _is_quoted(draft):
-        orders = [found for found in ports.scanner.quick(draft.text) if found.kind == "injection"]
+        orders = [found for found in sure(ports.scanner.quick(draft.text), policy) if found.kind == "injection"]
         judged += verdicts_of(subject, [(found, "block") for found in orders])
     blocked = next((each.rule for each in judged if each.action == "block"), "")
     given = [*draft.verdicts, *judged]

@@ -23,6 +23,7 @@ from millrace.topics import (
 )
 
 from agents.corpus.rows_codec import decode_manifest
+from agents.guard.passages import ORDERS, sure
 from agents.guard.policy import GuardPolicy
 from agents.guard.verdicts import Subject, review, verdict, verdicts_of
 from agents.ports import GuardPorts, Rank
@@ -106,7 +107,8 @@ async def _scan(version: DocumentIndexed, rank: Rank, ports: GuardPorts) -> Scan
 def _rejected(scan: Scan, policy: GuardPolicy) -> str:
     """Why an untrusted document must not become visible; empty if it may."""
     if scan.flagged and policy.untrusted_flagged == "reject":
-        rules = ", ".join(dict.fromkeys(each.rule for each in scan.findings if each.kind in _ORDERS)) or "scan_score"
+        sure_ones = [each.rule for each in sure(scan.findings, policy) if each.kind in ORDERS]
+        rules = ", ".join(dict.fromkeys(sure_ones)) or "scan_score"
         return (
             f"the document comes from an untrusted source and gives orders to a model (rules {rules[:200]}); take them "
             "out, or have its source declared trusted"
@@ -119,15 +121,12 @@ def _rejected(scan: Scan, policy: GuardPolicy) -> str:
     return ""
 
 
-_ORDERS: Final = frozenset({"injection", "hidden_text"})
-
-
 def _verdicts(
     version: DocumentIndexed, scan: Scan, policy: GuardPolicy, action: Action, stage: str
 ) -> list[VerdictGiven]:
     """What is said of a version: nothing, if nothing was found."""
     subject = Subject(version.tenant, "document", version.document, stage, version.version)
-    found: list[Finding] = [each for each in scan.findings if each.kind in _ORDERS] if scan.flagged else []
+    found = [each for each in sure(scan.findings, policy) if each.kind in ORDERS] if scan.flagged else []
     if scan.flagged and not found:
         found = [Finding(REASON, "scan_score", 0, 0, scan.score)]
     given = verdicts_of(subject, [(each, action) for each in found])

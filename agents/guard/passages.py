@@ -7,13 +7,19 @@ the one that is quoted.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from millrace.events.query import Citation
 from millrace.findings import Finding, Scan
 from millrace.rows import ChunkRow
 
+from agents.guard.policy import GuardPolicy
 from agents.ports import QueryPorts, Rank, VisibleSet
+
+
+ORDERS: Final = frozenset({"injection", "hidden_text"})
+"""Kinds of findings by which a text gives orders."""
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -32,7 +38,7 @@ async def suspicions(
     flagged, or their scan has not come to this worker.
     """
     texts = [_passage(citation, rows) for citation in citations]
-    quick = {text: _first(ports.scanner.quick(text)) for text in dict.fromkeys(texts)}
+    quick = {text: _first(sure(ports.scanner.quick(text), ports.guard)) for text in dict.fromkeys(texts)}
     found = {n: why for n, text in enumerate(texts) if (why := quick[text]) is not None}
     left = [n for n in range(len(citations)) if n not in found]
     outcomes = await asyncio.gather(*(_known(citations[n], view, ports) for n in left))
@@ -43,10 +49,15 @@ async def suspicions(
     }
     scans = await asyncio.gather(*(ports.scanner.scan(texts[n], Rank.QUESTION) for n in unsure))
     for (n, known), scan in zip(unsure.items(), scans, strict=True):
-        why = _on_the_whole(citations[n], view, known, scan)
+        why = _on_the_whole(citations[n], view, known, scan, ports.guard)
         if why is not None:
             found[n] = why
     return found
+
+
+def sure(findings: Sequence[Finding], policy: GuardPolicy) -> list[Finding]:
+    """Findings that count by themselves."""
+    return [found for found in findings if found.score >= policy.least_score]
 
 
 def _passage(citation: Citation, rows: Mapping[str, ChunkRow]) -> str:
@@ -56,7 +67,7 @@ def _passage(citation: Citation, rows: Mapping[str, ChunkRow]) -> str:
 
 
 def _first(findings: Sequence[Finding]) -> Suspicion | None:
-    return next((Suspicion(each.rule, each.score) for each in findings if each.kind in _ORDERS), None)
+    return next((Suspicion(each.rule, each.score) for each in findings if each.kind in ORDERS), None)
 
 
 async def _known(citation: Citation, view: VisibleSet, ports: QueryPorts) -> Scan | None:
@@ -66,10 +77,12 @@ async def _known(citation: Citation, view: VisibleSet, ports: QueryPorts) -> Sca
     return await ports.known_scans.get(version.tenant, version.text)
 
 
-def _on_the_whole(citation: Citation, view: VisibleSet, known: Scan | None, scan: Scan) -> Suspicion | None:
+def _on_the_whole(
+    citation: Citation, view: VisibleSet, known: Scan | None, scan: Scan, policy: GuardPolicy
+) -> Suspicion | None:
     """What all rules say of a passage, and what they said of its place in a document that was flagged."""
     if scan.flagged:
-        return _first(scan.findings) or Suspicion("scan_score", scan.score)
+        return _first(sure(scan.findings, policy)) or Suspicion("scan_score", scan.score)
     version = view.get(citation.document)
     if version is None:
         return None
@@ -80,7 +93,4 @@ def _on_the_whole(citation: Citation, view: VisibleSet, known: Scan | None, scan
     ref = next((ref for ref in version.chunks if ref.id == citation.chunk_id), None)
     if ref is None:
         return None
-    return _first([each for each in known.findings if each.start < ref.end and ref.start < each.end])
-
-
-_ORDERS = frozenset({"injection", "hidden_text"})
+    return _first([each for each in sure(known.findings, policy) if each.start < ref.end and ref.start < each.end])

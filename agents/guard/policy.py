@@ -18,7 +18,11 @@ class GuardPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ] = "flag"
     blocked_question_rules: Annotated[
         tuple[str, ...], "Rules that block a question whatever question_injection says; one that ends in * is a prefix."
-    ] = ("override", "override_*", "prompt_extraction", "prompt_extraction_*")
+    ] = ("override", "override_*", "reveal")
+    ignored_question_rules: Annotated[
+        tuple[str, ...], "Rules that say nothing of a question: to ask and to order is what it is there for."
+    ] = ("question", "order", "answer_order", "code_order")
+    least_score: Annotated[float, "Single findings that are less sure than this do not count."] = 0.5
     question_obscenity: Annotated[Choice, "What becomes of an obscene question."] = "flag"
     question_personal_data: Annotated[
         Choice,

@@ -49,10 +49,7 @@ async def judge_fully(question: str, subject: Subject, scanner: TextScanner, pol
         return Judged()
     scan = await scanner.scan(question, Rank.QUESTION)
     said = {(finding.kind, finding.rule) for finding in scanner.quick(question)}
-    found = [found for found in scan.findings if scan.flagged and (found.kind, found.rule) not in said]
-    if scan.flagged and not found and not said:
-        found = [Finding("injection", "scan_score", 0, len(question), scan.score)]
-    judged = judge(subject, found, policy)
+    judged = judge(subject, [found for found in scan.findings if (found.kind, found.rule) not in said], policy)
     if scan.complete:
         return judged
     unread = verdict(subject, "injection", "scan_incomplete", "flag")
@@ -61,7 +58,11 @@ async def judge_fully(question: str, subject: Subject, scanner: TextScanner, pol
 
 def judge(subject: Subject, findings: Iterable[Finding], policy: GuardPolicy) -> Judged:
     """Decide by policy what each finding leads to."""
-    judged = [(finding, _ACTIONS[_choice(finding, policy)]) for finding in findings]
+    judged = [
+        (finding, _ACTIONS[_choice(finding, policy)])
+        for finding in findings
+        if finding.score >= policy.least_score and not _listed(finding.rule, policy.ignored_question_rules)
+    ]
     blocked_by = next((finding.rule for finding, action in judged if action == "block"), "")
     return Judged(verdicts_of(subject, judged), blocked_by)
 

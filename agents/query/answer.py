@@ -27,8 +27,8 @@ def fail_question(question: QueryReceived, error_type: str, message: str) -> Seq
 async def answer(completion: CompletionGuarded, ports: QueryPorts) -> Outputs:
     """Answer, unless a passage that was quoted may no longer be seen, or all rules together block the question.
 
-    What was streamed is then taken back. A table that has lost touch with the log cannot say what may be seen: then there
-    is no answer.
+    What was streamed is then taken back. A table that has lost touch with the log cannot say what may be seen: then
+    there is no answer.
     """
     subject = Subject(completion.tenant, "question", correlation_of(completion), answer.__name__)
     judged = await judge_fully(completion.question, subject, ports.scanner, ports.guard)

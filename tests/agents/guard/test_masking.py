@@ -16,10 +16,11 @@ HOSTS = ("wiki.example.org",)
 PIECES = (
     "the", "quarterly", "report", "says", "that", "everyone", "may", "travel.", "Ask", "(only)", "—", "5", "90", "days",
     "4111 1111 1111 1111", "4111-1111-1111-1111", "378282246310005", "ann@example.org", "bob.b+x@mail.example.com,",
-    "DE89 3704 0044 0532 0130 00", "GB29 NWBK 6016 1331 9268 19", "+49 30 1234567", "(020) 7946-0958", "SSN 078-05-1120",
-    "password:", "correct-horse", "passport", "X1234567", "token", "=", "sk-abcdefghijklmnop1234", "10.0.0.1", "8.8.8.8",
-    "[here", "](http://evil.example/?q=1)", "https://wiki.example.org/a", "www.evil.example", "<img", "src=x>", "\x1b[31m",
-    "41\u200b11", "\n", "\n\n", "=HYPERLINK(1)", "AB 12 34 56 C", "日本語の文章です", "numéro", "1.2.3.4",
+    "DE89 3704 0044 0532 0130 00", "GB29 NWBK 6016 1331 9268 19", "+49 30 1234567", "(020) 7946-0958",
+    "SSN 078-05-1120", "password:", "correct-horse", "passport", "X1234567", "token", "=", "sk-abcdefghijklmnop1234",
+    "10.0.0.1", "8.8.8.8", "[here", "](http://evil.example/?q=1)", "https://wiki.example.org/a", "www.evil.example",
+    "<img", "src=x>", "\x1b[31m", "41\u200b11", "\n", "\n\n", "=HYPERLINK(1)", "AB 12 34 56 C", "日本語の文章です",
+    "numéro", "1.2.3.4",
 )  # fmt: skip
 
 

@@ -137,10 +137,11 @@ async def test_a_scan_that_did_not_end_is_said() -> None:
     assert [(given.rule, given.action) for given in judged.verdicts] == [("scan_incomplete", "flag")]
 
 
-async def test_a_scan_that_is_sure_without_a_rule_counts_as_one() -> None:
-    class Sure(MemoryScanner):
+async def test_to_ask_and_to_order_is_what_a_question_is_for_and_what_is_unsure_does_not_count() -> None:
+    class Asking(MemoryScanner):
         async def scan(self, text: str, rank: Rank) -> Scan:
-            return Scan(score=0.8, flagged=True)
+            found = (Finding("injection", "question", 0, 9, 0.9), Finding("injection", "role", 0, 9, 0.3))
+            return Scan(found, score=0.9, flagged=True)
 
-    judged = await judge_fully(QUESTION, SUBJECT, Sure(), GuardPolicy(question_injection="block"))
-    assert judged.blocked_by == "scan_score"
+    judged = await judge_fully(QUESTION, SUBJECT, Asking(), GuardPolicy(question_injection="block"))
+    assert (judged.verdicts, judged.blocked_by) == ([], "")

@@ -80,7 +80,8 @@ async def test_quotes_are_exact_slices_of_the_parsed_text() -> None:
 
 
 async def test_the_frames_are_numbered_and_add_up_to_the_answer() -> None:
-    text = f"{KEYS}\n## Safes\n\nRotate the keys to the safe every year.\n"
+    text = "# Guide\n\n## Keys\n\nRotate the keys of the safe every few days, and tell the team the day before.\n"
+    text += "\n## Safes\n\nRotate the keys to the safe every year.\n"
     log = await ask(await stack_with(text, quote_margin=1.0), asked(QUESTION, attempt=2))
     deltas = [event for event in log if isinstance(event, AnswerDelta)]
     end = only(log, AnswerCompleted)
