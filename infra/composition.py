@@ -23,15 +23,16 @@ from agents.guard.policy import GuardPolicy
 from agents.ports import CorpusPorts, CorpusTexts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
+from inference.personal_data import PersonalDataFinder
 from infra.embedders import open_embedder
-from infra.guarding import Guards, open_guards
+from infra.guarding import Guards, open_guards, without_findings
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
 from infra.settings import ParserSettings, Settings
-from millrace import schema_folder
+from millrace import redaction, schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.cutting import split
@@ -162,6 +163,7 @@ async def compose(
     """
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
+        services.enter_context(redaction.using(without_findings(PersonalDataFinder(without=("IP_ADDRESS",)))))
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         builder = _Builder(composition, of_views, settings, stack, name, client, services)

@@ -13,6 +13,7 @@ from inference.injection import ScannerLimits, ScannerPool
 from inference.injection.known import KnownScans
 from inference.personal_data import PersonalDataFinder
 from infra.settings import ScannerSettings, Settings
+from millrace.redaction import Redact
 
 MIB = 2**20
 
@@ -68,6 +69,17 @@ async def open_guards(
         n = settings.scanner.processes
         guards.documents = await _started(settings.scanner, n, services, warm=chosen.documents)
     return guards
+
+
+def without_findings(finder: PersonalDataFinder) -> Redact:
+    """Masks what the finder finds in messages about failures."""
+
+    def redact(text: str) -> str:
+        for found in reversed(finder.find(text)):
+            text = f"{text[: found.start]}[{found.rule}]{text[found.end :]}"
+        return text
+
+    return redact
 
 
 async def _started(settings: ScannerSettings, processes: int, services: AsyncExitStack, *, warm: bool) -> ScannerPool:
