@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,7 @@ class Composition:
         self.codec = codec
         self.prepare: dict[str, Prepare] = {}
         self.note: dict[str, Note] = {}
+        self.guards: Guards | None = None
         self.tail: Tail | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
@@ -107,7 +108,9 @@ class Composition:
         for spec in (part for each in specs for part in split(each, cut)):
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
-                self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
+                self.prepare[spec.name] = _folded(
+                    self.tail, self.answers, self.cancellations, loaded=self.guards.loaded if self.guards else None
+                )
                 if self.answers is not None:
                     self.note[spec.name] = self.answers.note
             elif wanted is CorpusPorts and self.tail is not None:
@@ -167,9 +170,10 @@ async def compose(
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         builder = _Builder(composition, of_views, settings, stack, name, client, services)
-        guards = await builder.guards(classes) if classes & {GuardPorts, QueryPorts} else None
+        if classes & {GuardPorts, QueryPorts}:
+            await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await builder.build(classes, guards)
+            await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -188,16 +192,17 @@ class _Builder:
     client: Mapping[str, Any]
     services: AsyncExitStack
 
-    async def guards(self, classes: Collection[type | None]) -> Guards:
+    async def guards(self, classes: Collection[type | None]) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
         chosen = policy(GuardPolicy, self.settings.guard, "guard")
-        guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
+        guards = self.composition.guards = await open_guards(
+            self.settings, chosen, classes, self.name, self.services
+        )
         if guards.documents is not None:
             objects = ContentStore(self.stack.objects)
             self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
-        return guards
 
-    async def build(self, classes: Collection[type | None], guards: Guards | None) -> None:
+    async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
         settings, services, composition = self.settings, self.services, self.composition
         log: dict[str, Any] = {"codec": self.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
@@ -234,7 +239,7 @@ class _Builder:
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
-        if QueryPorts in classes and guards is not None:
+        if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
             await self._start(answers)
@@ -251,7 +256,7 @@ class _Builder:
                     statistics=statistics,
                     policy=query_policy,
                     n_reply_partitions=settings.partitions.reply,
-                    **guards.of_questions(),
+                    **composition.guards.of_questions(),
                 )
             )
 
@@ -354,9 +359,15 @@ def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStati
     return TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, decode_frequencies(frequencies))
 
 
-def _folded(tail: Tail, *of_questions: RecentAnswers | RecentCancellations | None) -> Prepare:
+def _folded(
+    tail: Tail,
+    *of_questions: RecentAnswers | RecentCancellations | None,
+    loaded: Callable[[], Awaitable[None]] | None = None,
+) -> Prepare:
     async def prepare(partitions: Collection[TopicPartition]) -> None:
         numbers = {at.partition for at in partitions}
+        if loaded is not None:
+            await loaded()
         await tail.wait_ready()
         if not of_questions:
             await tail.caught_up(numbers)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from agents.guard.policy import GuardPolicy
-from agents.ports import GuardPorts, QueryPorts
+from agents.ports import GuardPorts, QueryPorts, Rank
 from inference.injection import ScannerLimits, ScannerPool
 from inference.injection.known import KnownScans
 from inference.personal_data import PersonalDataFinder
 from infra.settings import ScannerSettings, Settings
+from millrace.errors import Unavailable
 from millrace.redaction import Redact
 
 MIB = 2**20
@@ -27,6 +28,12 @@ class Guards:
     personal_data: PersonalDataFinder
     questions: ScannerPool | None = None
     documents: ScannerPool | None = None
+
+    async def loaded(self) -> None:
+        """Return when the rules for questions are loaded, so that the first question waits no longer than others."""
+        if self.questions is not None and (self.policy.questions or self.policy.answers):
+            with suppress(Unavailable):  # told to the question that needs it, which tries again
+                await self.questions.scan("", Rank.QUESTION)
 
     def of_questions(self) -> dict[str, Any]:
         """Fields of `QueryPorts`."""
@@ -44,7 +51,8 @@ async def open_guards(
     """Open what these classes of ports need.
 
     Questions have a scanner of their own: the window of a document that is at work cannot be interrupted, and nobody
-    should wait for one. A scanner that is switched off by policy starts no process before it is asked.
+    should wait for one. Its process starts at once, for it takes seconds to load the rules; that of documents starts with
+    the first scan, and after a restart there may be none.
 
     Parameters
     ----------
@@ -64,10 +72,11 @@ async def open_guards(
     services.callback(known.close)
     guards = Guards(chosen, known, PersonalDataFinder())
     if QueryPorts in classes:
-        guards.questions = await _started(settings.scanner, 1, services, warm=chosen.questions or chosen.answers)
+        guards.questions = _pool(settings.scanner, 1, services)
+        if chosen.questions or chosen.answers:
+            await guards.questions.start()
     if GuardPorts in classes:
-        n = settings.scanner.processes
-        guards.documents = await _started(settings.scanner, n, services, warm=chosen.documents)
+        guards.documents = _pool(settings.scanner, settings.scanner.processes, services)
     return guards
 
 
@@ -82,7 +91,7 @@ def without_findings(finder: PersonalDataFinder) -> Redact:
     return redact
 
 
-async def _started(settings: ScannerSettings, processes: int, services: AsyncExitStack, *, warm: bool) -> ScannerPool:
+def _pool(settings: ScannerSettings, processes: int, services: AsyncExitStack) -> ScannerPool:
     pool = ScannerPool(
         ScannerLimits(
             processes=processes,
@@ -92,6 +101,4 @@ async def _started(settings: ScannerSettings, processes: int, services: AsyncExi
         )
     )
     services.push_async_callback(pool.stop)
-    if warm:
-        await pool.start()
     return pool

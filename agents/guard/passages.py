@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Citation
 from millrace.findings import Finding, Scan
 from millrace.rows import ChunkRow
@@ -37,19 +38,17 @@ async def suspicions(
     The fast rules look at every passage. All rules look at those of documents that are not known to be clean: they were
     flagged, or their scan has not come to this worker.
     """
-    texts = [_passage(citation, rows) for citation in citations]
-    quick = {text: _first(sure(ports.scanner.quick(text), ports.guard)) for text in dict.fromkeys(texts)}
-    found = {n: why for n, text in enumerate(texts) if (why := quick[text]) is not None}
-    left = [n for n in range(len(citations)) if n not in found]
-    outcomes = await asyncio.gather(*(_known(citations[n], view, ports) for n in left))
+    passages = [_Passage(citation, view.get(citation.document), rows.get(citation.chunk_id)) for citation in citations]
+    quick = {each.text: ports.scanner.quick(each.text) for each in passages}
+    found = {n: why for n, each in enumerate(passages) if (why := each.why(quick[each.text], ports.guard)) is not None}
+    left = [n for n in range(len(passages)) if n not in found]
+    outcomes = await asyncio.gather(*(_known(passages[n], ports) for n in left))
     unsure = {
-        n: known
-        for n, known in zip(left, outcomes, strict=True)
-        if known is None or known.flagged or not known.complete
+        n: known for n, known in zip(left, outcomes, strict=True) if known is None or known.flagged or not known.complete
     }
-    scans = await asyncio.gather(*(ports.scanner.scan(texts[n], Rank.QUESTION) for n in unsure))
+    scans = await asyncio.gather(*(ports.scanner.scan(passages[n].text, Rank.QUESTION) for n in unsure))
     for (n, known), scan in zip(unsure.items(), scans, strict=True):
-        why = _on_the_whole(citations[n], view, known, scan, ports.guard)
+        why = _after_all_rules(passages[n], known, scan, ports.guard)
         if why is not None:
             found[n] = why
     return found
@@ -60,37 +59,51 @@ def sure(findings: Sequence[Finding], policy: GuardPolicy) -> list[Finding]:
     return [found for found in findings if found.score >= policy.least_score]
 
 
-def _passage(citation: Citation, rows: Mapping[str, ChunkRow]) -> str:
-    row = rows.get(citation.chunk_id)
-    shown = (citation.title, citation.heading, row.text if row is not None else citation.quote)
-    return "\n".join(part for part in shown if part)
+class _Passage:
+    """A chunk as it is shown: with the title of its document and its heading."""
+
+    def __init__(self, citation: Citation, version: DocumentIndexed | None, row: ChunkRow | None) -> None:
+        self.citation = citation
+        self.version = version
+        shown = (citation.title, citation.heading, row.text if row is not None else citation.quote)
+        self.text = "\n".join(part for part in shown if part)
+
+    @property
+    def trusted(self) -> bool:
+        return self.version is not None and self.version.trust == "trusted"
+
+    def why(self, findings: Sequence[Finding], policy: GuardPolicy) -> Suspicion | None:
+        """The first finding by which it is not quoted."""
+        doubtful = policy.doubtful_rules if self.trusted else ()
+        return next(
+            (
+                Suspicion(found.rule, found.score)
+                for found in sure(findings, policy)
+                if found.kind in ORDERS and found.rule not in doubtful
+            ),
+            None,
+        )
 
 
-def _first(findings: Sequence[Finding]) -> Suspicion | None:
-    return next((Suspicion(each.rule, each.score) for each in findings if each.kind in ORDERS), None)
+async def _known(passage: _Passage, ports: QueryPorts) -> Scan | None:
+    """What is known of the whole document, if its scan came to this worker."""
+    version = passage.version
+    return None if version is None or version.text is None else await ports.known_scans.get(version.tenant, version.text)
 
 
-async def _known(citation: Citation, view: VisibleSet, ports: QueryPorts) -> Scan | None:
-    version = view.get(citation.document)
-    if version is None or version.text is None:
-        return None
-    return await ports.known_scans.get(version.tenant, version.text)
-
-
-def _on_the_whole(
-    citation: Citation, view: VisibleSet, known: Scan | None, scan: Scan, policy: GuardPolicy
-) -> Suspicion | None:
+def _after_all_rules(passage: _Passage, known: Scan | None, scan: Scan, policy: GuardPolicy) -> Suspicion | None:
     """What all rules say of a passage, and what they said of its place in a document that was flagged."""
-    if scan.flagged:
-        return _first(sure(scan.findings, policy)) or Suspicion("scan_score", scan.score)
-    version = view.get(citation.document)
-    if version is None:
+    why = passage.why(scan.findings, policy)
+    if why is not None:
+        return why
+    if not passage.trusted:
+        if not scan.complete:
+            return Suspicion("scan_incomplete")
+        if scan.flagged:
+            return Suspicion("scan_score", scan.score)
+    if known is None or not known.flagged or passage.version is None:
         return None
-    if not scan.complete and version.trust != "trusted":
-        return Suspicion("scan_incomplete")
-    if known is None or not known.flagged:
-        return None
-    ref = next((ref for ref in version.chunks if ref.id == citation.chunk_id), None)
+    ref = next((ref for ref in passage.version.chunks if ref.id == passage.citation.chunk_id), None)
     if ref is None:
         return None
-    return _first([each for each in sure(known.findings, policy) if each.start < ref.end and ref.start < each.end])
+    return passage.why([each for each in known.findings if each.start < ref.end and ref.start < each.end], policy)

@@ -22,6 +22,10 @@ class GuardPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ignored_question_rules: Annotated[
         tuple[str, ...], "Rules that say nothing of a question: to ask and to order is what it is there for."
     ] = ("question", "order", "answer_order", "code_order")
+    doubtful_rules: Annotated[
+        tuple[str, ...],
+        "Rules that keep no passage of a trusted source from being quoted: a handbook asks and orders as well.",
+    ] = ("question", "order", "code_order")
     least_score: Annotated[float, "Single findings that are less sure than this do not count."] = 0.5
     question_obscenity: Annotated[Choice, "What becomes of an obscene question."] = "flag"
     question_personal_data: Annotated[

@@ -170,6 +170,16 @@ async def test_a_place_that_the_scan_of_the_document_named_is_not_quoted() -> No
     assert CANARY in outgoing(await ask(stack, asked(f"{QUESTION} ")))
 
 
+async def test_doubtful_rules_count_for_untrusted_sources_alone() -> None:
+    for trust, left in (("untrusted", False), ("trusted", True)):
+        stack = Stack(
+            query_policy=QueryPolicy(answer_threshold=0.3), guard_policy=GuardPolicy(untrusted_flagged="show")
+        )
+        stack.scanner.slow_rules["We book"] = ("order", "injection")
+        await publish(stack, changed("We book hotels with the company card.", trust=trust))
+        assert only(await ask(stack, asked(QUESTION)), AnswerCompleted).found == left
+
+
 async def test_a_passage_that_could_not_be_scanned_is_not_quoted_from_an_untrusted_source() -> None:
     for trust, left in (("untrusted", False), ("trusted", True)):
         stack = Stack(query_policy=QueryPolicy(answer_threshold=0.3), guard_policy=GuardPolicy(untrusted_unread="show"))
