@@ -100,7 +100,7 @@ def identities(text: str) -> Iterator[Finding]:
 
 
 def ip_addresses(text: str) -> Iterator[Finding]:
-    """Addresses of machines on the Internet; those of a private network tell nobody apart."""
+    """Addresses of machines, but for those that every machine has."""
     for pattern in (_IPV4, _IPV6):
         for found in pattern.finditer(text):
             start, end = found.span()
@@ -110,8 +110,15 @@ def ip_addresses(text: str) -> Iterator[Finding]:
                 address = ip_address(text[start:end].partition("%")[0])
             except ValueError:
                 continue
-            if not (address.is_loopback or address.is_unspecified or address.is_multicast):
+            if not (address.is_loopback or address.is_multicast or _is_round(text[start:end])):
                 yield Finding("personal_data", "IP_ADDRESS", start, end)
+
+
+def _is_round(address: str) -> bool:
+    """Whether it is a network, or a version that looks like one, rather than a machine."""
+    if "." in address:
+        return address.startswith("0.") or address.endswith(".0")
+    return len([group for group in address.split(":") if group]) < 2
 
 
 def _touches(text: str, start: int, end: int) -> bool:
