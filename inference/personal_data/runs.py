@@ -36,6 +36,8 @@ class Number:
 
     def __init__(self, text: str, start: int, groups: list[tuple[int, int]], prefix: str) -> None:
         self.text = text
+        if "(" in prefix and ")" not in text[start : groups[-1][1]]:
+            prefix = prefix[prefix.rindex("(") + 1 :]  # the bracket is not one of the number's own
         self.start = start - len(prefix)
         self.end = groups[-1][1]
         self.prefix = prefix

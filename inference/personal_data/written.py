@@ -22,8 +22,8 @@ _LETTER: Final = r"[a-zA-Z0-9\x{aa}-\x{1fff}\x{2c00}-\x{d7ff}\x{f900}-\x{fdff}]"
 _EMAIL: Final = compiled(
     rf"(?:{_LETTER}|[_+])(?:{_LETTER}|[._%+'&=~!#$*/?^`{{|}}-])*@(?:{_LETTER}+(?:-+{_LETTER}+)*\.)+(?:xn--[a-zA-Z0-9-]+|[a-zA-Z\x{{aa}}-\x{{1fff}}\x{{2c00}}-\x{{d7ff}}]{{2,24}})"
 )
-_IBAN_BEGINS: Final = compiled(r"\b[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]")
-_IBAN: Final = compiled(r"(?:[ -]?[A-Za-z0-9])+")
+_IBAN_BEGINS: Final = compiled(r"\b(?:[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]|[a-z]{2}[0-9]{2}[a-z0-9])")
+_IBAN: Final = compiled(r"[A-Z]{2}(?:[ -]?[A-Z0-9])+|[a-z]{2}[a-z0-9]+")
 _IPV4: Final = compiled(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 _IPV6: Final = compiled(r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%[a-z0-9]+)?")
 _SHORTEST_IBAN: Final = 15
@@ -51,7 +51,7 @@ _FORMS: Final[tuple[tuple[str, Any, Callable[[str], bool]], ...]] = (
     ("CN_RIC", compiled(r"\b[1-9][0-9]{16}[Xx]\b"), lambda text: _is_chinese(text)),
 )
 _PASSPORT: Final = compiled(
-    r"(?:passport|reisepass|passeport|pasaporte|passaporto|paspoort)[^.!?\n0-9]{0,24}?\b([A-Z]{1,3}[0-9]{6,8}[A-Z]?|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8})\b",
+    r"(?:passport|reisepass|passeport|pasaporte|passaporto|paspoort)[^!?\n0-9]{0,24}?\b([A-Z]{1,3}[0-9]{6,8}[A-Z]?|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8})\b",
     any_case=True,
 )
 
