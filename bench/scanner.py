@@ -1,9 +1,9 @@
 """What the scanner finds and what it costs: ``python -m bench.scanner --data ../shared/data [--json FILE] [--quick]``.
 
-Attacks of BIPIA are put into texts that know nothing of them, at the beginning, the end, and between two sentences. Half
-of the categories, drawn with a seed before anybody read them, were looked at while the scanner was made; the others are
-unseen, and their recall is the one that counts. Clean texts are divided in the same way. Manuals, of which no aim is
-set, are the descriptions of the Python packages installed here. The exit code is 1 if an aim was missed.
+Attacks of BIPIA are put into texts that know nothing of them, at the beginning, the end, and between two sentences.
+Half of the categories, drawn with a seed before anybody read them, were looked at while the scanner was made; the
+others are unseen, and their recall is the one that counts. Clean texts are divided in the same way. Manuals, of which
+no aim is set, are the descriptions of the Python packages installed here. The exit code is 1 if an aim was missed.
 """
 
 from __future__ import annotations
@@ -100,14 +100,18 @@ def clean(data: Path, part: Part, *, manuals: bool = True) -> dict[str, list[str
     texts: dict[str, list[str]] = {}
     for corpus, path in (("xquad", "xquad/xquad.en.part-a.json"), ("policyqa", "policyqa/dev.json")):
         articles = json.loads((data / path).read_text(encoding="utf-8"))["data"]
-        chosen = [[paragraph["context"] for paragraph in articles[at]["paragraphs"]] for at in half(len(articles), part)]
+        chosen = [
+            [paragraph["context"] for paragraph in articles[at]["paragraphs"]] for at in half(len(articles), part)
+        ]
         texts[corpus] = [passage for article in chosen for passage in article]
         texts[f"{corpus}, whole documents"] = ["\n\n".join(article) for article in chosen]
     lines = (data / "bipia" / "email_train.jsonl").read_text(encoding="utf-8").splitlines()
     texts["emails"] = [json.loads(lines[at])["context"] for at in half(len(lines), part)]
     if manuals:
         described = sorted(_descriptions())
-        texts["manuals"] = [passage for at in half(len(described), part) for passage in passages(described[at])[:_MAX_PASSAGES]]
+        texts["manuals"] = [
+            passage for at in half(len(described), part) for passage in passages(described[at])[:_MAX_PASSAGES]
+        ]
     return texts
 
 
@@ -180,7 +184,9 @@ def _print(measured: Measured) -> None:
     print(f"| **all** | | | **{measured.all_recall:.1%}** (aim {RECALL_AIM:.0%}) |")
     print("\n| clean texts | flagged | of | share | s per 10k characters |\n|---|---:|---:|---:|---:|")
     for share in measured.alarms:
-        print(f"| {share.name} | {share.n_flagged} | {share.n} | {share.share:.1%} | {measured.cost_s[share.name]:.3f} |")
+        print(
+            f"| {share.name} | {share.n_flagged} | {share.n} | {share.share:.1%} | {measured.cost_s[share.name]:.3f} |"
+        )
     print(f"| **passages with an aim** | | | **{measured.clean_alarms:.2%}** (aim {ALARMS_AIM:.0%}) | |")
 
 

@@ -55,7 +55,12 @@ def is_phone(number: Number) -> bool:
         return False
     if number.shape in _NORTH_AMERICAN and _is_north_american(number):
         return True
-    if digits.startswith("0") and len(number.shape) > 1 < number.shape[0] and len(digits) in _TRUNK_DIGITS and _is_valid(digits):
+    if (
+        digits.startswith("0")
+        and len(number.shape) > 1 < number.shape[0]
+        and len(digits) in _TRUNK_DIGITS
+        and _is_valid(digits)
+    ):
         return True
     return _CALLING.search(number.before[-32:]) is not None and not _is_range(number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from inference.personal_data.patterns import compiled
@@ -43,8 +44,7 @@ class Number:
         self.prefix = prefix
         self.digits = "".join(text[first:last] for first, last in groups)
         self.shape = tuple(last - first for first, last in groups)
-        pairs = zip(groups, groups[1:], strict=False)
-        self.separators = "".join(text[left[1] : right[0]] for left, right in pairs)
+        self.separators = "".join(text[left[1] : right[0]] for left, right in pairwise(groups))
 
     @property
     def before(self) -> str:

@@ -41,4 +41,8 @@ def _last_word(text: str, end: int) -> int:
 
 def _may_go_on(word: str) -> bool:
     """Whether a word may be a group of a number: digits in it, short capitals, or signs alone."""
-    return any(character.isdigit() for character in word) or not any(map(str.isalpha, word)) or (word.isupper() and len(word) <= 4)
+    return (
+        any(character.isdigit() for character in word)
+        or not any(map(str.isalpha, word))
+        or (word.isupper() and len(word) <= 4)
+    )

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from stdnum import iban
+from stdnum.cn import ric
 from stdnum.es import dni, nie
 from stdnum.fi import hetu
 from stdnum.ie import pps
@@ -48,18 +49,12 @@ _FORMS: Final[tuple[tuple[str, Any, Callable[[str], bool]], ...]] = (
     ("MX_CURP", compiled(r"\b[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[0-9A-Z][0-9]\b"), _is_curp),
     ("IN_PAN", compiled(r"\b[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]\b"), pan.is_valid),
     ("IE_PPS", compiled(r"\b[0-9]{7}[A-W][A-IW]?\b"), pps.is_valid),
-    ("CN_RIC", compiled(r"\b[1-9][0-9]{16}[Xx]\b"), lambda text: _is_chinese(text)),
+    ("CN_RIC", compiled(r"\b[1-9][0-9]{16}[Xx]\b"), ric.is_valid),
 )
 _PASSPORT: Final = compiled(
     r"(?:passport|reisepass|passeport|pasaporte|passaporto|paspoort)[^!?\n0-9]{0,24}?\b([A-Z]{1,3}[0-9]{6,8}[A-Z]?|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8})\b",
     any_case=True,
 )
-
-
-def _is_chinese(text: str) -> bool:
-    from stdnum.cn import ric  # noqa: PLC0415 - with its table of places, which few need
-
-    return bool(ric.is_valid(text))
 
 
 def emails(text: str) -> Iterator[Finding]:

@@ -97,7 +97,9 @@ async def test_a_question_goes_before_documents_that_came_earlier(tmp_path: Path
         await scanner.scan("warm", 1)
         tasks = [asyncio.create_task(scanned(f"hold {fifo}", 1))]
         await until(lambda: scanner.n_scanned == 2)
-        tasks += [asyncio.create_task(scanned(text, rank)) for text, rank in (("report", 2), ("document", 1), ("question", 0))]
+        tasks += [
+            asyncio.create_task(scanned(text, rank)) for text, rank in (("report", 2), ("document", 1), ("question", 0))
+        ]
         await until(lambda: scanner.n_scanned == 5)
         await asyncio.to_thread(fifo.write_text, "x")
         await asyncio.gather(*tasks)
@@ -116,7 +118,9 @@ async def test_who_asks_more_urgently_for_the_same_text_makes_it_urgent(tmp_path
     async with pool() as scanner:
         tasks = [asyncio.create_task(scanned(f"hold {fifo}", 1))]
         await until(lambda: scanner.n_scanned == 1)
-        tasks += [asyncio.create_task(scanned(text, rank)) for text, rank in (("first", 1), ("second", 2), ("second", 0))]
+        tasks += [
+            asyncio.create_task(scanned(text, rank)) for text, rank in (("first", 1), ("second", 2), ("second", 0))
+        ]
         await until(lambda: scanner.n_scanned == 3)
         await asyncio.to_thread(fifo.write_text, "x")
         await asyncio.gather(*tasks)
@@ -189,7 +193,12 @@ def test_windows_cover_a_text_and_overlap() -> None:
 
 def test_what_two_windows_found_is_told_once_at_its_place_in_the_text() -> None:
     in_first = Scan((Finding("injection", "override", 7, 9, 0.9),), score=0.9, flagged=True)
-    in_second = Scan((Finding("injection", "override", 0, 2, 0.9), Finding("injection", "role", 1, 3, 0.8)), score=0.9, flagged=True)
+    in_second = Scan(
+        (Finding("injection", "override", 0, 2, 0.9), Finding("injection", "role", 1, 3, 0.8)), score=0.9, flagged=True
+    )
     scan = joined([(0, in_first), (7, in_second)], ScannerLimits(), complete=True)
     assert [(found.rule, found.start, found.end) for found in scan.findings] == [("override", 7, 9), ("role", 8, 10)]
-    assert joined([(0, in_first), (7, in_second)], ScannerLimits(max_findings=1), complete=True).findings[0].rule == "override"
+    assert (
+        joined([(0, in_first), (7, in_second)], ScannerLimits(max_findings=1), complete=True).findings[0].rule
+        == "override"
+    )
