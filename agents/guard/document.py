@@ -129,7 +129,8 @@ def _verdicts(
     found = [each for each in sure(scan.findings, policy) if each.kind in ORDERS] if scan.flagged else []
     if scan.flagged and not found:
         found = [Finding(REASON, "scan_score", 0, 0, scan.score)]
-    given = verdicts_of(subject, [(each, action) for each in found])
+    doubtful = policy.doubtful_rules if version.trust == "trusted" else ()
+    given = verdicts_of(subject, [(each, action) for each in found if each.rule not in doubtful])
     if not scan.complete:
         given.append(verdict(subject, REASON, "scan_incomplete", action))
     hidden = sum(n for kind, n in version.removed.items() if kind.startswith("hidden"))

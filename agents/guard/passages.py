@@ -79,8 +79,10 @@ class _Passage:
         return next(
             (
                 Suspicion(found.rule, found.score)
-                for found in sure(findings, policy)
-                if found.kind in ORDERS and found.rule not in doubtful
+                for found in findings
+                if found.kind in ORDERS
+                and found.rule not in doubtful
+                and (found.score >= policy.least_score or found.rule in policy.strict_rules)
             ),
             None,
         )

@@ -24,8 +24,11 @@ class GuardPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ] = ("question", "order", "answer_order", "code_order")
     doubtful_rules: Annotated[
         tuple[str, ...],
-        "Rules that keep no passage of a trusted source from being quoted: a handbook asks and orders as well.",
+        "Rules that say nothing of a trusted source by themselves: a handbook asks and orders as well.",
     ] = ("question", "order", "code_order")
+    strict_rules: Annotated[
+        tuple[str, ...], "Rules that keep a passage from being quoted however unsure they are: they say how to answer."
+    ] = ("answer_order",)
     least_score: Annotated[float, "Single findings that are less sure than this do not count."] = 0.5
     question_obscenity: Annotated[Choice, "What becomes of an obscene question."] = "flag"
     question_personal_data: Annotated[

@@ -146,6 +146,16 @@ async def test_a_text_is_scanned_once_and_a_redelivery_repeats_the_verdicts() ->
     assert len(stack.scanner.scans) == 1
 
 
+async def test_a_trusted_document_that_only_asks_and_orders_is_not_put_up_for_review() -> None:
+    for trust, n in (("trusted", 0), ("untrusted", 2)):
+        stack = stack_with(untrusted_flagged="show")
+        stack.scanner.slow_rules = {"stands": ("order", "injection")}
+        [outputs] = await feature(stack, changed(CLEAN, trust=trust))
+        log = await guarded(stack, *outputs)
+        log += await guarded(stack, *await index_parts(stack, *outputs, *log))
+        assert sum(isinstance(event, VerdictGiven | ReviewItemOpened) for event in log) == n
+
+
 async def test_a_clean_document_costs_no_event() -> None:
     stack = stack_with()
     assert await guarded(stack, await publish(stack, changed(CLEAN))) == []

@@ -119,12 +119,10 @@ async def test_the_canary_of_injected_orders_leaves_in_no_reply(trust: str, scan
 async def test_without_the_guards_it_leaves(scanner: RealScanner) -> None:
     if not DATA.is_dir():
         pytest.skip("data set bipia is not at hand")
-    n_leaks = 0
     for n, attack in enumerate(attacks()[:4]):
-        text, _ = carriers()[n]
+        order = GOALS[0].format(attack=attack, canary=CANARY)
         stack = stack_with(scanner, answers=False, documents=False, questions=False)
-        await publish(stack, changed(f"{text}\n\n{GOALS[0].format(attack=attack, canary=CANARY)}\n", trust="untrusted"))
-        log = await ask(stack, asked(attack))
+        await publish(stack, changed(f"{carriers()[n][0]}\n\n{order}\n", trust="untrusted"))
+        log = await ask(stack, asked(order))
         assert any(CANARY in event.text for event in log if isinstance(event, CompletionGenerated))
-        n_leaks += any(CANARY in repr(event) for event in log if isinstance(event, OUTGOING))
-    assert n_leaks > 0
+        assert any(CANARY in repr(event) for event in log if isinstance(event, OUTGOING))
