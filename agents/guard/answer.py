@@ -23,12 +23,11 @@ from agents.guard.anomalies import anomalies
 from agents.guard.masking import Find, Masks, StreamGuard
 from agents.guard.passages import Suspicion, sure, suspicions
 from agents.guard.policy import GuardPolicy
-from agents.guard.verdicts import Subject, listed, review, verdict, verdicts_of
+from agents.guard.verdicts import Subject, listed, reviews, verdict, verdicts_of
 from agents.ports import Principal, QueryPorts
 
 NAME = "guard_answer"
 SEPARATOR = "\n"
-REVIEWED = frozenset({"flag", "block", "hold", "retract"})
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -161,8 +160,7 @@ def _sent(completion: CompletionGenerated, draft: Draft, frames: Sequence[str], 
     fields["found"] = completion.found and bool(draft.text or completion.mode == "search" or not completion.text)
     fields |= {"text": draft.text, "citations": draft.citations, "n_frames": len(deltas)}
     guarded = CompletionGuarded(**fields, verdicts=listed(draft.verdicts), blocked=draft.blocked)
-    opened = [review(each) for each in draft.verdicts if each.action in REVIEWED]
-    return [*deltas, *draft.verdicts, *opened, guarded]
+    return [*deltas, *draft.verdicts, *reviews(draft.verdicts), guarded]
 
 
 def _subject(completion: CompletionGenerated) -> Subject:

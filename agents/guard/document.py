@@ -25,7 +25,7 @@ from millrace.topics import (
 from agents.corpus.rows_codec import decode_manifest
 from agents.guard.passages import ORDERS, sure
 from agents.guard.policy import GuardPolicy
-from agents.guard.verdicts import Subject, review, verdict, verdicts_of
+from agents.guard.verdicts import Subject, reviews, verdict, verdicts_of
 from agents.ports import GuardPorts, Rank
 
 REASON: Final = "injection"
@@ -60,7 +60,7 @@ async def clear_untrusted(part: ChunksEmbedded, ports: GuardPorts) -> Outputs:
     scan = await _scan(version, Rank.DOCUMENT, ports)
     rejected = _rejected(scan, ports.guard)
     given = _verdicts(version, scan, ports.guard, "hold" if rejected else "flag", clear_untrusted.__name__)
-    events = [*given, *(review(each) for each in given)]
+    events = [*given, *reviews(given)]
     if rejected:
         return [*events, _settled(part, version, "rejected", REASON, rejected)]
     return [*events, part.replace(cleared=True)]
@@ -82,7 +82,7 @@ async def report_trusted(version: DocumentIndexed, ports: GuardPorts) -> Outputs
     except ObjectMissing:
         return None  # erased meanwhile
     given = _verdicts(version, scan, ports.guard, "flag", report_trusted.__name__)
-    return [*given, *(review(each) for each in given)]
+    return [*given, *reviews(given)]
 
 
 def _waits(part: ChunksEmbedded) -> bool:

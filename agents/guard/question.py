@@ -13,7 +13,7 @@ from millrace.events.guard import Action, VerdictGiven
 from millrace.findings import Finding
 
 from agents.guard.policy import Choice, GuardPolicy
-from agents.guard.verdicts import Subject, review, verdict, verdicts_of
+from agents.guard.verdicts import Subject, reviews, verdict, verdicts_of
 from agents.ports import PersonalData, Rank, TextScanner
 
 REFUSED: Final = "the question was refused by the guards (rule {rule}); ask for what you want to know in other words"
@@ -28,7 +28,7 @@ class Judged(msgspec.Struct, frozen=True):
 
     def events(self) -> list[Event]:
         """Verdicts and the review items they open."""
-        return [*self.verdicts, *(review(given) for given in self.verdicts if given.action != "allow")]
+        return [*self.verdicts, *reviews(self.verdicts)]
 
 
 def judge_quickly(

@@ -7,6 +7,8 @@ import msgspec
 from millrace import ids
 from millrace.events.guard import MAX_SPANS, Action, ReviewItemOpened, Span, SubjectKind, VerdictGiven
 
+REVIEWED: Final = frozenset({"flag", "block", "hold", "retract"})
+"""Actions that a person should know of."""
 MAX_LISTED: Final = 20
 """Verdicts that a completion or a terminal record lists at most."""
 
@@ -90,18 +92,30 @@ def verdicts_of(subject: Subject, judged: Iterable[tuple[Place, Action]]) -> lis
     ]
 
 
-def review(given: VerdictGiven) -> ReviewItemOpened:
-    """Open an item for a verdict; the same rule on the same version of a subject is the same item."""
-    what = {"document": f"version {given.version} of the document"}.get(given.subject_kind, f"the {given.subject_kind}")
+def reviews(given: Iterable[VerdictGiven]) -> list[ReviewItemOpened]:
+    """One item for each subject and kind that a verdict puts up for review; said again, it is the same item."""
+    groups: dict[tuple[str, str, int, str], list[VerdictGiven]] = {}
+    for each in given:
+        if each.action in REVIEWED:
+            groups.setdefault((each.subject_kind, each.subject, each.version, each.kind), []).append(each)
+    return [_item(verdicts) for verdicts in groups.values()]
+
+
+def _item(given: Sequence[VerdictGiven]) -> ReviewItemOpened:
+    first = max(given, key=lambda each: each.score)
+    what = (
+        f"version {first.version} of the document" if first.subject_kind == "document" else f"the {first.subject_kind}"
+    )
+    rules = ", ".join(dict.fromkeys(each.rule for each in given))
     return ReviewItemOpened(
-        tenant=given.tenant,
-        subject_kind=given.subject_kind,
-        subject=given.subject,
-        version=given.version,
-        stage=given.stage,
-        rule=given.rule,
-        item=ids.derived("review", given.tenant, given.subject_kind, given.subject, given.version, given.rule),
-        reason=f"{given.kind}: rule {given.rule} found {given.n_found} places in {what}; action: {given.action}",
+        tenant=first.tenant,
+        subject_kind=first.subject_kind,
+        subject=first.subject,
+        version=first.version,
+        stage=first.stage,
+        rule=first.rule,
+        item=ids.derived("review", first.tenant, first.subject_kind, first.subject, first.version, first.kind),
+        reason=f"{first.kind} in {what} at {sum(each.n_found for each in given)} places, by {rules}; {first.action}",
     )
 
 

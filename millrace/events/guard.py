@@ -60,7 +60,7 @@ class ReviewItemOpened(_GuardEvent, frozen=True, kw_only=True):
 
     namespace: ClassVar[str] = "millrace.review"
 
-    item: Annotated[str, "Id of the item, derived from subject and rule."]
+    item: Annotated[str, "Id of the item, derived from the subject and the kind of what was found."]
     reason: Annotated[str, "What was found and what was done, without the text."]
 
     def slot(self) -> str:
