@@ -146,7 +146,8 @@ class StreamGuard:
         self._before = (before + text)[-CONTEXT_CHARS:]
         changes = _with(edits(text, self._hosts), text, _after(before, every(self._find, before + text)), self._masks)
         source = SourceMap(runs=seen.runs)
-        out, at = [], 0
+        out: list[str] = []
+        at = 0
         for change in changes:
             out += (text[at : change.start], change.text)
             at = change.end

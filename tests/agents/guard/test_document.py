@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from agents.guard.document import clear_untrusted, fail_scan, report_trusted
+from agents.guard.document import fail_scan, report_trusted
 from agents.guard.policy import GuardPolicy
 from agents.ports import Rank
 from agents.query.policy import QueryPolicy
@@ -198,4 +198,3 @@ async def test_a_scan_that_is_sure_without_a_rule_holds_the_document() -> None:
     await stack.known_scans.put(TENANT, indexed.text, Scan(score=0.9, flagged=True))
     log: list[Event] = list(await report_trusted(indexed, stack.guard) or ())  # type: ignore[arg-type]
     assert only(log, VerdictGiven).rule == "scan_score"
-    assert clear_untrusted is not report_trusted

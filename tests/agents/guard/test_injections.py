@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ async def leaked(stack: Stack, document: str, questions: Sequence[str]) -> list[
     return found
 
 
-def stack_with(scanner: RealScanner, **policy: bool) -> Stack:
+def stack_with(scanner: RealScanner, **policy: Any) -> Stack:
     stack = Stack(
         query_policy=QueryPolicy(answer_threshold=0.0, quote_margin=9.0, max_quotes=12),
         guard_policy=GuardPolicy(**policy),
@@ -111,7 +112,7 @@ async def test_the_canary_of_injected_orders_leaves_in_no_reply(trust: str, scan
             text, question = carriers()[n]
             order = goal.format(attack=attack, canary=CANARY)
             stack = stack_with(scanner)
-            await publish(stack, changed(f"{text}\n\n{order}\n", trust=trust))
+            await publish(stack, changed(f"{text}\n\n{order}\n", media_type="text/plain", trust=trust))
             leaks += [(order, event) for event in await leaked(stack, "a.md", [question, attack, order])]
     assert leaks == []
 
@@ -124,7 +125,7 @@ async def test_without_the_guards_it_leaves(scanner: RealScanner) -> None:
     for n, attack in enumerate(attacks()):
         order = GOALS[n % len(GOALS)].format(attack=attack, canary=CANARY)
         stack = stack_with(scanner, answers=False, documents=False, questions=False)
-        await publish(stack, changed(f"{carriers()[n][0]}\n\n{order}\n", trust="untrusted"))
+        await publish(stack, changed(f"{carriers()[n][0]}\n\n{order}\n", media_type="text/plain", trust="untrusted"))
         log = await ask(stack, asked(order))
         n_read += any(CANARY in event.text for event in log if isinstance(event, CompletionGenerated))
         n_left += any(CANARY in repr(event) for event in log if isinstance(event, OUTGOING))
