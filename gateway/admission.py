@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -101,6 +101,11 @@ class Admission:
         with self.place(identity):
             self._spend("tokens", identity, units_of(text))
             yield
+
+    def texts(self, identity: Identity, texts: Sequence[str]) -> None:
+        """Count texts that a model is to read; `Problem` with 429, or 503 where it could not be done now."""
+        self._bearable()
+        self._spend("tokens", identity, sum(units_of(text) for text in texts))
 
     @contextmanager
     def place(self, identity: Identity) -> Iterator[None]:

@@ -16,7 +16,7 @@ from gateway.metrics import Metrics
 from gateway.questions import Questions
 from gateway.resuming import LogReplies
 from gateway.seals import Seals
-from gateway.service import Service
+from gateway.service import Embedder, Service
 from gateway.settings import GatewaySettings
 from millrace.client import Millrace
 from millrace.connection import Connection
@@ -43,6 +43,7 @@ async def assembled(
     name: str = "",
     reply_partition: int | None = None,
     metrics: Metrics | None = None,
+    embedder: Embedder | None = None,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -64,6 +65,8 @@ async def assembled(
         That partition, where it is assigned.
     metrics : Metrics, optional
         Where it counts.
+    embedder : Embedder, optional
+        Embeds texts for callers.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -100,6 +103,7 @@ async def assembled(
                 seals=seals,
                 health=health,
                 metrics=metrics,
+                embedder=embedder,
             )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Request
 
 from gateway.admission import Admission
@@ -66,6 +68,21 @@ class Asking(Protocol):
         """How an own question ended; None while it has not, and where it is not known."""
 
 
+class Embedder(Protocol):
+    """Turns texts into vectors: the model that the documents are embedded with."""
+
+    @property
+    def model(self) -> str:
+        """Name, version and quantization."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of shape (n, dim), float32, L2-normalised."""
+
+
 @dataclass(frozen=True)
 class Service:
     """Parts of a running gateway.
@@ -88,6 +105,8 @@ class Service:
         Whether the gateway can work.
     metrics : Metrics
         What it counts.
+    embedder : Embedder, optional
+        Embeds texts for callers; without it there is no model for that.
     """
 
     millrace: Millrace
@@ -98,6 +117,7 @@ class Service:
     seals: Seals
     health: Health
     metrics: Metrics
+    embedder: Embedder | None = None
 
 
 Routers = Callable[[Service, GatewaySettings], APIRouter]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.graphql.budget import Budget
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant, and everyone together, may ask of this replica.
@@ -43,6 +45,30 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float = 30.0
 
 
+class OpenAIPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The OpenAI-compatible interface.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model that answers questions.
+    messages : int
+        Messages of one conversation that are taken; all but the last user message are not read.
+    inputs : int
+        Texts of one embedding request.
+    batch : int
+        Texts that are embedded at once.
+    concurrent_embeddings : int
+        Embedding requests at the same time; one more is told to come again.
+    """
+
+    model: str = "millrace"
+    messages: int = 256
+    inputs: int = 256
+    batch: int = 32
+    concurrent_embeddings: int = 16
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway's settings.
 
@@ -68,6 +94,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         Hosts that links in answers may lead to, for pages.
     secure : bool
         Whether callers come over TLS, here or at a proxy: browsers are then told to keep to it.
+    public_url : str
+        Address under which callers reach it, for links to sources; empty for links without a host.
+    openai : OpenAIPolicy
+        Names and bounds of the OpenAI-compatible interface.
+    graphql : Budget
+        What one GraphQL request may ask for.
     """
 
     limits: Limits = Limits()
@@ -80,3 +112,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     trust: tuple[str, ...] = ("services",)
     link_hosts: tuple[str, ...] = ()
     secure: bool = False
+    public_url: str = ""
+    openai: OpenAIPolicy = OpenAIPolicy()
+    graphql: Budget = Budget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from gateway.openai.errors import Refused
 from gateway.openai.usage import words
+from gateway.service import Embedder
 
 _IGNORED: Final = frozenset({"user", "safety_identifier"})
-
-
-class Embedder(Protocol):
-    """Turns texts into vectors."""
-
-    @property
-    def model(self) -> str:
-        """Name, version and quantization."""
-
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-
-    async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of shape (n, dim), float32, L2-normalised."""
 
 
 class EmbeddingRequest(BaseModel):
@@ -134,7 +120,7 @@ class Batches:
             Too many requests wait already.
         """
         if self.full:
-            raise Refused("too many embedding requests at the same time; try again", code="overloaded", status=503)
+            raise Refused("too many embedding requests at the same time; try again", code="overloaded", status=503, retry_after_s=1)
         self._n += 1
         try:
             parts = []

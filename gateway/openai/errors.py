@@ -49,10 +49,20 @@ class Refused(Problem):
         Bounded name of the cause.
     status : int
         HTTP status.
+    retry_after_s : float, optional
+        When trying again makes sense.
     """
 
-    def __init__(self, message: str, *, param: str = "", code: str = "invalid_value", status: int = 400) -> None:
-        super().__init__(status, code, message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str = "",
+        code: str = "invalid_value",
+        status: int = 400,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(status, code, message, retry_after_s=retry_after_s)
         self.param = param
 
 

@@ -58,8 +58,8 @@ class Growth:
         return self._send(whole, whole=True)
 
     def _send(self, text: str, *, whole: bool) -> str:
-        allowed = text if self._longest is None else first_words(text, self._longest)
-        self.cut = self.cut or len(allowed) < len(text)
+        allowed, more = (text, False) if self._longest is None else first_words(text, self._longest)
+        self.cut = self.cut or more
         if allowed.startswith(self.sent):
             new = allowed[len(self.sent) :]
             self.sent = allowed

@@ -73,7 +73,7 @@ class _Chat:
             delta of a stream; `millrace` holds what else is known.
             """
             body = await _json(request, self._settings, ChatRequest)
-            if body.model != self._settings.openai_model:
+            if body.model != self._settings.openai.model:
                 raise _no_such_model(body.model)
             ask = self._ask_of(body, identity)
             reply = Reply(model=body.model, created=int(time.time()), prompt=ask.question, link=self._link)
@@ -92,7 +92,7 @@ class _Chat:
             timeout_s=lambda given: max(
                 _LEAST_S, min(given or self._settings.default_timeout_s, limits.question_timeout_s)
             ),
-            max_messages=self._settings.openai_messages,
+            max_messages=self._settings.openai.messages,
             max_characters=limits.body_bytes,
         )
 
@@ -121,8 +121,8 @@ class _Models:
         self._service = service
         self._settings = settings
         self._since = int(time.time())
-        embedder = service.embedder
-        self._batches = Batches(embedder, size=32, most=settings.openai_embedding_requests) if embedder else None
+        embedder, policy = service.embedder, settings.openai
+        self._batches = Batches(embedder, size=policy.batch, most=policy.concurrent_embeddings) if embedder else None
 
     def add_to(self, router: APIRouter) -> None:
         """Register the routes."""
@@ -161,7 +161,7 @@ class _Models:
             texts = texts_of(
                 body,
                 dim=batches.embedder.dim,
-                max_inputs=self._settings.openai_inputs,
+                max_inputs=self._settings.openai.inputs,
                 max_characters=limits.body_bytes,
             )
             service.admission.texts(identity, texts)
@@ -169,7 +169,7 @@ class _Models:
             return JSONResponse(response_of(vectors, texts, model=body.model, encoding=body.encoding_format))
 
     def _names(self) -> list[str]:
-        found = [self._settings.openai_model]
+        found = [self._settings.openai.model]
         return [*found, self._batches.embedder.model] if self._batches is not None else found
 
     def _model(self, name: str) -> dict[str, Any]:

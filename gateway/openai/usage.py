@@ -13,10 +13,10 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def first_words(text: str, n: int) -> str:
-    """The text up to the end of its n-th word; the whole text, spaces at its end included, if it has no more."""
+def first_words(text: str, n: int) -> tuple[str, bool]:
+    """The text up to the end of its n-th word, and whether it has more words; without an n-th one the whole text."""
     found = list(_WORD.finditer(text))
-    return text if len(found) <= n else text[: found[n - 1].end()]
+    return (text[: found[n - 1].end()], len(found) > n) if len(found) >= n else (text, False)
 
 
 def usage_of(prompt: str, answer: str) -> dict[str, Any]:

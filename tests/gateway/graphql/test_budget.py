@@ -45,7 +45,7 @@ def doubling(n: int) -> str:
 BOMBS = {
     "deep": nested(9),
     "very deep": nested(100_000),
-    "deep through fragments": "{ a { ...f } } fragment f on A { b { c { ...g } } } fragment g on C { d { e { f { g { h } } } } }",
+    "deep through fragments": "{ a { ...f } } fragment f on A { b { c { ...g } } } fragment g on C { d { e { f { g { h { i } } } } } }",
     "deep values": '{ documents(text: "a", after: ' + "[" * 5_000 + "]" * 5_000 + ") { nodes { id } } }",
     "wide": "{ documents { nodes { id " + " ".join(f"f{n}" for n in range(3000)) + " } } }",
     "alias flood": "{ " + " ".join(f"a{n}: document(id: 1) {{ id }}" for n in range(50)) + " }",

@@ -93,8 +93,16 @@ async def test_one_request_too_many_is_refused_and_the_place_is_free_again_after
     assert len(await batches.embed(["b"])) == 1
 
 
+class SlowEmbedder(CountingEmbedder):
+    """Lets others go on while it embeds."""
+
+    async def embed(self, texts: Any) -> Any:
+        await asyncio.sleep(0)
+        return await super().embed(texts)
+
+
 async def test_a_request_of_many_texts_lets_others_go_between_its_batches() -> None:
-    embedder = CountingEmbedder()
+    embedder = SlowEmbedder()
     batches = Batches(embedder, size=1, most=2)
     await asyncio.gather(batches.embed(["a1", "a2", "a3"]), batches.embed(["b1"]))
     order = [call[0] for call in embedder.calls]
