@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
-from graphql import GraphQLError
+from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType
 from pydantic import BaseModel, Field
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 
 from gateway.callers import caller
@@ -62,23 +61,29 @@ def routes(service: Service, settings: GatewaySettings) -> APIRouter:
         """Documents, answers and lineage by GraphQL; what an operation may cost is checked before it is done."""
         operation = await json_body(request, settings.limits, Operation)
         try:
-            admitted(operation.query, budget, operation.variables)
+            document = admitted(operation.query, budget, operation.variables)
         except GraphQLError as error:
             return JSONResponse({"errors": [shown(error)]}, 400)
-        try:
-            doing = schema.execute(
-                operation.query,
-                variable_values=operation.variables,
-                context_value=Caller(identity, service, link),
-                operation_name=operation.operationName,
-            )
-            result = await unless_gone(request, service, doing)
-        except CannotGetOperationTypeError:
-            message = "the request names no operation of its text; set operationName to one of them"
+        if not named(document, operation.operationName):
+            message = "the request names no single query or mutation of its text; set operationName to one of them"
             return JSONResponse({"errors": [{"message": message}]}, 400)
-        return answered(result)
+        doing = schema.execute(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=Caller(identity, service, link),
+            operation_name=operation.operationName,
+        )
+        return answered(await unless_gone(request, service, doing))
 
     return router
+
+
+def named(document: DocumentNode, name: str | None) -> bool:
+    """Whether it is clear which operation is meant, and that it is no subscription."""
+    found = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if name is not None:
+        found = [node for node in found if node.name is not None and node.name.value == name]
+    return len(found) == 1 and found[0].operation is not OperationType.SUBSCRIPTION
 
 
 def answered(result: ExecutionResult) -> JSONResponse:

@@ -44,7 +44,7 @@ def doubling(n: int) -> str:
 
 BOMBS = {
     "deep": nested(9),
-    "very deep": nested(100_000),
+    "very deep": nested(20_000),
     "deep through fragments": "{ a { ...f } } fragment f on A { b { c { ...g } } } fragment g on C { d { e { f { g { h { i } } } } } }",
     "deep values": '{ documents(text: "a", after: ' + "[" * 5_000 + "]" * 5_000 + ") { nodes { id } } }",
     "wide": "{ documents { nodes { id " + " ".join(f"f{n}" for n in range(3000)) + " } } }",
@@ -76,10 +76,12 @@ def test_a_bomb_is_refused_and_costs_next_to_nothing(name: str) -> None:
     assert time.process_time() - started < 1.0
 
 
-@pytest.mark.parametrize("name", sorted(BOMBS.keys() - {"very deep", "deep values", "fragment cycle", "dear"}))
+ENDLESS = {"fragment cycle", "fragment that spreads itself"}
+BEYOND_THE_PARSER = {"very deep", "deep values"}
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS.keys() - ENDLESS - BEYOND_THE_PARSER))
 def test_without_a_budget_the_same_is_let_through(name: str) -> None:
-    if name == "fragment that spreads itself":
-        pytest.skip("refused by any budget: it has no end")
     admitted(BOMBS[name], UNBOUNDED)
 
 
