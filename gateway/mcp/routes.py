@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.http.bodies import read_body
 from gateway.mcp.server import CALLER, build_server
 from gateway.problems import problem_of
 from gateway.service import Service
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Limits
 from gateway.sources import source_link
 
 
@@ -32,12 +33,12 @@ def routes(service: Service, settings: GatewaySettings) -> APIRouter:
             yield
 
     router = APIRouter(lifespan=lifespan)
-    router.routes.append(Route("/mcp", Door(service, manager.handle_request), include_in_schema=False))
+    router.routes.append(Route("/mcp", Door(service, settings.limits, manager.handle_request), include_in_schema=False))
     return router
 
 
 class Door:
-    """Lets through requests whose caller is known, and says in their scope who it is.
+    """Lets through requests whose caller is known and whose body is there, and says in their scope who asks.
 
     A browser can send no such request from another site: it has no token to send, and no answer here allows it to.
     So names under which the gateway is called need no second look.
@@ -46,19 +47,29 @@ class Door:
     ----------
     service : Service
         Knows callers.
+    limits : Limits
+        How large a body may be, and how long it may take.
     app : ASGI application
         What is behind it.
     """
 
-    def __init__(self, service: Service, app: ASGIApp) -> None:
+    def __init__(self, service: Service, limits: Limits, app: ASGIApp) -> None:
         self._service = service
+        self._limits = limits
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out who asks; refuse, or pass on."""
+        request = Request(scope, receive)
         try:
-            identity = await self._service.identify(Request(scope, receive), "ask")
+            identity = await self._service.identify(request, "ask")
+            body = await read_body(request, self._limits, self._limits.body_bytes)
         except Exception as error:  # noqa: BLE001 - problem_of tells no caller about one that nobody foresaw
             await problem_of(error).response()(scope, receive, send)
             return
-        await self._app({**scope, CALLER: identity}, receive, send)
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def received() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app({**scope, CALLER: identity}, received, send)

@@ -75,8 +75,6 @@ class _Handlers:
         if tool is None:
             raise MCPError(_INVALID, f"no such tool; there are {', '.join(self._tools)}")
         identity = caller_of(ctx)
-        if "ask" not in identity.scopes:
-            return tools.failed("this token may not ask questions")
         try:
             return await tool(identity, params.arguments)
         except msgspec.ValidationError as error:
