@@ -13,6 +13,7 @@ from gateway.health import Health
 from gateway.identifying import Identification, Verifier
 from gateway.library import Library
 from gateway.metrics import Metrics
+from gateway.people import People
 from gateway.questions import Questions
 from gateway.resuming import LogReplies
 from gateway.seals import Seals
@@ -44,6 +45,7 @@ async def assembled(
     reply_partition: int | None = None,
     metrics: Metrics | None = None,
     embedder: Embedder | None = None,
+    people: People | None = None,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -67,6 +69,8 @@ async def assembled(
         Where it counts.
     embedder : Embedder, optional
         Embeds texts for callers.
+    people : People, optional
+        Persons of a demo.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -96,7 +100,7 @@ async def assembled(
         async with health.watching():
             yield Service(
                 millrace=millrace,
-                identify=Identification(verifiers, admission),
+                identify=Identification(verifiers, admission, people),
                 asking=questions,
                 library=library,
                 admission=admission,

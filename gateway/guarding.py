@@ -51,6 +51,7 @@ class Guard:
             self._headers["Strict-Transport-Security"] = _TLS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -71,6 +71,22 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class QuestionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One question, and what became of it."""
+
+    correlation: str
+    trace_id: str
+    question: str
+    conversation: str
+    user: str
+    asked_at_ms: int
+    answered_at_ms: int = 0
+    status: str = ""
+    """As `AnswerProduced.status`; empty while it is being worked on."""
+    n_citations: int = 0
+    cost_usd: float = 0.0
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Some of a list, and where the rest begins."""
 
@@ -104,6 +120,9 @@ class Library(Protocol):
 
     async def answers(self, identity: Identity, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers of the caller's tenant that the caller may see."""
+
+    async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
+        """Newest questions that the caller may see: own ones; all that it may see the answers of, for a service."""
 
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         """A question of the caller's own by correlation or trace id; None for others' and foreign ones."""
