@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -12,10 +11,11 @@ from fastapi.responses import Response
 
 from gateway.http import streams
 from gateway.http.answers import sealed_watermark
+from gateway.http.questions import wants_events
 from gateway.identity import Identity
 from gateway.pages.rendering import Site
 from gateway.pages.sessions import Visitor
-from gateway.problems import Problem, problem_of
+from gateway.problems import Problem
 from gateway.service import Ask, Service
 from gateway.settings import GatewaySettings
 from millrace.client import Answer
@@ -23,6 +23,8 @@ from millrace.events.query import AnswerProduced, Citation
 
 _MAX_TURNS: Final = 20
 _MAX_NAME: Final = 200
+_MAX_BEGUN: Final = 8000
+_MAX_EVENT_ID: Final = 4096
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
     async def conversation(
         request: Request,
         name: Annotated[str, Query(alias="conversation", max_length=_MAX_NAME)] = "",
-        question: Annotated[str, Query(max_length=settings.limits.question_chars)] = "",
+        question: Annotated[str, Query(max_length=_MAX_BEGUN)] = "",
     ) -> Response:
         visitor = await site.visitor(request, "ask")
         turns, watermark = await _earlier(service, visitor.identity, name)
@@ -71,6 +73,8 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
         visitor = await site.visitor(request, "ask")
         form = await site.form(request)
         site.sessions.check_form(request, visitor, form)
+        if wants_events(request) and (seen := request.headers.get("last-event-id", "")):
+            return await _resumed(service, settings, visitor.identity, seen[:_MAX_EVENT_ID])
         asked = Ask(
             question=form.get("question", "").strip()[: settings.limits.question_chars + 1],
             conversation=form.get("conversation", "")[:_MAX_NAME],
@@ -80,19 +84,28 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
         if not asked.question:
             raise Problem(422, "invalid_question", "there is no question yet; write one and send it again")
         if len(asked.question) > settings.limits.question_chars:
-            raise Problem(422, "question_too_long", f"a question has at most {settings.limits.question_chars} characters")
-        if request.headers.get("accept", "").startswith(streams.MEDIA_TYPE):
+            raise Problem(
+                422, "question_too_long", f"a question has at most {settings.limits.question_chars} characters"
+            )
+        if wants_events(request):
             return await _streamed(service, settings, visitor.identity, asked)
         return await _whole(request, site, service, settings, visitor, asked)
 
 
 async def _streamed(service: Service, settings: GatewaySettings, identity: Identity, asked: Ask) -> Response:
-    deadline_ms = int((time.time() + asked.timeout_s) * 1000)
-    items = service.asking.follow(identity, asked)
-    try:
-        return await streams.response(service, settings, identity, items, None, deadline_ms)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the script reads it as a problem
-        return problem_of(error).response()
+    deadline_ms = round((time.time() + asked.timeout_s) * 1000)
+    return await streams.response(
+        service, settings, identity, service.asking.follow(identity, asked), None, deadline_ms
+    )
+
+
+async def _resumed(service: Service, settings: GatewaySettings, identity: Identity, seen: str) -> Response:
+    """The rest of a stream that broke off."""
+    place = service.asking.place(identity, seen)
+    if place.ended:
+        return Response(status_code=204)
+    items = service.asking.resume(identity, place)
+    return await streams.response(service, settings, identity, items, place, place.deadline_ms)
 
 
 async def _whole(
@@ -102,7 +115,7 @@ async def _whole(
     turns, watermark = await _earlier(service, identity, asked.conversation)
     name, status = asked.conversation, 200
     try:
-        answer = await service.asking.answer(identity, asked)
+        answer = await streams.unless_gone(request, service, service.asking.answer(identity, asked))
     except Problem as problem:
         taken_back = problem.name == "retracted"
         turn = Turn(
@@ -158,17 +171,24 @@ async def _earlier(service: Service, identity: Identity, conversation: str) -> t
     return turns, sealed_watermark(service.seals, identity, watermark)
 
 
-def _recorded(
-    correlation: str, question: str, status: str, answer: AnswerProduced | None, seconds: float
-) -> Turn:
-    turn: Callable[..., Turn] = lambda **found: Turn(correlation=correlation, question=question, **found)  # noqa: E731
+def _recorded(correlation: str, question: str, status: str, answer: AnswerProduced | None, seconds: float) -> Turn:
+    turn = Turn(correlation=correlation, question=question, status="failed", text="")
     if not status:
-        return turn(status="failed", text="This question has no answer yet; load the page again in a moment.")
-    if answer is None:
-        return turn(status="failed", text="This answer quotes a document that you may not read any more.")
-    if answer.status in {"refused", "failed"}:
-        return turn(status="failed", text=answer.text or f"There was no answer ({answer.error_type}).")
-    if answer.status == "retracted":
-        return turn(status="retracted", text="")
-    details: dict[str, Any] = {"model": answer.model, "cost_usd": answer.cost_usd, "seconds": seconds}
-    return turn(status=answer.status, text=answer.text, citations=answer.citations, **details)
+        text = "This question has no answer yet; load the page again in a moment."
+    elif answer is None:
+        text = "This answer quotes a document that you may not read any more."
+    elif answer.status in {"refused", "failed"}:
+        text = answer.text or f"There was no answer ({answer.error_type})."
+    elif answer.status == "retracted":
+        return msgspec.structs.replace(turn, status="retracted")
+    else:
+        return msgspec.structs.replace(
+            turn,
+            status=answer.status,
+            text=answer.text,
+            citations=answer.citations,
+            model=answer.model,
+            cost_usd=answer.cost_usd,
+            seconds=seconds,
+        )
+    return msgspec.structs.replace(turn, text=text)

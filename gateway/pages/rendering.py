@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from gateway.http.bodies import read_body
+from gateway.http.questions import wants_events
 from gateway.identity import Scope
 from gateway.pages.sessions import Sessions, Visitor
 from gateway.pages.text import Mask, inert, pieces
@@ -26,11 +27,10 @@ from gateway.settings import Limits
 
 _HERE: Final = Path(__file__).parent
 _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_POLICY: Final = "; ".join((
-    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
-    "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'", "trusted-types 'none'",
-))  # fmt: skip
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -137,6 +137,8 @@ class Site:
     async def failure(self, request: Request, error: Exception) -> Response:
         """An error as a page; where nobody is signed in, the form to do so."""
         problem = problem_of(error)
+        if wants_events(request):
+            return problem.response()
         visitor = None
         if problem.status_code != 401:
             try:
@@ -177,7 +179,9 @@ class Site:
                         problem = Problem(422, "invalid", "a part of the address is not what it should be")
                         return await site.failure(request, problem)
                     except HTTPException as error:
-                        found = error if isinstance(error, Problem) else Problem(error.status_code, "failed", error.detail)
+                        found = (
+                            error if isinstance(error, Problem) else Problem(error.status_code, "failed", error.detail)
+                        )
                         return await site.failure(request, found)
                     except Exception as error:
                         if problem_of(error).status_code == 500:

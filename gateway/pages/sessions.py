@@ -150,7 +150,9 @@ class Sessions:
         """
         value = self._service.seals.seal(_PURPOSE, _ANYONE, msgspec.json.encode(session))
         if len(value) > _MAX_COOKIE:
-            raise Problem(413, "too_large", "this token is too long to stay signed in with; ask for one with fewer claims")
+            raise Problem(
+                413, "too_large", "this token is too long to stay signed in with; ask for one with fewer claims"
+            )
         response.set_cookie(self._cookie, value, max_age=LASTS_S, **self._kind())
 
     def end(self, response: Response) -> None:
@@ -192,10 +194,12 @@ class Sessions:
 
     @staticmethod
     def _only_here(request: Request) -> None:
-        """A page that signs its visitors in by itself is for this machine: a foreign name may be one that was rebound."""
+        """A page that signs its visitors in by itself is for this machine: a foreign name may be rebound to it."""
         if (request.url.hostname or "") not in _LOCAL:
             raise Problem(
-                421, "wrong_host", "pages with people to choose from are served under localhost alone; use tokens elsewhere"
+                421,
+                "wrong_host",
+                "pages with people to choose from are served under localhost alone; use tokens elsewhere",
             )
 
     def _kind(self) -> dict[str, Any]:

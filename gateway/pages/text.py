@@ -1,4 +1,4 @@
-"""Text of others as pages show it: nothing in it acts, neither on the browser nor on the eye, and spans stay where they are.
+"""Text of others as pages show it: nothing in it acts, on the browser or on the eye, and spans stay where they are.
 
 Templates escape HTML; this is for what is no markup and yet not harmless: terminal escapes, characters that turn the
 direction of what follows, tags that nobody sees. Each is replaced by one visible character, so that a span of the text
@@ -78,7 +78,9 @@ def passage(text: str, start: int | None, end: int | None, mask: Mask, at: int =
     """
     n_chars = len(text)
     spanned = start is not None and end is not None and 0 <= start < end <= n_chars
-    low, high = (start, min(end, start + WINDOW_CHARS)) if spanned and start is not None and end is not None else (at, at)
+    low, high = (
+        (start, min(end, start + WINDOW_CHARS)) if spanned and start is not None and end is not None else (at, at)
+    )
     first = _line_start(text, max(0, min(low, n_chars) - (WINDOW_CHARS // 4 if spanned else 0)))
     last = _line_end(text, max(min(n_chars, first + WINDOW_CHARS), high))
     window = text[first:last]

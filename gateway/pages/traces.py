@@ -132,11 +132,12 @@ def _step(entry: Entry, depth: int, since_ms: int, at_ms: int, whole_ms: int, ma
 def _without_repeats(entries: Sequence[Entry]) -> list[Entry]:
     """Entries with all pieces of an attempt told in the first of them."""
     pieces = [entry for entry in entries if entry.type == "AnswerDelta"]
-    if len(pieces) < 2:  # noqa: PLR2004 - one piece is itself
+    if len(pieces) < 2:
         return list(entries)
     last = pieces[-1]
     told = msgspec.structs.replace(
-        pieces[0], what=f"{len(pieces)} pieces, the last {last.timestamp_ms - pieces[0].timestamp_ms} ms after the first"
+        pieces[0],
+        what=f"{len(pieces)} pieces, the last {last.timestamp_ms - pieces[0].timestamp_ms} ms after the first",
     )
     return [told if entry is pieces[0] else entry for entry in entries if entry not in pieces[1:]]
 
