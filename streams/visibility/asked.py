@@ -99,7 +99,7 @@ class AnswersByDocument(RecentTail[AnswerProduced]):
 
 
 class RecentQuestions(RecentTail[QueryReceived]):
-    """The newest records of ``query.request.received.v1``, found by correlation or trace id; see `AnswersByDocument`."""
+    """The newest records of ``query.request.received.v1``, by correlation or trace id; see `AnswersByDocument`."""
 
     def __init__(
         self,

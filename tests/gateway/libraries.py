@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.identity import Identity
-from gateway.library import DocumentSummary, Page, SourceText, VersionSummary
+from gateway.library import DocumentSummary, Page, QuestionSummary, SourceText, VersionSummary
 from millrace.events.query import AnswerProduced
 from millrace.lineage import QuestionTrace
 
@@ -40,6 +40,9 @@ class MemoryLibrary:
         return ()
 
     async def answers(self, identity: Identity, *, limit: int = 50) -> Sequence[AnswerProduced]:
+        return ()
+
+    async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
         return ()
 
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
