@@ -28,6 +28,8 @@ class Quoted(Protocol):
 
 
 Link = Callable[[Quoted], str]
+Mask = Callable[[str], str]
+"""Hides personal data in a text; may change its length."""
 
 
 def source_link(base: str = "") -> Link:
@@ -42,6 +44,6 @@ def source_link(base: str = "") -> Link:
 
     def link(quoted: Quoted) -> str:
         document = quote(quoted.document, safe="")
-        return f"{root}/corpus/source?document={document}&version={quoted.version}&start={quoted.start}&end={quoted.end}"
+        return f"{root}/corpus/document?id={document}&version={quoted.version}&start={quoted.start}&end={quoted.end}"
 
     return link

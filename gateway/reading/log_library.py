@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Final
 
 from gateway.identity import Identity
-from gateway.library import DocumentSummary, Page, QuestionSummary, SourceText, VersionSummary
+from gateway.library import DocumentSummary, Page, Passage, QuestionSummary, SourceText, VersionSummary
 from gateway.reading.access import concerns, may_see, quotes_only, shown, trimmed
 from gateway.reading.cursors import cursor, position
+from gateway.reading.passages import passages_of
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
 from millrace.events.corpus import DocumentIndexed
-from millrace.events.query import AnswerProduced, QueryReceived
+from millrace.events.query import AnswerProduced, Hit, QueryReceived
 from millrace.lineage import QuestionTrace, Source
 from streams.visibility.asked import AnswersByDocument, RecentQuestions, trace_id
 from streams.visibility.tail import Tail
@@ -145,6 +146,19 @@ class LogLibrary:
             text=data.decode("utf-8", "replace"),
             visible=wanted.order == current.order,
         )
+
+    async def passages(self, identity: Identity, hits: Sequence[Hit]) -> Sequence[Passage]:
+        """Text and place of retrieved chunks, in their order; without those that may not be read (any more)."""
+        visible = self._visible(identity)
+
+        def version_of(hit: Hit) -> DocumentIndexed | None:
+            current = _version(visible, hit.document)
+            kept = self._kept(current) if current is not None else ()
+            return next((event for event in kept if event.version == hit.version), None)
+
+        found = await passages_of(hits, version_of, self._get)
+        readable = self._visible(identity).documents()
+        return [passage for passage in found if passage.document in readable]
 
     async def answers_from(self, identity: Identity, document: str, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers that quoted a readable document and that the caller may see."""
