@@ -22,7 +22,7 @@ from gateway.identity import Identity
 from gateway.problems import problem_of
 from gateway.service import Service
 from gateway.settings import GatewaySettings
-from gateway.sources import source_link
+from gateway.sources import Mask, source_link
 
 _MAX_ERRORS: Final = 20
 
@@ -43,8 +43,14 @@ class Result(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
-def routes(service: Service, settings: GatewaySettings) -> APIRouter:
-    """The one route; there is no GET, no batch, no upload, no subscription and no page to try it on."""
+def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> APIRouter:
+    """The one route; there is no GET, no batch, no upload, no subscription and no page to try it on.
+
+    Parameters
+    ----------
+    mask : callable
+        Hides personal data in texts of documents; shows all by default.
+    """
     router = APIRouter(tags=["graphql"])
     schema = build_schema()
     budget = settings.graphql
@@ -70,7 +76,7 @@ def routes(service: Service, settings: GatewaySettings) -> APIRouter:
         doing = schema.execute(
             operation.query,
             variable_values=operation.variables,
-            context_value=Caller(identity, service, link),
+            context_value=Caller(identity, service, link, mask),
             operation_name=operation.operationName,
         )
         return answered(await unless_gone(request, service, doing))

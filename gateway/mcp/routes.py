@@ -16,13 +16,19 @@ from gateway.mcp.server import CALLER, build_server
 from gateway.problems import problem_of
 from gateway.service import Service
 from gateway.settings import GatewaySettings, Limits
-from gateway.sources import source_link
+from gateway.sources import Mask, source_link
 
 
-def routes(service: Service, settings: GatewaySettings) -> APIRouter:
-    """The route, and what must run beside it; a router's lifespan is entered by the application that includes it."""
+def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> APIRouter:
+    """The route, and what must run beside it; a router's lifespan is entered by the application that includes it.
+
+    Parameters
+    ----------
+    mask : callable
+        Hides personal data in texts of documents; shows all by default.
+    """
     manager = StreamableHTTPSessionManager(
-        app=build_server(service, source_link(settings.public_url)),
+        app=build_server(service, source_link(settings.public_url), mask),
         stateless=True,
         max_request_body_size=settings.limits.body_bytes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -17,7 +18,7 @@ from gateway.mcp import tools
 from gateway.mcp.uris import TEMPLATE, place_of, uri_of
 from gateway.problems import Problem, problem_of
 from gateway.service import Service
-from gateway.sources import Link
+from gateway.sources import Link, Mask
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ Context = ServerRequestContext[Any, Any]
 R = TypeVar("R")
 
 
-def build_server(service: Service, link: Link) -> Server[Any]:
+def build_server(service: Service, link: Link, mask: Mask) -> Server[Any]:
     """A server without state: every request names its caller."""
-    handlers = _Handlers(service, link)
+    handlers = _Handlers(service, link, mask)
     return Server(
         "millrace",
         title="Millrace",
@@ -56,9 +57,10 @@ def build_server(service: Service, link: Link) -> Server[Any]:
 class _Handlers:
     """Requests of the protocol."""
 
-    def __init__(self, service: Service, link: Link) -> None:
+    def __init__(self, service: Service, link: Link, mask: Mask) -> None:
         self._service = service
         self._link = link
+        self._mask = mask
         self._tools: dict[str, Callable[[Identity, dict[str, Any] | None], Awaitable[types.CallToolResult]]] = {
             "search": self._search,
             "ask": self._ask,
@@ -126,15 +128,15 @@ class _Handlers:
         if found is None:
             raise MCPError(_NOT_FOUND, "no such resource", {"uri": params.uri[:300]})
         meta = {**tools.UNTRUSTED, "millrace/shortened": len(found.text) > MAX_SOURCE}
-        content = types.TextResourceContents(
-            uri=params.uri, mime_type="text/markdown", text=found.text[:MAX_SOURCE], _meta=meta
-        )
+        text = await asyncio.to_thread(self._mask, found.text[:MAX_SOURCE])
+        content = types.TextResourceContents(uri=params.uri, mime_type="text/markdown", text=text, _meta=meta)
         return types.ReadResourceResult(contents=[content])
 
     async def _search(self, identity: Identity, given: dict[str, Any] | None) -> types.CallToolResult:
         arguments = tools.arguments_of(given, tools.SearchArguments)
         answer = await self._service.asking.answer(identity, tools.search_of(arguments))
-        return tools.found(await self._service.library.passages(identity, answer.hits), self._link)
+        passages = await self._service.library.passages(identity, answer.hits)
+        return await asyncio.to_thread(tools.found, passages, self._link, self._mask)
 
     async def _ask(self, identity: Identity, given: dict[str, Any] | None) -> types.CallToolResult:
         arguments = tools.arguments_of(given, tools.AskArguments)

@@ -15,7 +15,7 @@ from mcp import types
 from gateway.library import Passage
 from gateway.mcp.uris import uri_of
 from gateway.service import Ask
-from gateway.sources import Link
+from gateway.sources import Link, Mask
 from millrace.client import Answer
 from millrace.events.query import Citation
 
@@ -148,9 +148,9 @@ def ask_of(arguments: AskArguments) -> Ask:
     return Ask(question=arguments.question, conversation=arguments.conversation, labels=arguments.labels)
 
 
-def found(passages: Sequence[Passage], link: Link) -> types.CallToolResult:
-    """Result of a search."""
-    shown = _bounded([_passage(each, each.text, link) for each in passages[:MAX_PASSAGES]])
+def found(passages: Sequence[Passage], link: Link, mask: Mask) -> types.CallToolResult:
+    """Result of a search, with personal data masked."""
+    shown = _bounded([_passage(each, mask(each.text), link) for each in passages[:MAX_PASSAGES]])
     head = NOTICE if shown else "Nothing in the documents that you may read fits."
     return _result(SearchResult(notice=NOTICE, passages=tuple(shown)), [head, *map(_paragraph, shown)])
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -34,7 +35,7 @@ def hit(document: str, rank: int = 1) -> Hit:
 def made(*hits: Hit, library: StockedLibrary | None = None, **options: Any) -> Stocked:
     found = hits or (hit("travel.md"),)
     options.setdefault("script", [piece("The limit is 140 euros."), ended(hits=found)])
-    return stocked(routes, library=library, **options)
+    return stocked(partial(routes, mask=options.pop("mask", str)), library=library, **options)
 
 
 @asynccontextmanager
@@ -186,6 +187,16 @@ async def test_resources_are_the_texts_that_the_caller_may_read() -> None:
     assert [found.text for found in texts] == ["A", "B"]  # type: ignore[union-attr]
     assert all(found.meta is not None and found.meta["millrace/untrusted"] for found in texts)
     assert [found.uri_template for found in templates] == ["millrace://documents/{document}/versions/{version}"]
+
+
+async def test_personal_data_in_documents_is_masked_for_other_models() -> None:
+    shop = made(mask=lambda text: text.replace("140", "[masked]"))
+    async with connected(shop) as client:
+        searched = await client.call_tool("search", {"query": "x"})
+        read = await client.read_resource(uri_of("travel.md", 2))
+    for shown in (searched.model_dump_json(), read.model_dump_json()):
+        assert "[masked]" in shown
+        assert "140" not in shown
 
 
 @pytest.mark.parametrize(
