@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
 from fastapi import APIRouter, Request
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.routing import Route
@@ -20,26 +16,26 @@ from gateway.sources import Mask, source_link
 
 
 def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> APIRouter:
-    """The route, and what must run beside it; a router's lifespan is entered by the application that includes it.
+    """The route.
 
     Parameters
     ----------
     mask : callable
         Hides personal data in texts of documents; shows all by default.
     """
-    manager = StreamableHTTPSessionManager(
-        app=build_server(service, source_link(settings.public_url), mask),
-        stateless=True,
-        max_request_body_size=settings.limits.body_bytes,
-    )
+    server = build_server(service, source_link(settings.public_url), mask)
+    most = settings.limits.body_bytes
 
-    @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        # The package's manager owns the tasks of what it answers. One for each request has none that outlive it, so
+        # that nothing has to be started and ended with the application.
+        manager = StreamableHTTPSessionManager(app=server, stateless=True, max_request_body_size=most)
         async with manager.run():
-            yield
+            await manager.handle_request(scope, receive, send)
 
-    router = APIRouter(lifespan=lifespan)
-    router.routes.append(Route("/mcp", Door(service, settings.limits, manager.handle_request), include_in_schema=False))
+    router = APIRouter()
+    # No GET: a stream for messages that the server begins would stay open and never carry one.
+    router.routes.append(Route("/mcp", Door(service, settings.limits, answer), methods=["POST"], include_in_schema=False))
     return router
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -285,9 +284,3 @@ def stocked(
 async def _answers() -> None:
     return None
 
-
-@asynccontextmanager
-async def running(app: FastAPI) -> AsyncGenerator[None, None]:
-    """What an application runs beside its routes, as a server would start it."""
-    async with app.router.lifespan_context(app):
-        yield

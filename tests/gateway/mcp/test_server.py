@@ -21,7 +21,7 @@ from gateway.mcp.uris import uri_of
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings, Limits
 from millrace.events.query import Hit
-from tests.gateway.stocked import CORRELATION, Stocked, StockedLibrary, citation, ended, piece, running, stocked
+from tests.gateway.stocked import CORRELATION, Stocked, StockedLibrary, citation, ended, piece, stocked
 
 TEXT = "Hotel: The limit is 140 euros."
 
@@ -43,7 +43,6 @@ async def connected(made: Stocked, *, mode: Any = "auto", **claims: Any) -> Asyn
     headers = claims.pop("headers", None) or made.bearer(**claims)
     transport = httpx2.ASGITransport(made.app)
     async with (
-        running(made.app),
         httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http,
         Client(streamable_http_client("http://gateway/mcp", http_client=http), mode=mode) as client,
     ):
@@ -226,14 +225,14 @@ async def test_resources_need_the_scope_to_read_and_tools_the_one_to_ask() -> No
             await client.read_resource(uri_of("a.md", 2))
     assert shop.library.n_calls == 0
     reader = made()
-    async with running(reader.app), reader.client(**reader.bearer(scopes=["read"])) as http:
+    async with reader.client(**reader.bearer(scopes=["read"])) as http:
         assert (await http.post("/mcp", json={})).status_code == 403
 
 
 @pytest.mark.parametrize("headers", [{"X-Test": "1"}, {"Authorization": "Bearer guess"}])
 async def test_without_a_valid_token_nothing_is_read(headers: dict[str, str]) -> None:
     shop = made()
-    async with running(shop.app), shop.client(**headers) as client:
+    async with shop.client(**headers) as client:
         response = await client.post("/mcp", content=b"{not even JSON")
     assert response.status_code == 401
     assert "detail" not in response.json()
@@ -245,7 +244,7 @@ async def test_any_replica_answers_any_request() -> None:
     shop = made()
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "ask", "arguments": {"question": "x"}}}
     headers = {**shop.bearer(), "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
-    async with running(shop.app), shop.client(**headers) as client:
+    async with shop.client(**headers) as client:
         response = await client.post("/mcp", json=call)
     assert response.status_code == 200
     assert "mcp-session-id" not in response.headers
@@ -253,9 +252,17 @@ async def test_any_replica_answers_any_request() -> None:
     assert json.loads(data.removeprefix("data: "))["result"]["structuredContent"]["found"]
 
 
+async def test_no_stream_is_kept_open_for_what_the_server_might_say() -> None:
+    shop = made()
+    headers = {**shop.bearer(), "Accept": "text/event-stream"}
+    async with shop.client(**headers) as client:
+        assert (await client.get("/mcp")).status_code == 405
+        assert (await client.delete("/mcp")).status_code == 405
+
+
 async def test_a_body_over_the_limit_is_refused() -> None:
     shop = made()
-    async with running(shop.app), shop.client(**shop.bearer()) as client:
+    async with shop.client(**shop.bearer()) as client:
         response = await client.post("/mcp", content=b"x" * 300_000, headers={"Content-Type": "application/json"})
     assert response.status_code == 413
 
@@ -266,18 +273,17 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         await asyncio.Event().wait()
 
     shop = made(settings=GatewaySettings(limits=Limits(body_timeout_s=0.05)))
-    async with running(shop.app):
-        scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": [], "query_string": b"", "state": {}}
-        scope["headers"] = [(b"authorization", shop.bearer()["Authorization"].encode())]
-        pieces, sent = drip(), []
+    headers = [(b"authorization", shop.bearer()["Authorization"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, "query_string": b""}
+    pieces, sent = drip(), list[Any]()
 
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": await anext(pieces), "more_body": True}
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(pieces), "more_body": True}
 
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
+    async def send(message: Any) -> None:  # noqa: RUF029 - as ASGI has it
+        sent.append(message)
 
-        await shop.app(scope, receive, send)  # type: ignore[arg-type]  # plain ASGI
+    await shop.app(scope, receive, send)
     assert sent[0]["status"] == 408
 
 
