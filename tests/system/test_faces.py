@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from gateway.app import create_app
 from gateway.assembly import assembled
 from gateway.faces import faces
+from gateway.identity import Identity
 from gateway.openai.wire import NOTHING_FOUND
 from gateway.reading import open_library
 from gateway.settings import GatewaySettings
@@ -119,7 +120,7 @@ async def test_openais_own_client_holds_a_conversation(served: Served) -> None:
         answer = first.choices[0].message
         assert "140 euros" in (answer.content or "")
         (quote, *_) = first.choices[0].citations  # type: ignore[attr-defined]  # the extension
-        source = await served.library.source(_identity(served), quote["document"], quote["version"])
+        source = await served.library.source(Identity(tenant=served.tenant, user="ada"), quote["document"], quote["version"])
         assert source is not None
         assert source.text[quote["start"] : quote["end"]] == quote["quote"]
 
@@ -249,8 +250,3 @@ async def test_graphql_leads_from_an_answer_to_the_position_of_its_source_and_no
         assert [node["id"] for node in seen["documents"]["nodes"]] == readable
         assert (seen["document"] is not None) == (name in readable)
         assert (seen["trace"] is not None) == (token == ada)
-
-
-def _identity(served: Served) -> Any:
-    (verify,) = served.callers.verifiers()
-    return verify(served.token())
