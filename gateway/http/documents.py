@@ -199,7 +199,7 @@ def _writing(router: APIRouter, service: Service, settings: GatewaySettings) -> 
         if groups is not None and "access" not in identity.scopes:
             raise Problem(403, "forbidden", "this token or key may not say who reads a document")
         service.admission.write(identity)
-        content = await read_body(request, settings.limits, settings.limits.document_bytes)
+        content = await read_body(request, settings.limits.document_bytes)
         options: dict[str, Any] = {} if groups is None else {"groups": tuple(groups)}
         receipt = await service.millrace.put_document(
             document,
