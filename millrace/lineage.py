@@ -15,7 +15,7 @@ from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, 
 from millrace.events.query import AnswerProduced, ContextRetrieved
 from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
-from millrace.positions import Start
+from millrace.positions import Start, Stop
 from millrace.reader import LogReader, RawRecord, decode
 from millrace.topics import (
     ACL_CHANGED,
@@ -116,18 +116,21 @@ def question_trace(
     name: str,
     *,
     start: Start = "beginning",
+    stop: Stop = "now",
     progress: Callable[[int, int], None] | None = None,
     topics: Iterable[Topic] = tuple(CATALOGUE.values()),
+    sources: bool = True,
 ) -> QuestionTrace:
     """Collect every record of a question by its correlation or trace id, and what its chunks came from.
 
-    Records are chosen by their headers, so those of other questions are not decoded.
+    Records are chosen by their headers, so those of other questions are not decoded. Without `sources` nothing is read
+    of the corpus: for those who know the versions already.
     """
     wanted = {topic.name: topic for topic in topics if topic.group != "corpus"}
     entries: list[Entry] = []
     trace_id = correlation_id = ""
     codec = codec_of(connection)
-    with LogReader(connection, list(wanted), start=start) as reader:
+    with LogReader(connection, list(wanted), start=start, stop=stop) as reader:
         for n, record in enumerate(reader, 1):
             if progress is not None and n % 1000 == 0:
                 progress(n, reader.total)
@@ -141,7 +144,7 @@ def question_trace(
         correlation_id=correlation_id,
         trace_id=trace_id,
         entries=tuple(entries),
-        sources=_sources(connection, codec, entries),
+        sources=_sources(connection, codec, entries) if sources else (),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Final, Self, Unpack
 import msgspec
 
 from millrace.client.answers import Answer
-from millrace.client.asking import Asker
+from millrace.client.asking import Asked, Asker
 from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
 from millrace.client.outcomes import Outcome
 from millrace.client.producing import EventProducer
@@ -27,7 +28,7 @@ from millrace.topics import Topic
 
 _ACCESS_ATTEMPTS: Final = 8
 
-__all__ = ["Answer", "Millrace", "Outcome", "Produced"]
+__all__ = ["Answer", "Asked", "Millrace", "Outcome", "Produced"]
 
 
 class Produced(msgspec.Struct, frozen=True):
@@ -271,6 +272,26 @@ class Millrace:
         """
         return self._asker.stream(question_of(question, self.tenant, options))
 
+    def follow(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[Asked | Frame, None]:
+        """Ask, and follow what the log says: for whoever hands replies on and lets others come back for the rest.
+
+        First comes an `Asked`, then the frames in order, each with its place in ``meta.origin``; the terminal one,
+        whatever it says, is the last. A question that is given back before its first piece is asked again, with another
+        `Asked`. Arguments as in `ask`, and what it raises where no frame came.
+        """
+        return self._asker.follow(question_of(question, self.tenant, options))
+
+    def cancel(self, asked: Asked, *, tenant: str | None = None) -> None:
+        """Tell the workers, in the background, that nobody waits for the answer to a question any more."""
+        self._asker.cancel(tenant or self.tenant, asked)
+
+    def leave_questions(self) -> None:
+        """From now on a question that is given up, or that is pending when the client ends, is not cancelled.
+
+        For a replica that goes while others remain: its callers read the rest of their replies there.
+        """
+        self._asker.leave()
+
     async def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Retrieve without reading: the answer's ``hits`` are the best visible chunks. Arguments as in `ask`."""
         options["mode"] = "search"
@@ -279,6 +300,16 @@ class Millrace:
     async def partitions(self, topic: Topic) -> int:
         """Number of partitions of a topic."""
         return await self._producer.partitions(topic.name)
+
+    async def ping(self) -> None:
+        """Ask the broker for something small.
+
+        Raises
+        ------
+        Unavailable
+            It does not answer.
+        """
+        await self._producer.ping()
 
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()

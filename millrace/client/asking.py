@@ -46,6 +46,25 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that is on the log, and where its replies will be.
+
+    Attributes
+    ----------
+    correlation : str
+        Its name in the log; a question that is asked again gets another.
+    conversation : str
+        Conversation it belongs to.
+    partition, offset : int
+        Partition of the reply topic, and the offset that all its frames come behind.
+    """
+
+    correlation: str
+    conversation: str
+    partition: int
+    offset: int
+
+
 class Asker:
     """Asks over the topics; one reply reader serves all pending questions.
 
@@ -85,6 +104,7 @@ class Asker:
         self._watermarks: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._past_late = 0
         self._canceller = Canceller(producer, most=max_pending)
+        self._leaving = False
         self.replies: ReplyReader | None = None
 
     @property
@@ -115,7 +135,36 @@ class Asker:
         """Pieces in order, then the answer; see `millrace.client.Millrace.ask_stream`."""
         return self._parts(question, pieces=True)
 
+    def follow(self, question: Question) -> AsyncGenerator[Asked | Frame, None]:
+        """Frames as they are on the log; see `millrace.client.Millrace.follow`."""
+        return self._asked(question, pieces=True)
+
+    def cancel(self, tenant: str, asked: Asked) -> None:
+        """Tell the workers that nobody waits for a question any more."""
+        self._canceller.cancel(tenant, asked.conversation, asked.correlation)
+
+    def leave(self) -> None:
+        """From now on a question that is given up is not cancelled: someone else will read its reply."""
+        self._leaving = True
+
     async def _parts(self, question: Question, *, pieces: bool) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        """Pieces if they are wanted, and the answer; raises where there is none."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        conversation = ""
+        async with aclosing(self._asked(question, pieces=pieces)) as frames:
+            async for frame in frames:
+                if isinstance(frame, Asked):
+                    conversation = frame.conversation
+                elif isinstance(frame, AnswerCompleted):
+                    latency_ms = (loop.time() - started) * 1000
+                    yield answer_of(frame, trace_id=frame.correlation, conversation=conversation, latency_ms=latency_ms)
+                elif not isinstance(frame, AnswerDelta):
+                    raise failure_of(frame)
+                elif pieces:
+                    yield frame
+
+    async def _asked(self, question: Question, *, pieces: bool) -> AsyncGenerator[Asked | Frame, None]:
         """Ask, and ask anew while the workers say that it makes sense, unless a piece was already given away."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -127,24 +176,24 @@ class Asker:
             once = msgspec.structs.replace(question, conversation=conversation, timeout_s=allowed_s)
             async with aclosing(self._frames(once, correlation)) as frames:
                 async for frame in frames:
-                    if not isinstance(frame, AnswerDelta):
+                    if not isinstance(frame, Asked | AnswerDelta):
                         end = frame
                         break
-                    if pieces:
-                        given = True
-                        yield frame
+                    given = given or (pieces and isinstance(frame, AnswerDelta))
+                    yield frame
             if isinstance(end, AnswerCompleted):
-                yield self._answer(end, question.tenant, conversation, correlation, (loop.time() - started) * 1000)
+                self._keep_watermark(end.watermark, question.tenant, conversation)
+                yield end
                 return
-            failure = failure_of(end)
-            wait_s = failure.retry_after_ms / 1000 * 2**n
+            wait_s = end.retry_after_ms / 1000 * 2**n
             if given or not wait_s or loop.time() + wait_s >= started + question.timeout_s:
-                raise failure
+                yield end
+                return
             await asyncio.sleep(wait_s)
             correlation = secrets.token_hex(16)
             allowed_s = started + question.timeout_s - loop.time()
 
-    async def _frames(self, question: Question, correlation: str) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, question: Question, correlation: str) -> AsyncGenerator[Asked | Frame, None]:
         """Send a question once and follow its frames; the terminal one is the last."""
         expires_at = asyncio.get_running_loop().time() + question.timeout_s
         pending: Pending | None = None
@@ -152,10 +201,17 @@ class Asker:
         try:
             async with asyncio.timeout_at(expires_at):
                 replies = await self._replies()
+                asked = Asked(
+                    correlation=correlation,
+                    conversation=question.conversation,
+                    partition=replies.partition,
+                    offset=replies.position,
+                )
                 pending = replies.open(correlation, question.tenant, expires_at)
                 record = self._record(question, correlation, replies.partition)
                 unanswered = True
                 await self._producer.produce(record)
+            yield asked
             while True:
                 frame = await pending.next()
                 unanswered = unanswered and isinstance(frame, AnswerDelta)
@@ -169,7 +225,7 @@ class Asker:
         finally:
             if pending is not None and self.replies is not None:
                 self.replies.close(pending)
-            if unanswered:
+            if unanswered and not self._leaving:
                 self._canceller.cancel(question.tenant, question.conversation, correlation)
 
     def _record(self, question: Question, correlation: str, partition: int) -> Record:
@@ -212,15 +268,12 @@ class Asker:
             timeout_ms=max(1, int(question.timeout_s * 1000)),
         )
 
-    def _answer(
-        self, frame: AnswerCompleted, tenant: str, conversation: str, correlation: str, latency_ms: float
-    ) -> Answer:
-        if frame.watermark:
-            self._watermarks[tenant, conversation] = frame.watermark
+    def _keep_watermark(self, watermark: str, tenant: str, conversation: str) -> None:
+        if watermark:
+            self._watermarks[tenant, conversation] = watermark
             self._watermarks.move_to_end((tenant, conversation))
             if len(self._watermarks) > _CONVERSATIONS:
                 self._watermarks.popitem(last=False)
-        return answer_of(frame, trace_id=correlation, conversation=conversation, latency_ms=latency_ms)
 
     async def _replies(self) -> ReplyReader:
         async with self._starting:
