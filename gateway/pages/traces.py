@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -85,7 +86,7 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
             "trace.html",
             visitor,
             trace=trace,
-            steps=steps(trace, site.mask),
+            steps=await asyncio.to_thread(steps, trace, site.mask),
             answer=answer,
             question=site.mask(asked.question) if asked is not None else "",
             conversation=asked.conversation if asked is not None else "",
