@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 from tests.conditions import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_PATIENCE_MS = 60_000
+expect.set_options(timeout=_PATIENCE_MS)
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None,
     reason="BROWSER TESTS SKIPPED: no Chromium on this machine; install one (Debian: apt-get install chromium)",
@@ -90,7 +92,7 @@ async def browsing(app: FastAPI, **options: Any) -> AsyncIterator[Tab]:
         await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
     ):
         context = await browser.new_context(**options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE_MS)
         tab = Tab(await context.new_page(), base)
         _watch(tab)
         yield tab
