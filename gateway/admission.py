@@ -76,12 +76,12 @@ class Admission:
 
     def check_question(self, text: str) -> None:
         """Refuse a question that is too long, before anything is done for it."""
-        if len(text) > self.limits.question_chars:
+        if len(text) > (most := self.limits.question_chars):
             raise self._refused(
                 Problem(
                     422,
                     "question_too_long",
-                    f"the question has {len(text)} characters, at most {self.limits.question_chars} are read; shorten it",
+                    f"the question has {len(text)} characters, at most {most} are read; shorten it",
                 )
             )
 

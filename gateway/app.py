@@ -37,6 +37,7 @@ def create_app(service: Service, settings: GatewaySettings, routers: Sequence[Ro
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        max_body_size=settings.limits.document_bytes,
     )
     app.state.service = service
     problems.install(app)

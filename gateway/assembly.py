@@ -13,6 +13,7 @@ from gateway.health import Health
 from gateway.identifying import Identification, Verifier
 from gateway.library import Library
 from gateway.metrics import Metrics
+from gateway.people import People
 from gateway.questions import Questions
 from gateway.resuming import LogReplies
 from gateway.seals import Seals
@@ -43,6 +44,7 @@ async def assembled(
     name: str = "",
     reply_partition: int | None = None,
     metrics: Metrics | None = None,
+    people: People | None = None,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -64,6 +66,8 @@ async def assembled(
         That partition, where it is assigned.
     metrics : Metrics, optional
         Where it counts.
+    people : People, optional
+        Persons of a demo.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -93,7 +97,7 @@ async def assembled(
         async with health.watching():
             yield Service(
                 millrace=millrace,
-                identify=Identification(verifiers, admission),
+                identify=Identification(verifiers, admission, people),
                 asking=questions,
                 library=library,
                 admission=admission,

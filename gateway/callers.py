@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -32,7 +32,9 @@ def caller(service: Service, scope: Scope) -> Callable[..., Awaitable[Identity]]
         What the caller has to be allowed.
     """
 
-    async def identity(request: Request, _bearer: Any = Security(BEARER), _key: Any = Security(KEY)) -> Identity:
+    async def identity(
+        request: Request, _bearer: Annotated[Any, Security(BEARER)], _key: Annotated[Any, Security(KEY)]
+    ) -> Identity:
         return await service.identify(request, scope)
 
     return identity

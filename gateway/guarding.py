@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -46,11 +47,14 @@ class Guard:
         self._app = app
         self._metrics = metrics
         self._hosts = frozenset(host.lower() for host in settings.hosts)
+        self._body_timeout_s = settings.limits.body_timeout_s
+        self._send_timeout_s = settings.limits.send_timeout_s
         self._headers = dict(_HEADERS)
         if settings.secure:
             self._headers["Strict-Transport-Security"] = _TLS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -65,7 +69,8 @@ class Guard:
                 for name, value in scope["state"].get(RATE, {}).items():
                     headers.setdefault(name, value)
                 self._count(scope, message["status"], time.perf_counter() - started)
-            await send(message)
+            async with asyncio.timeout(self._send_timeout_s):
+                await send(message)
 
         if not self._called_right(Headers(scope=scope)):
             problem = Problem(
@@ -73,7 +78,27 @@ class Guard:
             )
             await problem.response()(scope, receive, guarded)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, self._timed(receive), guarded)
+
+    def _timed(self, receive: Receive) -> Receive:
+        """Bodies have to come in time, whoever reads them; after that a caller is listened to without end."""
+        expires_at = asyncio.get_running_loop().time() + self._body_timeout_s
+        ended = False
+
+        async def timed() -> Message:
+            nonlocal ended
+            if ended:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(expires_at):
+                    message = await receive()
+            except TimeoutError as error:
+                headers = {"Connection": "close"}
+                raise Problem(408, "body_too_slow", "the body did not come in time", headers=headers) from error
+            ended = not message.get("more_body", False)
+            return message
+
+        return timed
 
     def _called_right(self, headers: Headers) -> bool:
         if "*" in self._hosts:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from fastapi import Request
 
 from gateway.admission import Admission
 from gateway.guarding import RATE
 from gateway.identity import Identity, Scope
+from gateway.people import People
 from gateway.problems import Problem, unauthenticated
 
-Verifier = Callable[[str], "Identity | None"]
-"""Identity of a credential; None for one that is not valid, or not of this kind."""
-_MAX_CHARS = 8192
+Verifier = Callable[[str], Awaitable[Identity | None]]
+"""``await verifier(credential)``: its identity; None for one that is not valid, or not of this kind."""
+_NAMES: Final = ("authorization", "x-api-key")
+_MAX_CHARS: Final = 8192
 
 
 class Identification:
@@ -25,11 +28,14 @@ class Identification:
         Asked in order.
     admission : Admission
         Counts requests of tenants.
+    people : People, optional
+        Persons of a demo, for requests without a credential.
     """
 
-    def __init__(self, verifiers: Sequence[Verifier], admission: Admission) -> None:
+    def __init__(self, verifiers: Sequence[Verifier], admission: Admission, people: People | None = None) -> None:
         self._verifiers = tuple(verifiers)
         self._admission = admission
+        self._people = people
 
     async def __call__(self, request: Request, scope: Scope) -> Identity:
         """Identity of the caller.
@@ -37,10 +43,10 @@ class Identification:
         Raises
         ------
         Problem
-            401 for a credential that is missing or not valid, 403 without the scope, 429 when the tenant has used up what
-            it may.
+            401 for a credential that is missing or not valid, 403 without the scope, 429 when the tenant has used up
+            what it may.
         """
-        identity = self.verified(credential_of(request))
+        identity = await self._verified(request)
         if identity is None:
             raise unauthenticated()
         request.scope.setdefault("state", {})[RATE] = self._admission.request(identity)
@@ -48,11 +54,14 @@ class Identification:
             raise Problem(403, "forbidden", f"this token or key lacks the scope {scope!r}")
         return identity
 
-    def verified(self, credential: str) -> Identity | None:
-        """Identity of a credential; None when nobody vouches for it."""
-        if not credential:
+    async def _verified(self, request: Request) -> Identity | None:
+        if any(name in request.headers for name in _NAMES):
+            credential = credential_of(request)
+            for verify in self._verifiers if credential else ():
+                if (found := await verify(credential)) is not None:
+                    return found
             return None
-        return next((found for verify in self._verifiers if (found := verify(credential)) is not None), None)
+        return None if self._people is None else self._people.of(request)
 
 
 def credential_of(request: Request) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import secrets
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -53,4 +54,4 @@ class Seals:
 
 
 def _bound(purpose: str, owner: Identity) -> bytes:
-    return "\0".join((purpose, owner.tenant, owner.kind, owner.user)).encode("utf-8", "surrogatepass")
+    return msgspec.msgpack.encode((purpose, owner.tenant, owner.kind, owner.user))

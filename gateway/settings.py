@@ -28,6 +28,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Largest document.
     body_timeout_s : float
         How long a caller may take to send its body, in seconds.
+    send_timeout_s : float
+        How long a caller may take nothing of what it is sent, in seconds.
     """
 
     requests_per_minute: int = 600
@@ -41,6 +43,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 256 * 1024
     document_bytes: int = 20 * 1024 * 1024
     body_timeout_s: float = 30.0
+    send_timeout_s: float = 30.0
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,10 +106,11 @@ class Report:
         self._path = report_path(home, name)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.health_port = 0
+        self.port = 0
 
     def write(self, state: WorkerState, detail: str = "") -> None:
         """Say where the worker stands."""
-        report = WorkerReport(os.getpid(), state, detail, self.health_port)
+        report = WorkerReport(os.getpid(), state, detail, self.health_port, self.port)
         write_private(self._path, msgspec.json.encode(report).decode())
 
 

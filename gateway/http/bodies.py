@@ -1,8 +1,7 @@
-"""Bodies of requests: read after the caller is known, within a size and a time, and described in OpenAPI all the same."""
+"""Bodies of requests: read once the caller is known, within a size and a time, and described in OpenAPI all the same."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -23,28 +22,24 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=1_000_000, strict=True)
 
 
-async def read_body(request: Request, limits: Limits, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """The body of a request.
 
     Raises
     ------
     Problem
-        413 when it is over `most` bytes, before it is read where its length was announced; 408 when it does not come in
-        time.
+        413 when it is over `most` bytes, before it is read where its length was announced. That it comes in time is
+        seen to by `gateway.guarding`.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
         raise too_large(most)
     found = bytearray()
     try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            async for piece in request.stream():
-                found += piece
-                if len(found) > most:
-                    raise too_large(most)
-    except TimeoutError as error:
-        headers = {"Connection": "close"}
-        raise Problem(408, "body_too_slow", "the body did not come in time", headers=headers) from error
+        async for piece in request.stream():
+            found += piece
+            if len(found) > most:
+                raise too_large(most)
     except ClientDisconnect as error:
         raise Problem(400, "gone", "the caller left") from error
     return bytes(found)
@@ -55,7 +50,7 @@ async def json_body(request: Request, limits: Limits, model: type[M]) -> M:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Problem(415, "unsupported_media_type", f"the body is {kind[:80]!r}; send application/json")
-    raw = await read_body(request, limits, limits.body_bytes)
+    raw = await read_body(request, limits.body_bytes)
     return parse_json(raw, model)
 
 

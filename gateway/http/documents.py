@@ -35,7 +35,7 @@ Wait = Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait
 _ANY_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "description": "The content itself; `Content-Type` says what it is: Markdown, HTML, PDF, Office, CSV, plain text.",
+        "description": "The content itself; `Content-Type` says what it is: Markdown, HTML, PDF, Office, CSV, text.",
         "content": {"text/markdown": {"schema": {"type": "string"}}, "*/*": {"schema": {"format": "binary"}}},
     }
 }
@@ -53,8 +53,8 @@ class OutcomeBody(BaseModel):
 
     document: str
     outcome: str = Field(
-        description="`indexed`, `deleted`, `unchanged`, `superseded`, `rejected`, `failed`, or `access`; `pending` while "
-        "there is none."
+        description="`indexed`, `deleted`, `unchanged`, `superseded`, `rejected`, `failed`, or `access`; `pending` "
+        "while there is none."
     )
     version: int = 0
     reason: str = ""
@@ -188,8 +188,8 @@ def _writing(router: APIRouter, service: Service, settings: GatewaySettings) -> 
     ) -> Accepted:
         """Write a document; it is on the log when this answers, and visible once its outcome is `indexed`.
 
-        Title, labels and groups are parts of the address, since the body is the document itself. Who may read a document is
-        changed with its `groups` only by a caller that may change access.
+        Title, labels and groups are parts of the address, since the body is the document itself. Who may read it is
+        changed with `groups` only by a caller that may change access.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if "/" not in kind or len(kind) > 200:
@@ -199,7 +199,7 @@ def _writing(router: APIRouter, service: Service, settings: GatewaySettings) -> 
         if groups is not None and "access" not in identity.scopes:
             raise Problem(403, "forbidden", "this token or key may not say who reads a document")
         service.admission.write(identity)
-        content = await read_body(request, settings.limits, settings.limits.document_bytes)
+        content = await read_body(request, settings.limits.document_bytes)
         options: dict[str, Any] = {} if groups is None else {"groups": tuple(groups)}
         receipt = await service.millrace.put_document(
             document,

@@ -1,4 +1,4 @@
-"""Server-sent events of a reply: as they come, with signs of life between, and an end that lets the caller go on elsewhere."""
+"""Server-sent events of a reply: as they come, signs of life between, and an end after which others go on."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 MEDIA_TYPE: Final = "text/event-stream"
 _RETRY_MS: Final = 500
 _END: Final = object()
+_NOTHING_YET: Final = object()
 
 
 def event(name: str, data: Any, found: str = "", retry_ms: int = 0) -> bytes:
@@ -45,7 +46,7 @@ async def response(
     place: Place | None,
     deadline_ms: int,
 ) -> StreamingResponse:
-    """Stream a reply; what keeps it from beginning is raised as a problem, with its status.
+    """Stream a reply; what keeps a new one from beginning is raised as a problem, with its status.
 
     Parameters
     ----------
@@ -56,11 +57,13 @@ async def response(
     deadline_ms : int
         When the question's time has passed, in unix milliseconds.
     """
-    try:
-        first = await anext(items, _END)
-    except BaseException:
-        await items.aclose()
-        raise
+    first: Any = _NOTHING_YET
+    if place is None:
+        try:
+            first = await anext(items, _END)
+        except BaseException:
+            await items.aclose()
+            raise
     body = _Stream(service, settings, identity, place, deadline_ms).events(items, first)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)
@@ -83,7 +86,7 @@ class _Stream:
             async with aclosing(items):
                 item = first
                 while item is not _END:
-                    yield self._event(item)
+                    yield b": back\n\n" if item is _NOTHING_YET else self._event(item)
                     async with _running(anext(items, _END)) as following:
                         while not following.done():
                             await asyncio.wait(

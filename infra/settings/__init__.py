@@ -14,6 +14,7 @@ from infra.settings.fields import (
     TenantSettings,
     WorkerSettings,
 )
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     KafkaSettings,
@@ -26,6 +27,7 @@ from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environmen
 __all__ = [
     "CONFIG_FILE",
     "CaptureSettings",
+    "GatewaySettings",
     "KafkaSettings",
     "Loaded",
     "ModelSettings",

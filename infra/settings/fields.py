@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     Group,
@@ -182,6 +183,8 @@ class Settings(BaseSettings):
     """Tenant defaults."""
     capture: CaptureSettings = CaptureSettings()
     """Change capture."""
+    gateway: GatewaySettings = GatewaySettings()
+    """Gateway."""
     corpus: dict[str, Any] = {}
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}
