@@ -13,6 +13,7 @@ from gateway.http import streams
 from gateway.http.answers import sealed_watermark
 from gateway.http.questions import wants_events
 from gateway.identity import Identity
+from gateway.library import QuestionSummary
 from gateway.pages.rendering import Site
 from gateway.pages.sessions import Visitor
 from gateway.problems import Problem
@@ -22,6 +23,8 @@ from millrace.client import Answer
 from millrace.events.query import AnswerProduced, Citation
 
 _MAX_TURNS: Final = 20
+_NEWEST: Final = 20
+_MAX_LATELY: Final = 3
 _MAX_NAME: Final = 200
 _MAX_BEGUN: Final = 8000
 _MAX_EVENT_ID: Final = 4096
@@ -57,6 +60,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
     ) -> Response:
         visitor = await site.visitor(request, "ask")
         turns, watermark = await _earlier(service, visitor.identity, name)
+        lately = [] if turns else await _lately(service, visitor.identity)
         return site.page(
             request,
             "ask.html",
@@ -64,6 +68,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
             turns=turns,
             conversation=name,
             watermark=watermark,
+            lately=lately,
             question=question,
             longest=settings.limits.question_chars,
         )
@@ -137,6 +142,7 @@ async def _whole(
         turns=[*turns, turn],
         conversation=name,
         watermark=watermark,
+        lately=[],
         question="",
         longest=settings.limits.question_chars,
     )
@@ -169,6 +175,15 @@ async def _earlier(service: Service, identity: Identity, conversation: str) -> t
         seconds = max(0, found.answered_at_ms - found.asked_at_ms) / 1000
         turns.append(_recorded(found.correlation, found.question, found.status, answer, seconds))
     return turns, sealed_watermark(service.seals, identity, watermark)
+
+
+async def _lately(service: Service, identity: Identity) -> list[QuestionSummary]:
+    """The newest question of each of the visitor's newest conversations."""
+    newest: dict[str, QuestionSummary] = {}
+    for asked in await service.library.questions(identity, limit=_NEWEST):
+        if asked.user == identity.user:
+            newest.setdefault(asked.conversation, asked)
+    return list(newest.values())[:_MAX_LATELY]
 
 
 def _recorded(correlation: str, question: str, status: str, answer: AnswerProduced | None, seconds: float) -> Turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -50,6 +51,8 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
             raise missing("document that you may read")
         wanted = found.version if version is None else version
         source = await library.source(identity, document, wanted)
+        # Masking looks at every word: not on the event loop.
+        shown = await asyncio.to_thread(passage, source.text, start, end, site.mask, at) if source is not None else None
         answers = await library.answers_from(identity, document, limit=_MAX_ANSWERS)
         questions = {asked.correlation: asked for asked in await library.questions(identity, limit=200)}
         return site.page(
@@ -60,7 +63,7 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
             versions=await library.versions(identity, document),
             wanted=wanted,
             source=source,
-            passage=passage(source.text, start, end, site.mask, at) if source is not None else None,
+            passage=shown,
             spanned=start is not None and end is not None,
             window=WINDOW_CHARS,
             answers=answers,

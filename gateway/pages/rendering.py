@@ -94,7 +94,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        templates.filters |= {"inert": inert, "time": time_of, "amount": amount, "usd": usd}
+        templates.filters |= {"inert": inert, "time": time_of, "amount": amount, "sentence": sentence, "usd": usd}
         templates.globals |= {
             "asset": lambda name: f"/pages/{name}?v={found[name].tag}",
             "document_at": document_at,
@@ -220,6 +220,12 @@ def time_of(at_us: int, precision: str = "seconds") -> str:
 def amount(number: int, one: str, many: str = "") -> str:
     """A number with its noun."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """What a program says, begun and ended as a sentence."""
+    found = text.strip()
+    return found[:1].upper() + found[1:] + ("" if not found or found[-1] in ".!?:" else ".")
 
 
 def usd(cost: float) -> str:

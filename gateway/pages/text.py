@@ -8,7 +8,7 @@ is the same span of what is shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Final
 
@@ -24,6 +24,9 @@ _INERT: Final = re.compile(
     "\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _QUOTED: Final = re.compile(r"\[(\d{1,3})\]")
+_MANY_WORDS: Final = 2000
+_ANCHOR_CHARS: Final = 12
+_LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
 _WORDS: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -100,19 +103,49 @@ def aligned(text: str, changed: str, start: int, end: int) -> tuple[int, int]:
     """A span of `text` in what it was changed into; a span that begins or ends inside a change takes all of that in."""
     if len(text) == len(changed):
         return start, end
-    before, after = _WORDS.findall(text), _WORDS.findall(changed)
-    old, new = _offsets(before), _offsets(after)
-    found_start, found_end = 0, len(changed)
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if old[i1] <= start < old[i2]:
-            found_start = new[j1] + (start - old[i1] if tag == "equal" else 0)
-        if old[i1] < end <= old[i2]:
-            found_end = new[j2] - (old[i2] - end if tag == "equal" else 0)
-    return found_start, max(found_start, found_end)
+    found = _moved(text, changed, start, opens=True), _moved(text, changed, end, opens=False)
+    return found[0], max(found)
 
 
-def _offsets(words: Sequence[str]) -> list[int]:
-    found = [0]
+def _moved(text: str, changed: str, at: int, *, opens: bool) -> int:
+    """Where an offset went: compared line by line, and word by word where lines differ."""
+    low, high, new_low, new_high = 0, len(text), 0, len(changed)
+    for parts in (_LINES, _WORDS):
+        before, after = parts.findall(text[low:high]), parts.findall(changed[new_low:new_high])
+        if parts is _WORDS and len(before) > _MANY_WORDS:
+            return _anchored(text, changed, at, opens=opens)
+        old, new = _offsets(before, low), _offsets(after, new_low)
+        for tag, i1, i2, j1, j2 in _changes(before, after, lined=parts is _LINES):
+            if old[i1] <= at < old[i2] if opens else old[i1] < at <= old[i2]:
+                if tag == "equal":
+                    return new[j1] + at - old[i1]
+                low, high, new_low, new_high = old[i1], old[i2], new[j1], new[j2]
+                break
+    return new_low if opens else new_high
+
+
+def _changes(before: Sequence[str], after: Sequence[str], *, lined: bool) -> Iterator[tuple[str, int, int, int, int]]:
+    """Opcodes from one list to the other; as many lines as before are the same lines."""
+    if lined and len(before) == len(after):
+        for n, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield "equal" if old == new else "replace", n, n + 1, n, n + 1
+        return
+    yield from SequenceMatcher(None, before, after, autojunk=len(before) > _MANY_WORDS).get_opcodes()
+
+
+def _anchored(text: str, changed: str, at: int, *, opens: bool) -> int:
+    """Where an offset of a line that is too long to compare went: to the same words, about as far into the text."""
+    words = text[at : at + _ANCHOR_CHARS] if opens else text[max(0, at - _ANCHOR_CHARS) : at]
+    guess = at * len(changed) // max(1, len(text))
+    found = [match.start() for match in re.finditer(re.escape(words), changed)] if words else []
+    nearest = min(found, key=lambda place: abs(place - guess), default=None)
+    if nearest is None:
+        return guess
+    return nearest if opens else nearest + len(words)
+
+
+def _offsets(words: Sequence[str], first: int) -> list[int]:
+    found = [first]
     for word in words:
         found.append(found[-1] + len(word))
     return found

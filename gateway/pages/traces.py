@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -85,11 +86,19 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
             "trace.html",
             visitor,
             trace=trace,
-            steps=steps(trace, site.mask),
+            steps=await asyncio.to_thread(steps, trace, site.mask),
             answer=answer,
             question=site.mask(asked.question) if asked is not None else "",
             conversation=asked.conversation if asked is not None else "",
+            sources={(each.document, each.version): each for each in trace.sources}.values(),
+            took_ms=_took_ms(trace.entries),
         )
+
+
+def _took_ms(entries: Sequence[Entry]) -> int:
+    """From the question to its terminal record."""
+    ends = [each.timestamp_ms for each in entries if isinstance(each.event, AnswerProduced)]
+    return max(0, min(ends) - min(each.timestamp_ms for each in entries)) if ends else 0
 
 
 def steps(trace: QuestionTrace, mask: Mask) -> list[Step]:
@@ -146,7 +155,7 @@ def _fields(entry: Entry, mask: Mask) -> list[tuple[str, str]]:
     """Short fields of an event; long ones as how many there are."""
     found: list[tuple[str, str]] = []
     for name, value in (msgspec.structs.asdict(entry.event) if entry.event is not None else {}).items():
-        if value in ("", (), {}, b"", None) or name in {"tenant", "correlation"}:
+        if not value or name in {"tenant", "correlation"}:
             continue
         found.append((name.replace("_", " "), mask(_told(value))))
     return found

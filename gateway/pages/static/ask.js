@@ -16,6 +16,11 @@ function inert(text) {
   return String(text ?? "").replace(NEVER_ACTS, "\ufffd");
 }
 
+function sentence(text) {
+  const found = String(text ?? "").trim();
+  return found && found[0].toUpperCase() + found.slice(1) + (/[.!?:]$/.test(found) ? "" : ".");
+}
+
 function fresh(name) {
   return document.getElementById(name).content.firstElementChild.cloneNode(true);
 }
@@ -163,9 +168,9 @@ function take(turn, event) {
     form.elements.watermark.value = data.watermark;
     turn.complete(data);
   } else if (name === "retracted") {
-    turn.fail("taken-back", "This answer was taken back.", `What was shown no longer counts: ${data.reason}`);
+    turn.fail("taken-back", "This answer was taken back.", sentence(data.reason));
   } else if (name === "failed") {
-    turn.fail("failed", "No answer.", data.detail || data.title || "Please ask again.");
+    turn.fail("failed", "No answer.", sentence(data.detail || data.title || "Please ask again"));
   }
 }
 
@@ -180,7 +185,7 @@ async function follow(turn, body, signal) {
       if (!response.ok) {
         const problem = await response.json().catch(() => ({}));
         const wait = problem.retry_after_ms ? ` Try again in ${Math.ceil(problem.retry_after_ms / 1000)} s.` : "";
-        turn.fail("failed", "No answer.", (problem.detail || problem.title || "The gateway did not take the question.") + wait);
+        turn.fail("failed", "No answer.", sentence(problem.detail || problem.title || "The gateway did not take the question") + wait);
         return;
       }
       for await (const event of events(response)) {

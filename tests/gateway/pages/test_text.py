@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,3 +96,15 @@ def test_no_span_shows_what_is_masked(start: int, end: int) -> None:
 
 def test_a_text_of_the_same_length_needs_no_alignment() -> None:
     assert aligned("abc", "a*c", 1, 2) == (1, 2)
+
+
+def test_masking_a_long_text_takes_no_time_that_a_reader_would_notice() -> None:
+    for separator in ("\n", " "):
+        text = separator.join(f"entry {n} of ann@example.org for the same reason" for n in range(1200))
+        cited = "entry 600 of"
+        start = text.index(cited)
+        began = time.process_time()
+        found = passage(text, start, start + len(cited), mask)
+        assert time.process_time() - began < 2
+        assert cited in found.before[-100:] + found.marked + found.after[:100]
+        assert "ann@" not in found.before + found.marked + found.after
