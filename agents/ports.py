@@ -18,6 +18,7 @@ from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
 if TYPE_CHECKING:  # the policies' packages import this module
     from agents.corpus.policy import CorpusPolicy
+    from agents.guard.policy import GuardPolicy
     from agents.query.policy import QueryPolicy
 
 
@@ -278,8 +279,21 @@ class TextScanner(Protocol):
     def quick(self, text: str) -> Sequence[Finding]:
         """What the fast subset of the rules finds; for questions and quotes, about a millisecond for 500 characters."""
 
+    def begin(self, text: str, rank: Rank) -> None:
+        """Let a full scan begin that will be asked for later; returns at once."""
+
     async def scan(self, text: str, rank: Rank) -> Scan:
         """What all rules find, in a process of its own and once per content; incomplete after the time limit."""
+
+
+class KnownScans(Protocol):
+    """Outcomes of full scans of documents, by the reference of their text, so that none is scanned at each start."""
+
+    async def get(self, tenant: str, ref: str) -> Scan | None:
+        """Outcome of an earlier scan by the same rules."""
+
+    async def put(self, tenant: str, ref: str, scan: Scan) -> None:
+        """Remember one."""
 
 
 class PersonalData(Protocol):
@@ -309,3 +323,16 @@ class QueryPorts(msgspec.Struct, frozen=True):
     statistics: Statistics
     policy: QueryPolicy
     n_reply_partitions: int
+    scanner: TextScanner
+    known_scans: KnownScans
+    personal_data: PersonalData
+    guard: GuardPolicy
+
+
+class GuardPorts(msgspec.Struct, frozen=True):
+    """What scans documents."""
+
+    scanner: TextScanner
+    known_scans: KnownScans
+    objects: ObjectStore
+    guard: GuardPolicy

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,20 @@ from aiokafka import TopicPartition
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
-from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
+from agents.guard.policy import GuardPolicy
+from agents.ports import CorpusPorts, CorpusTexts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
+from inference.personal_data import PersonalDataFinder
 from infra.embedders import open_embedder
+from infra.guarding import Guards, open_guards, without_findings
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
 from infra.settings import ParserSettings, Settings
-from millrace import schema_folder
+from millrace import redaction, schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.cutting import split
@@ -89,6 +92,7 @@ class Composition:
         self.codec = codec
         self.prepare: dict[str, Prepare] = {}
         self.note: dict[str, Note] = {}
+        self.guards: Guards | None = None
         self.tail: Tail | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
@@ -104,7 +108,9 @@ class Composition:
         for spec in (part for each in specs for part in split(each, cut)):
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
-                self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
+                self.prepare[spec.name] = _folded(
+                    self.tail, self.answers, self.cancellations, loaded=self.guards.loaded if self.guards else None
+                )
                 if self.answers is not None:
                     self.note[spec.name] = self.answers.note
             elif wanted is CorpusPorts and self.tail is not None:
@@ -160,10 +166,14 @@ async def compose(
     """
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
+        services.enter_context(redaction.using(without_findings(PersonalDataFinder(without=("IP_ADDRESS",)))))
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
+        builder = _Builder(composition, of_views, settings, stack, name, client, services)
+        if classes & {GuardPorts, QueryPorts}:
+            await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await _Builder(composition, of_views, settings, stack, name, client, services).build(classes)
+            await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -181,6 +191,16 @@ class _Builder:
     name: str
     client: Mapping[str, Any]
     services: AsyncExitStack
+
+    async def guards(self, classes: Collection[type | None]) -> None:
+        """Open what looks at questions, answers and documents, and provide it to who scans documents."""
+        chosen = policy(GuardPolicy, self.settings.guard, "guard")
+        guards = self.composition.guards = await open_guards(
+            self.settings, chosen, classes, self.name, self.services
+        )
+        if guards.documents is not None:
+            objects = ContentStore(self.stack.objects)
+            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
@@ -219,7 +239,7 @@ class _Builder:
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
-        if QueryPorts in classes:
+        if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
             await self._start(answers)
@@ -236,6 +256,7 @@ class _Builder:
                     statistics=statistics,
                     policy=query_policy,
                     n_reply_partitions=settings.partitions.reply,
+                    **composition.guards.of_questions(),
                 )
             )
 
@@ -338,9 +359,15 @@ def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStati
     return TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, decode_frequencies(frequencies))
 
 
-def _folded(tail: Tail, *of_questions: RecentAnswers | RecentCancellations | None) -> Prepare:
+def _folded(
+    tail: Tail,
+    *of_questions: RecentAnswers | RecentCancellations | None,
+    loaded: Callable[[], Awaitable[None]] | None = None,
+) -> Prepare:
     async def prepare(partitions: Collection[TopicPartition]) -> None:
         numbers = {at.partition for at in partitions}
+        if loaded is not None:
+            await loaded()
         await tail.wait_ready()
         if not of_questions:
             await tail.caught_up(numbers)

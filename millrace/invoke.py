@@ -27,6 +27,7 @@ from millrace.errors import (
 )
 from millrace.event import Event, Meta, attach
 from millrace.ids import output_id
+from millrace.redaction import redacted
 from millrace.stepping import Suspended, first_step
 from millrace.topics import Topic
 
@@ -318,9 +319,12 @@ class Invoker:
 
 
 def describe(error: BaseException, agent: str) -> str:
-    """Message about a failure that is safe to publish: an unknown exception's own text may hold content."""
+    """Message about a failure that is safe to publish: an unknown exception's own text may hold content.
+
+    What is known to be secret, or looks like the data of a person, is masked: see `millrace.redaction`.
+    """
     if classify(error) != "unknown":
-        return str(error)
+        return redacted(str(error))
     return f"{type(error).__name__} in agent {agent!r}; see the worker's log"
 
 

@@ -12,6 +12,7 @@ from millrace.contract import codec_of
 from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.guard import ReviewItemOpened, VerdictGiven
 from millrace.events.query import AnswerProduced, ContextRetrieved
 from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
@@ -187,6 +188,11 @@ def describe(event: Event) -> str:
             what = f"groups {', '.join(event.groups) or 'none'}"
         case ContextRetrieved():
             what = f"{len(event.hits)} chunks at {event.watermark}"
+        case VerdictGiven():
+            places = f"{event.n_found} place{'' if event.n_found == 1 else 's'}"
+            what = f"{event.action}: {event.rule} ({event.kind}) at {places} of {event.subject_kind} {event.subject}"
+        case ReviewItemOpened():
+            what = event.reason
         case AnswerProduced():
             what = f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
         case _:

@@ -30,7 +30,7 @@ from millrace.agent import AgentSpec
 from millrace.errors import ConfigurationError
 
 DEPLOYABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "corpus-worker": ("agents.corpus",),
+    "corpus-worker": ("agents.corpus", "agents.guard"),
     "query-worker": ("agents.query", "agents.usage"),
 }
 """Principals of workers that run a part of Millrace's agents, and the modules of each."""

@@ -78,6 +78,19 @@ class ParserSettings(Group):
     """Documents after which a process is replaced."""
 
 
+class ScannerSettings(Group):
+    """What it may cost to scan texts for orders to a model; in child processes of the worker."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Documents scanned at a time; questions have a process of their own."""
+    window_cpu_s: float = Field(default=3.0, gt=0)
+    """Processor time for 8,000 characters, in seconds; a text that needs more counts as not read to its end."""
+    text_s: float = Field(default=60.0, gt=0)
+    """Time for one text, waits left out, in seconds."""
+    memory_mb: int = Field(default=1024, ge=256)
+    """Address space of a process, in MiB."""
+
+
 class StoreSettings(Group):
     """Where a worker keeps what it folds and searches."""
 
@@ -173,6 +186,8 @@ class Settings(BaseSettings):
     """Triton."""
     parser: ParserSettings = ParserSettings()
     """Parsers."""
+    scanner: ScannerSettings = ScannerSettings()
+    """Scanners."""
     stores: StoreSettings = StoreSettings()
     """Stores."""
     weaviate: WeaviateSettings = WeaviateSettings()
@@ -189,6 +204,8 @@ class Settings(BaseSettings):
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}
     """Policy of the question path, by field of `agents.query.policy.QueryPolicy`; JSON in the environment."""
+    guard: dict[str, Any] = {}
+    """Policy of the guards, by field of `agents.guard.policy.GuardPolicy`; JSON in the environment."""
 
     @classmethod
     def settings_customise_sources(

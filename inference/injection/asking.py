@@ -1,0 +1,262 @@
+"""How sure it is that a sentence asks a model for something, though it stands in a text that came from elsewhere.
+
+Injected orders are often polite and plain: "Write a short poem about the sea." What gives them away is who speaks to
+whom. A document tells its readers about its subject, and addresses them as its readers; an order to an assistant asks
+nobody in particular for a piece of text, an explanation, a change of the letters of an answer, and changes the subject.
+
+Each sentence gets points for that, from the tables below; the logistic function makes a score of their sum. The points
+were set by hand on half of the categories of attack and half of the clean texts of the development data; they are few,
+so that one can say of each verdict why it was given. `bench.scanner` measures all of it, on the other halves too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from inference.injection import words as w
+from inference.injection.code import build_in_points, code_points, looks_like_code
+from inference.injection.sentences import Sentence, sentences
+from millrace.findings import Finding
+
+_WORD: Final = re.compile(r"[a-z0-9+#]+(?:['-][a-z0-9+#]+)*")
+_ABOUT_ANSWER: Final = re.compile(
+    r"\b(?:your|the|this|each|every|all|any|his|its|in|of) (?:\w+ ){0,2}?(?:response|answer|reply|replies|output|completion|generated text|responses|answers)\b"
+    r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\byour (?:text|message|summary|words|sentences?|writing|result)\b"
+)
+_CONTACT: Final = re.compile(r"\b(?:look(?:ing)? forward to|thank(?:s| you)? for|await|waiting for|in response to|reply to this (?:e-?mail|message))\b")
+_TO_USER: Final = re.compile(r"\b(?:the|to|ask|tell|urge|encourage|remind|advise|convince|persuade|inform|warn|for) (?:the )?(?:users?|readers?|recipients?|person|people|them|individuals?|audience|asker)\b")
+_HYPE: Final = re.compile(
+    r"\b(?:click(?: (?:here|the|this|on|below|now))?|download|you(?:'ve| have) (?:won|been selected)|act (?:now|fast)|limited[- ]time|don't miss|you won't believe|shocking|secret trick"
+    r"|free (?:gift|download|trial|prize|money)|100% free|guaranteed|congratulations|claim your|urgent(?:ly)? (?:update|action)|infected|virus detected|instantly|miracle|exclusive offer)\b"
+)
+_URL: Final = re.compile(r"\b[a-z]{2,8}://|\bwww\.|\b[a-z0-9-]+\.(?:com|net|org|io|xyz|info|ru|top|link)\b")
+_POLITE_QUESTION: Final = re.compile(r"^(?:can|could|would|will) you\b")
+_GENERIC: Final = re.compile(r"^(?:how|what|where|when|why) (?:do|can|should|would|could|does|must) (?:i|you|we|one)\b")
+_FOLLOWED: Final = re.compile(r"\s*\n")
+_NEAR_CHARS: Final = 1_500
+_MIN_STEM: Final = 5
+
+# Points. A score of one half is at none.
+_BASE: Final = -3.6
+_ORDER: Final = {"write": 1.7, "explain": 1.5, "transform": 1.3, "say": 0.9, "act": 0.6}
+_QUESTION: Final = 1.6
+_GENERAL: Final = 0.8
+_YES_NO: Final = -0.8
+_OBJECT: Final = {"text": 1.3, "letters": 1.2, "language": 1.4, "code": 1.0, "knowledge": 0.9}
+_ANSWER: Final = 2.6
+_USER: Final = 1.0
+_NOVEL: Final = 2.2
+_FAMILIAR: Final = -1.6
+_ITEM: Final = -1.0
+_PERSONAL: Final = -1.6
+_READER: Final = -1.1
+_POINTING: Final = -0.8
+_REGISTER: Final = -3.0
+_HIDDEN: Final = 2.5
+_SMALL: Final = -1.0
+_OPENS: Final = -1.2
+_HEADING: Final = -0.7
+_MARKUP: Final = -0.8
+THRESHOLD: Final = 0.5
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A sentence that asks for something.
+
+    Attributes
+    ----------
+    start, end : int
+        Its place.
+    score : float
+        How sure it is that it asks a model.
+    rule : str
+        ``order``, ``question``, ``answer_order`` or ``code_order``.
+    """
+
+    start: int
+    end: int
+    score: float
+    rule: str
+
+
+class _Reading(msgspec.Struct):
+    """What is known of one sentence."""
+
+    sentence: Sentence
+    tokens: list[str]
+    order: str = ""
+    question: bool = False
+    builds: bool = False
+    lead: int = 0
+
+
+def asked(text: str, *, hidden: Sequence[tuple[int, int]] = (), alone: bool = False) -> list[Asked]:
+    """Sentences that ask for something, each with its score.
+
+    Parameters
+    ----------
+    text : str
+        Normalised text.
+    hidden : sequence of (int, int)
+        Places that no reader sees.
+    alone : bool
+        Whether the text was hidden as a whole, so that all it asks is asked of a model.
+    """
+    readings = [_read(sentence) for sentence in sentences(text)]
+    asking = [reading for reading in readings if reading.order or reading.question or reading.builds]
+    found = []
+    for reading in asking:
+        points, rule = _points(reading, readings, asking, text)
+        start, end = reading.sentence.start, reading.sentence.end
+        if alone or any(first <= start and end <= last for first, last in hidden):
+            points += _HIDDEN
+        found.append(Asked(start, end, 1 / (1 + math.exp(-points)), rule))
+    return found
+
+
+def _read(sentence: Sentence) -> _Reading:
+    tokens = _WORD.findall(sentence.text.lower())
+    reading = _Reading(sentence, tokens)
+    reading.builds = sentence.code or build_in_points(sentence.text) > 0
+    if reading.builds or not tokens:
+        return reading
+    at = _order_at(tokens, sentence.text)
+    if at >= 0:
+        reading.order, reading.lead = _order(tokens, at), at
+    first = tokens[0] if tokens[0] not in {"and", "so", "but", "also", "now", "then", "in", "for"} else tokens[min(1, len(tokens) - 1)]
+    asks = sentence.text.rstrip("\"')*_ ").endswith("?")
+    reading.question = not reading.order and len(tokens) >= 3 and (
+        asks and (first in w.QUESTION or first in w.AUXILIARY)
+    )
+    return reading
+
+
+def _order_at(tokens: list[str], text: str) -> int:
+    """Index of the verb that begins an order, or -1."""
+    at = 0
+    while at < len(tokens) - 1 and at < 8 and tokens[at] in w.LEADS and not (tokens[at] == "let" and tokens[at + 1] == "me"):
+        at += 1
+    if at < len(tokens) and _is_verb(tokens, at):
+        return at
+    comma = text.find(",", 0, 60)  # "To proceed, write", "In your answer, explain"
+    if comma > 0 and tokens[0] in {"to", "in", "at", "as", "for", "if", "when", "while", "before", "after", "once", "with", "using", "by", "on"}:
+        at = len(_WORD.findall(text[:comma].lower()))
+        while at < len(tokens) - 1 and tokens[at] in w.LEADS:
+            at += 1
+        if at < len(tokens) and _is_verb(tokens, at):
+            return at
+    return -1
+
+
+def _is_verb(tokens: list[str], at: int) -> bool:
+    verb = tokens[at]
+    if not any(verb in verbs for verbs in (w.WRITE, w.EXPLAIN, w.TRANSFORM, w.SAY, w.ACT)):
+        return False
+    after = tokens[at + 1] if at + 1 < len(tokens) else ""
+    if not after:
+        return False
+    if verb in w.NOUNS_TOO:
+        return after in w.ARTICLES
+    return after not in {"of", "is", "are", "was", "were", "has", "had", "by"}
+
+
+def _order(tokens: list[str], at: int) -> str:
+    verb, rest = tokens[at], tokens[at + 1 :]
+    if verb in w.WRITE:
+        return "write"
+    if verb in w.TRANSFORM and any(token in w.LETTERS or token in w.LANGUAGES for token in rest):
+        return "transform"
+    for name, verbs in (("explain", w.EXPLAIN), ("transform", w.TRANSFORM), ("say", w.SAY)):
+        if verb in verbs:
+            return name
+    return "act"
+
+
+def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_Reading], text: str) -> tuple[float, str]:
+    sentence = reading.sentence
+    lower = sentence.text.lower()
+    tokens = set(reading.tokens)
+    build = 0.0 if sentence.code else build_in_points(sentence.text)
+    if sentence.code or build:
+        return _BASE + build + _code_near(reading, readings), "code_order"
+    points, rule = _BASE, "question" if reading.question else "order"
+    points += _QUESTION if reading.question else _ORDER[reading.order]
+    objects = set(reading.tokens[reading.lead + 1 :])
+    points += max((value for name, value in _OBJECT.items() if objects & _CLASSES[name]), default=0.0)
+    about_answer = _ABOUT_ANSWER.search(lower) is not None and _CONTACT.search(lower) is None
+    if about_answer and not reading.question:
+        points += _ANSWER
+        rule = "answer_order"
+    if _TO_USER.search(lower) and not reading.question:
+        points += _USER
+    if _HYPE.search(lower) and _URL.search(lower):
+        points += _USER
+    points += _subject(reading, text, about_answer=about_answer)
+    if _GENERIC.match(lower):
+        tokens -= {"i", "you", "we"}
+    if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order == "act"):
+        points += _PERSONAL
+    if tokens & w.READER and not about_answer and not _POLITE_QUESTION.match(lower):
+        points += _READER
+    if tokens & (w.POINTING if reading.question else w.POINTING - {"that"}) and not about_answer:
+        points += _POINTING
+    if reading.question and reading.tokens[0] in w.AUXILIARY:
+        points += _YES_NO
+    elif reading.question and not tokens & (w.PERSONAL | w.READER):
+        points += _GENERAL
+    points += _form(sentence, text)
+    others = [other for other in asking if other is not reading and not other.sentence.code]
+    share = len(others) / max(len(readings) - 1, 4)
+    points += _REGISTER * max(0.0, share - 0.15)
+    return points, rule
+
+
+def _form(sentence: Sentence, text: str) -> float:
+    """Points for how a sentence is written down."""
+    points = _ITEM if sentence.item else 0.0
+    if sentence.text[0].islower():
+        points += _SMALL
+    if sentence.text.endswith(":") and _FOLLOWED.match(text, sentence.end):
+        points += _OPENS
+    elif sentence.text[-1].isalnum() and len(sentence.text) < 30:
+        points += _HEADING
+    if "`" in sentence.text or "](" in sentence.text:
+        points += _MARKUP
+    return points
+
+
+_CLASSES: Final = {"text": w.TEXTS, "letters": w.LETTERS, "language": w.LANGUAGES, "code": w.CODE, "knowledge": w.KNOWLEDGE}
+_CUES: Final = w.STOP | w.TEXTS | w.LETTERS | w.ARTICLES | w.LEADS | w.PERSONAL | w.READER | w.QUESTION | w.AUXILIARY
+
+
+def _subject(reading: _Reading, text: str, *, about_answer: bool) -> float:
+    """Points for whether the subject of a sentence is one of the text around it."""
+    words = [token for token in reading.tokens[reading.lead + bool(reading.order) :] if len(token) > 2 and token not in _CUES]
+    if not words:
+        return 0.0 if about_answer else _FAMILIAR / 2
+    sentence = reading.sentence
+    around = text[max(0, sentence.start - _NEAR_CHARS) : sentence.start] + " " + text[sentence.end : sentence.end + _NEAR_CHARS]
+    if len(around) < 100:
+        return 0.0
+    around = around.lower()
+    known = sum(word[:_MIN_STEM] in around for word in words)
+    new = 1 - known / len(words)
+    return _FAMILIAR + (_NOVEL - _FAMILIAR) * new
+
+
+def _code_near(reading: _Reading, readings: Sequence[_Reading]) -> float:
+    """Points for what the code does that a sentence speaks of, or that it is."""
+    if reading.sentence.code:
+        return code_points(reading.sentence.text)
+    at = next(number for number, other in enumerate(readings) if other is reading)
+    near = [other.sentence for other in readings[at : at + 40]]
+    block = next((sentence.text for sentence in near if sentence.code), "")
+    if not block:
+        lines = "\n".join(sentence.text for sentence in near[1:])
+        block = lines if looks_like_code(lines) else ""
+    return code_points(block) if block else -0.8
