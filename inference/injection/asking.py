@@ -19,14 +19,24 @@ from typing import Final
 import msgspec
 
 from inference.injection import words as w
+from inference.injection import words_abroad as abroad
 from inference.injection.code import build_in_points, code_points, looks_like_code
 from inference.injection.sentences import Sentence, sentences
 from millrace.findings import Finding
 
-_WORD: Final = re.compile(r"[a-z0-9+#]+(?:['-][a-z0-9+#]+)*")
+_WORD: Final = re.compile(r"[^\W_][\w+#]*(?:['-]\w+)*")
+_FOREIGN: Final = re.compile(r"[\u0370-\u1fff\u3040-\ud7ff]")
+_LATIN: Final = re.compile(r"[A-Za-z]")
+_ORDERS: Final = (
+    ("write", w.WRITE | abroad.WRITE), ("explain", w.EXPLAIN | abroad.EXPLAIN), ("transform", w.TRANSFORM | abroad.TRANSFORM),
+    ("say", w.SAY | abroad.SAY), ("act", w.ACT),
+)  # fmt: skip
+_VERBS: Final = frozenset().union(*(verbs for _, verbs in _ORDERS))
+_LEADS: Final = w.LEADS | abroad.LEADS
+_ASKS: Final = w.QUESTION | abroad.QUESTION
 _ABOUT_ANSWER: Final = re.compile(
-    r"\b(?:your|the|this|each|every|all|any|his|its|in|of) (?:\w+ ){0,2}?(?:response|answer|reply|replies|output|completion|generated text|responses|answers)\b"
-    r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\byour (?:text|message|summary|words|sentences?|writing|result)\b"
+    r"\b(?:your|the|this|each|every|all|any|his|its|in|of) (?:\w+ ){0,2}?(?:response|answer|reply|replies|completion|generated text|responses|answers)\b"
+    r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\byour (?:output|text|message|summary|words|sentences?|writing|result)\b"
 )
 _CONTACT: Final = re.compile(r"\b(?:look(?:ing)? forward to|thank(?:s| you)? for|await|waiting for|in response to|reply to this (?:e-?mail|message))\b")
 _TO_USER: Final = re.compile(r"\b(?:the|to|ask|tell|urge|encourage|remind|advise|convince|persuade|inform|warn|for) (?:the )?(?:users?|readers?|recipients?|person|people|them|individuals?|audience|asker)\b")
@@ -35,7 +45,9 @@ _HYPE: Final = re.compile(
     r"|free (?:gift|download|trial|prize|money)|100% free|guaranteed|congratulations|claim your|urgent(?:ly)? (?:update|action)|infected|virus detected|instantly|miracle|exclusive offer)\b"
 )
 _URL: Final = re.compile(r"\b[a-z]{2,8}://|\bwww\.|\b[a-z0-9-]+\.(?:com|net|org|io|xyz|info|ru|top|link)\b")
-_POLITE_QUESTION: Final = re.compile(r"^(?:can|could|would|will) you\b")
+_POLITE: Final = re.compile(r"^(?:\w+,? )?(?:can|could|would|will) you\b")
+_ITSELF: Final = re.compile(r"\byour (?:own )?(?:favou?rite|opinion|thoughts|purpose|creators?|feelings|personality)\b|\bdo you (?:feel|dream|like|love|believe|know)\b|\bare you (?:an? |sentient|real|alive|human)")
+_QUOTED: Final = re.compile(r"\"[^\"\n]{1,200}\"|(?<!\w)'[^'\n]{1,200}'(?!\w)")
 _GENERIC: Final = re.compile(r"^(?:how|what|where|when|why) (?:do|can|should|would|could|does|must) (?:i|you|we|one)\b")
 _FOLLOWED: Final = re.compile(r"\s*\n")
 _NEAR_CHARS: Final = 1_500
@@ -47,7 +59,8 @@ _ORDER: Final = {"write": 1.7, "explain": 1.5, "transform": 1.3, "say": 0.9, "ac
 _QUESTION: Final = 1.6
 _GENERAL: Final = 0.8
 _YES_NO: Final = -0.8
-_OBJECT: Final = {"text": 1.3, "letters": 1.2, "language": 1.4, "code": 1.0, "knowledge": 0.9}
+_OBJECT: Final = {"text": 1.3, "letters": 1.2, "language": 1.4, "code": 1.0, "knowledge": 0.9, "errand": 1.0}
+_ERRAND_ONLY: Final = {"errand": 1.0, "letters": 0.6}
 _ANSWER: Final = 2.6
 _USER: Final = 1.0
 _NOVEL: Final = 2.2
@@ -62,6 +75,7 @@ _SMALL: Final = -1.0
 _OPENS: Final = -1.2
 _HEADING: Final = -0.7
 _MARKUP: Final = -0.8
+_SCRIPT: Final = 4.4
 THRESHOLD: Final = 0.5
 
 
@@ -92,6 +106,8 @@ class _Reading(msgspec.Struct):
     order: str = ""
     question: bool = False
     builds: bool = False
+    about_answer: bool = False
+    foreign: bool = False
     lead: int = 0
 
 
@@ -108,7 +124,8 @@ def asked(text: str, *, hidden: Sequence[tuple[int, int]] = (), alone: bool = Fa
         Whether the text was hidden as a whole, so that all it asks is asked of a model.
     """
     readings = [_read(sentence) for sentence in sentences(text)]
-    asking = [reading for reading in readings if reading.order or reading.question or reading.builds]
+    _mark_foreign(readings)
+    asking = [reading for reading in readings if reading.order or reading.question or reading.builds or reading.foreign]
     found = []
     for reading in asking:
         points, rule = _points(reading, readings, asking, text)
@@ -119,76 +136,96 @@ def asked(text: str, *, hidden: Sequence[tuple[int, int]] = (), alone: bool = Fa
     return found
 
 
+def _mark_foreign(readings: Sequence[_Reading]) -> None:
+    """Mark orders and questions in another script than Latin, where the other sentences are in Latin."""
+    foreign = [reading for reading in readings if _FOREIGN.search(reading.sentence.text)]
+    if not foreign or len(foreign) * 3 > len(readings) + 2:
+        return
+    for reading in foreign:
+        text = reading.sentence.text
+        if len(_FOREIGN.findall(text)) > len(_LATIN.findall(text)) and len(readings) > 1:
+            reading.foreign = abroad.OTHER_SCRIPTS.search(text.lower()) is not None or text[-1] in "?？؟"
+
+
 def _read(sentence: Sentence) -> _Reading:
     tokens = _WORD.findall(sentence.text.lower())
     reading = _Reading(sentence, tokens)
     reading.builds = sentence.code or build_in_points(sentence.text) > 0
     if reading.builds or not tokens:
         return reading
-    at = _order_at(tokens, sentence.text)
+    reading.about_answer = _is_about_answer(sentence.text.lower())
+    at = _order_at(tokens, sentence.text, sure=reading.about_answer)
     if at >= 0:
-        reading.order, reading.lead = _order(tokens, at), at
-    first = tokens[0] if tokens[0] not in {"and", "so", "but", "also", "now", "then", "in", "for"} else tokens[min(1, len(tokens) - 1)]
+        reading.order, reading.lead = _order(tokens, at, sure=reading.about_answer), at
+    first = tokens[0].split("'")[0] if tokens[0] not in {"and", "so", "but", "also", "now", "then", "in", "for"} else tokens[min(1, len(tokens) - 1)]
     asks = sentence.text.rstrip("\"')*_ ").endswith("?")
     reading.question = not reading.order and len(tokens) >= 3 and (
-        asks and (first in w.QUESTION or first in w.AUXILIARY)
+        asks and (first in _ASKS or first in w.AUXILIARY)
     )
     return reading
 
 
-def _order_at(tokens: list[str], text: str) -> int:
+def _is_about_answer(lower: str) -> bool:
+    if _CONTACT.search(lower):
+        return False
+    return _ABOUT_ANSWER.search(lower) is not None or abroad.ANSWER.search(lower) is not None
+
+
+def _order_at(tokens: list[str], text: str, *, sure: bool) -> int:
     """Index of the verb that begins an order, or -1."""
     at = 0
-    while at < len(tokens) - 1 and at < 8 and tokens[at] in w.LEADS and not (tokens[at] == "let" and tokens[at + 1] == "me"):
+    while at < len(tokens) - 1 and at < 8 and tokens[at] in _LEADS and not (tokens[at] == "let" and tokens[at + 1] == "me"):
         at += 1
-    if at < len(tokens) and _is_verb(tokens, at):
+    if at < len(tokens) and _is_verb(tokens, at, sure=sure):
         return at
     comma = text.find(",", 0, 60)  # "To proceed, write", "In your answer, explain"
     if comma > 0 and tokens[0] in {"to", "in", "at", "as", "for", "if", "when", "while", "before", "after", "once", "with", "using", "by", "on"}:
         at = len(_WORD.findall(text[:comma].lower()))
-        while at < len(tokens) - 1 and tokens[at] in w.LEADS:
+        while at < len(tokens) - 1 and tokens[at] in _LEADS:
             at += 1
-        if at < len(tokens) and _is_verb(tokens, at):
+        if at < len(tokens) and _is_verb(tokens, at, sure=sure):
             return at
     return -1
 
 
-def _is_verb(tokens: list[str], at: int) -> bool:
+def _is_verb(tokens: list[str], at: int, *, sure: bool) -> bool:
     verb = tokens[at]
-    if not any(verb in verbs for verbs in (w.WRITE, w.EXPLAIN, w.TRANSFORM, w.SAY, w.ACT)):
+    if verb not in _VERBS:
         return False
     after = tokens[at + 1] if at + 1 < len(tokens) else ""
     if not after:
         return False
-    if verb in w.NOUNS_TOO:
+    if verb in w.TRANSFORM and after in w.LETTERS_ONLY:
+        return True
+    if verb in w.NOUNS_TOO and not sure:
         return after in w.ARTICLES
     return after not in {"of", "is", "are", "was", "were", "has", "had", "by"}
 
 
-def _order(tokens: list[str], at: int) -> str:
+def _order(tokens: list[str], at: int, *, sure: bool) -> str:
     verb, rest = tokens[at], tokens[at + 1 :]
-    if verb in w.WRITE:
-        return "write"
     if verb in w.TRANSFORM and any(token in w.LETTERS or token in w.LANGUAGES for token in rest):
         return "transform"
-    for name, verbs in (("explain", w.EXPLAIN), ("transform", w.TRANSFORM), ("say", w.SAY)):
-        if verb in verbs:
-            return name
-    return "act"
+    if verb in w.EVERYDAY and not sure:
+        return "act"
+    return next(name for name, verbs in _ORDERS if verb in verbs)
 
 
 def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_Reading], text: str) -> tuple[float, str]:
     sentence = reading.sentence
     lower = sentence.text.lower()
-    tokens = set(reading.tokens)
+    tokens = set(_WORD.findall(_QUOTED.sub(" ", lower)))
     build = 0.0 if sentence.code else build_in_points(sentence.text)
     if sentence.code or build:
         return _BASE + build + _code_near(reading, readings), "code_order"
+    if reading.foreign:
+        return _BASE + _SCRIPT, "order"
     points, rule = _BASE, "question" if reading.question else "order"
     points += _QUESTION if reading.question else _ORDER[reading.order]
     objects = set(reading.tokens[reading.lead + 1 :])
-    points += max((value for name, value in _OBJECT.items() if objects & _CLASSES[name]), default=0.0)
-    about_answer = _ABOUT_ANSWER.search(lower) is not None and _CONTACT.search(lower) is None
+    named = _ERRAND_ONLY if reading.order == "act" else _OBJECT
+    points += max((value for name, value in named.items() if objects & _CLASSES[name]), default=0.0)
+    about_answer = reading.about_answer
     if about_answer and not reading.question:
         points += _ANSWER
         rule = "answer_order"
@@ -199,9 +236,14 @@ def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_R
     points += _subject(reading, text, about_answer=about_answer)
     if _GENERIC.match(lower):
         tokens -= {"i", "you", "we"}
+    if _POLITE.match(lower):
+        tokens -= {"you", "me"}
+    if reading.question and _ITSELF.search(lower):
+        points += _USER
+        tokens -= w.READER
     if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order == "act"):
         points += _PERSONAL
-    if tokens & w.READER and not about_answer and not _POLITE_QUESTION.match(lower):
+    if tokens & w.READER and not about_answer:
         points += _READER
     if tokens & (w.POINTING if reading.question else w.POINTING - {"that"}) and not about_answer:
         points += _POINTING
@@ -230,13 +272,15 @@ def _form(sentence: Sentence, text: str) -> float:
     return points
 
 
-_CLASSES: Final = {"text": w.TEXTS, "letters": w.LETTERS, "language": w.LANGUAGES, "code": w.CODE, "knowledge": w.KNOWLEDGE}
-_CUES: Final = w.STOP | w.TEXTS | w.LETTERS | w.ARTICLES | w.LEADS | w.PERSONAL | w.READER | w.QUESTION | w.AUXILIARY
+_CLASSES: Final = {"text": w.TEXTS, "letters": w.LETTERS, "language": w.LANGUAGES, "code": w.CODE, "knowledge": w.KNOWLEDGE, "errand": w.ERRANDS}
+_CUES: Final = w.STOP | w.TEXTS | w.LETTERS | w.ARTICLES | _LEADS | w.PERSONAL | w.READER | w.QUESTION | w.AUXILIARY
 
 
 def _subject(reading: _Reading, text: str, *, about_answer: bool) -> float:
     """Points for whether the subject of a sentence is one of the text around it."""
-    words = [token for token in reading.tokens[reading.lead + bool(reading.order) :] if len(token) > 2 and token not in _CUES]
+    tokens = reading.tokens[reading.lead + bool(reading.order) :]
+    words = [token for token in tokens if len(token) > 2 and token not in _CUES]
+    words = words or [token for token in tokens if token in w.TEXTS or token in w.LETTERS]
     if not words:
         return 0.0 if about_answer else _FAMILIAR / 2
     sentence = reading.sentence

@@ -110,6 +110,8 @@ PHRASES: Final[tuple[Phrase, ...]] = (
         (
             rf"\b{_LEAVE}\b{_GAP}\b{_EARLIER}\b{_GAP}\b{_ORDERS}\b",
             rf"\b{_LEAVE}\b (?:everything|anything|all|whatever)\b[^.!?\n]{{0,24}}\b(?:above|before|previously|so far|prior|earlier|said|told|until now)\b",
+            r"\b(?:disregard|ignore|forget|discard)\b (?:all |everything )?(?:of )?(?:the |that is |what is |what was )?(?:above|foregoing|preceding)(?: (?:text|content|document|message|email|article))?(?: and\b| then\b|[,;.:!]|\s*$)",
+            r"\b(?:say|output|respond|reply|answer|print|write|return)\b (?:with )?(?:nothing (?:else|more|but)\b|only (?:with |the (?:word|text|phrase|string|number|letter)\b))",
             rf"\b(?:previous|prior|above|earlier|original|system) {_ORDERS}\b{_GAP}\b(?:no longer|do(?:es)? not|don't|cease to|are void|are null|have been (?:revoked|cancel+ed|replaced|superseded|updated|lifted)|(?:is|are) (?:cancel+ed|outdated|obsolete|suspended|void|superseded))\b",
             rf"\b(?:new|updated|real|actual|revised|true) {_ORDERS}(?: (?:for you|follow|are as follows|from (?:the )?(?:developer|admin\w*|system|owner|user)))? ?:",
         ),
@@ -157,7 +159,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
         (
             r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id|begin_of_text|end_of_turn|start_of_turn)\|?>",
             r"\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|\[/?SYSTEM\]|</?(?:system|system_prompt|instructions?|assistant|human)>",
-            r"(?m:^)[ \t>*#-]{0,6}(?:system|assistant|developer)[ \t*]{0,3}(?:prompt|message|override|instruction|note|update)?s?[ \t*]{0,3}:[ \t*]{0,3}(?:you|ignore|new|the|please|always|never|from|do|respond|reply|override|all|this)\b",
+            r"(?m:^)[ \t>*#-]{0,6}(?:system|assistant|developer)[ \t*]{0,3}(?:prompt|message|override|instruction|note|update)?s?[ \t*]{0,3}:[ \t*]{0,3}(?:you|ignore|new|the|please|always|never|from|do|respond|reply|override|all|this|sure|certainly|of course|understood)\b",
             r"(?m:^)#{2,4} ?(?:new |system |updated )?(?:instructions?|system|response|assistant|prompt)\b ?:? ?(?:#{0,4})[ \t]*\n",
             r"(?:\bend of (?:the )?(?:document|context|input|user input|data|text|email|file|source|conversation)s?\b|---+ ?end ?---+)[^\n]{0,40}(?:\n[^\n]{0,20})?\b(?:new|system|now|next|instructions?|begin|start)\b",
         ),

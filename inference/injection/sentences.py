@@ -11,11 +11,14 @@ import msgspec
 from inference.injection.words import EXPLAIN, NOUNS_TOO, SAY, TRANSFORM, WRITE
 
 _FENCE: Final = re.compile(r"```[^\n]*\n.*?(?:```|\Z)|~~~[^\n]*\n.*?(?:~~~|\Z)", re.DOTALL)
-_ORDERS: Final = "|".join(sorted(verb.capitalize() for verb in (WRITE | EXPLAIN | TRANSFORM | SAY) - NOUNS_TOO))
+_TOLD: Final = WRITE | EXPLAIN | TRANSFORM | SAY
+_ORDERS: Final = "|".join(sorted(verb.capitalize() for verb in _TOLD - NOUNS_TOO))
+_ORDERS_TOO: Final = "|".join(sorted(verb.capitalize() for verb in _TOLD & NOUNS_TOO))
 # An end of a sentence, an empty line, a line that begins a new thing, or an order in the middle of a line.
 _BREAK: Final = re.compile(
-    r"(?<=[.!?;:…。！？])[\"')\]*_]*\s+|(?<=[.!?])(?=[A-Z][a-z])|\s*\n\s*\n\s*|\s*\n\s*(?![a-z(\s])|\s+[|•·>–—]\s+|[。！？]|[ \t]{3,}"
-    rf"|(?<=[^\s.!?:;,\"'(]) +(?=(?:(?:{_ORDERS})|(?:What|Who|Why|How|Where|When|Which) (?:is|are|was|were|do|does|did|can)) [a-z])",
+    r"(?<=[.!?;:…。！？])[\"')\]*_]*\s+|(?<=[.!?])(?=[A-Z][a-z])|\s*\n\s*\n\s*|\s*\n\s*(?![a-z(\s])|\s+[|•·>–—]\s+|[。！？]|[ \t]{3,}|\s*</?[a-zA-Z][^<>]{0,400}>\s*|\s*<!--\s*|\s*-->\s*"
+    rf"|(?<=[^\s.!?:;,\"'(]) +(?=(?:(?:{_ORDERS})|(?:What|Who|Why|How|Where|When|Which) (?:is|are|was|were|do|does|did|can)) [a-z\"']|"
+    rf"(?:{_ORDERS_TOO}) (?:a|an|the|your|this|these|all|each|every|down|up|how|what|why|me)\b)",
 )
 _TOO_LONG: Final = 600
 _ITEM: Final = re.compile(r"^[\s>#]*(?:[-*+•]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+")

@@ -34,6 +34,8 @@ TRANSFORM: Final = _set(
     "randomize randomise alternate group split separate combine merge concatenate join insert interleave repeat double mirror "
     "flip rotate shift map tokenize abbreviate punctuate proofread correct edit polish fix adapt introduce use employ apply make"
 )
+# Changes of the kind that manuals ask for too.
+EVERYDAY: Final = _set("use employ apply make correct fix edit adapt change turn introduce remove delete omit split join merge insert keep give put speak add")
 # Says something to whoever reads the answer.
 SAY: Final = _set(
     "answer reply respond say mention include add append prepend insert incorporate integrate augment end begin start conclude "
@@ -87,6 +89,12 @@ LETTERS: Final = _set(
     "homophones homonym homonyms homograph rhyme rhymes syllable syllables backwards backward reverse reversed order acrostic "
     "alphanumeric phonetic phonetically sound-alike alike order sentence sentences tense grammar accent dialect slang synonyms"
 )
+LETTERS_ONLY: Final = LETTERS - _set("case order number numbers sentence sentences hex binary ascii unicode symbol symbols sound")
+# What somebody is sent for who has a calendar, a telephone and a purse.
+ERRANDS: Final = _set(
+    "meeting meetings reminder reminders alarm appointment timer event calendar flight flights hotel room table ticket tickets taxi "
+    "ride invoice playlist groceries grocery pizza lights thermostat to-do errand delivery restaurant dentist doctor birthday"
+)
 LANGUAGES: Final = _set(
     "english french german spanish italian portuguese dutch russian chinese mandarin cantonese japanese korean arabic hebrew "
     "hindi urdu bengali punjabi tamil telugu turkish greek polish czech slovak hungarian romanian bulgarian serbian croatian "
@@ -111,7 +119,7 @@ KNOWLEDGE: Final = _set(
 # Somebody who writes to somebody: whoever is asked here is a person.
 PERSONAL: Final = _set(
     "me us we our ours i i'm i'll i've i'd my mine we're we'll we've please thanks thank kindly regards sincerely hi hello dear "
-    "let's tomorrow today tonight monday tuesday wednesday thursday friday saturday sunday asap attached below"
+    "let's asap attached below"
 )
 # Points to the text that it stands in.
 POINTING: Final = _set("that this these those it its they them their he she his her him such here above below following latter former")
