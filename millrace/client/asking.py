@@ -22,6 +22,8 @@ from millrace.connection import Connection
 from millrace.errors import InputRejected, RequestFailed
 from millrace.events.query import AnswerCompleted, AnswerDelta, QueryReceived, Receipt
 from millrace.receipts import MAX_RECEIPTS, merged
+from millrace.telemetry import Span, TraceContext, Tracer, names
+from millrace.telemetry.tracing import ended, undecided
 from millrace.topics import REPLY
 
 _CONVERSATIONS: Final = 1024
@@ -61,6 +63,8 @@ class Asker:
         Questions that may wait at the same time.
     timeout_s : float
         How long the broker may take to answer, in seconds.
+    tracer : Tracer, optional
+        Makes a span of each question.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class Asker:
         partition: int | None,
         max_pending: int,
         timeout_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._connection = connection
         self._codec = codec
         self._producer = producer
@@ -116,16 +122,39 @@ class Asker:
         return self._parts(question, pieces=True)
 
     async def _parts(self, question: Question, *, pieces: bool) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        correlation = secrets.token_hex(16)
+        if self._tracer is None:
+            async with aclosing(self._attempts(question, correlation, None, pieces=pieces)) as parts:
+                async for part in parts:
+                    yield part
+            return
+        attributes = {names.TENANT: question.tenant, names.MODE: question.mode, names.MESSAGING_SYSTEM: "kafka"}
+        span = self._tracer.start("ask", "client", undecided(correlation), attributes=attributes)
+        n = 0
+        with ended(span):
+            async with aclosing(self._attempts(question, correlation, span, pieces=pieces)) as parts:
+                async for part in parts:
+                    if not n:
+                        span.happened(names.FIRST_FRAME)
+                    n += 1
+                    span.set(names.FRAMES, n)
+                    if isinstance(part, Answer):
+                        span.set(names.STATUS, "found" if part.found else "not_found")
+                    yield part
+
+    async def _attempts(
+        self, question: Question, correlation: str, span: Span | None, *, pieces: bool
+    ) -> AsyncGenerator[AnswerDelta | Answer, None]:
         """Ask, and ask anew while the workers say that it makes sense, unless a piece was already given away."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        correlation = secrets.token_hex(16)
         conversation = question.conversation or correlation
         allowed_s = question.timeout_s
         for n in count():
             given = False
             once = msgspec.structs.replace(question, conversation=conversation, timeout_s=allowed_s)
-            async with aclosing(self._frames(once, correlation)) as frames:
+            trace = span.context if span is not None else undecided(correlation, secrets.token_hex(8))
+            async with aclosing(self._frames(once, correlation, trace)) as frames:
                 async for frame in frames:
                     if not isinstance(frame, AnswerDelta):
                         end = frame
@@ -134,7 +163,8 @@ class Asker:
                         given = True
                         yield frame
             if isinstance(end, AnswerCompleted):
-                yield self._answer(end, question.tenant, conversation, correlation, (loop.time() - started) * 1000)
+                latency_ms = (loop.time() - started) * 1000
+                yield self._answer(end, question.tenant, conversation, trace.trace_id, latency_ms)
                 return
             failure = failure_of(end)
             wait_s = failure.retry_after_ms / 1000 * 2**n
@@ -144,7 +174,7 @@ class Asker:
             correlation = secrets.token_hex(16)
             allowed_s = started + question.timeout_s - loop.time()
 
-    async def _frames(self, question: Question, correlation: str) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, question: Question, correlation: str, trace: TraceContext) -> AsyncGenerator[Frame, None]:
         """Send a question once and follow its frames; the terminal one is the last."""
         expires_at = asyncio.get_running_loop().time() + question.timeout_s
         pending: Pending | None = None
@@ -153,7 +183,7 @@ class Asker:
             async with asyncio.timeout_at(expires_at):
                 replies = await self._replies()
                 pending = replies.open(correlation, question.tenant, expires_at)
-                record = self._record(question, correlation, replies.partition)
+                record = self._record(question, correlation, trace, replies.partition)
                 unanswered = True
                 await self._producer.produce(record)
             while True:
@@ -170,14 +200,15 @@ class Asker:
             if pending is not None and self.replies is not None:
                 self.replies.close(pending)
             if unanswered:
-                self._canceller.cancel(question.tenant, question.conversation, correlation)
+                self._canceller.cancel(question.tenant, question.conversation, correlation, trace)
 
-    def _record(self, question: Question, correlation: str, partition: int) -> Record:
+    def _record(self, question: Question, correlation: str, trace: TraceContext, partition: int) -> Record:
         body = self._body(question)
         event = self._producer.with_meta(
             body,
             correlation_id=correlation,
-            traceparent=f"00-{correlation}-{secrets.token_hex(8)}-01",
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
             reply_to=REPLY.name,
             reply_partition=partition,
             deadline_ms=time.time_ns() // 1_000_000 + body.timeout_ms,
@@ -213,14 +244,14 @@ class Asker:
         )
 
     def _answer(
-        self, frame: AnswerCompleted, tenant: str, conversation: str, correlation: str, latency_ms: float
+        self, frame: AnswerCompleted, tenant: str, conversation: str, trace_id: str, latency_ms: float
     ) -> Answer:
         if frame.watermark:
             self._watermarks[tenant, conversation] = frame.watermark
             self._watermarks.move_to_end((tenant, conversation))
             if len(self._watermarks) > _CONVERSATIONS:
                 self._watermarks.popitem(last=False)
-        return answer_of(frame, trace_id=correlation, conversation=conversation, latency_ms=latency_ms)
+        return answer_of(frame, trace_id=trace_id, conversation=conversation, latency_ms=latency_ms)
 
     async def _replies(self) -> ReplyReader:
         async with self._starting:
