@@ -19,16 +19,20 @@ from aiokafka import TopicPartition
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
-from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
+from agents.ports import CorpusPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
-from infra.embedders import open_embedder
+from inference.triton import TritonEmbedder
+from infra.embedders import open_embedder, provider
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
+from infra.metrics import Metrics
+from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
+from infra.worker_metrics import Models
 from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
@@ -63,13 +67,6 @@ class _Service(Protocol):
     async def stop(self) -> None: ...
 
 
-class Store(VectorStore, CorpusTexts, Protocol):
-    """Chunk rows, as all agents together need them."""
-
-    async def maintain(self, tenant: str) -> bool:
-        """Tidy up where there is need; says whether there was."""
-
-
 class Composition:
     """Adapters of one worker process; make it with `compose`.
 
@@ -83,10 +80,13 @@ class Composition:
         By agent name, what is told of its events once they are acknowledged.
     watched : list of Watched
         Views whose failure ends the worker.
+    models : Models or None
+        The model server's client, where one is asked.
     """
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
+        self.models: Models | None = None
         self.prepare: dict[str, Prepare] = {}
         self.note: dict[str, Note] = {}
         self.tail: Tail | None = None
@@ -134,7 +134,13 @@ def ports_class(spec: AgentSpec) -> type | None:
 
 @asynccontextmanager
 async def compose(
-    settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, name: str, client: Mapping[str, Any]
+    settings: Settings,
+    stack: Stack,
+    specs: Collection[AgentSpec],
+    *,
+    name: str,
+    client: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> AsyncIterator[Composition]:
     """Open what `specs` need; everything is closed again at the end.
 
@@ -150,6 +156,8 @@ async def compose(
         Name of the worker: its visibility table is its own.
     client : mapping
         Options of an aiokafka client.
+    watch : Watch, optional
+        Watches the calls of models and stores.
 
     Raises
     ------
@@ -163,7 +171,8 @@ async def compose(
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await _Builder(composition, of_views, settings, stack, name, client, services).build(classes)
+            watch = watch or Watch(Metrics())
+            await _Builder(composition, of_views, settings, stack, name, client, services, watch).build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -181,6 +190,7 @@ class _Builder:
     name: str
     client: Mapping[str, Any]
     services: AsyncExitStack
+    watch: Watch
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
@@ -193,7 +203,10 @@ class _Builder:
         embedder = await services.enter_async_context(
             open_embedder(settings, self.stack.address(model_server.NAME, "grpc"))
         )
-        vectors = await _vectors(settings, self.stack, embedder.dim, services)
+        self.composition.models = embedder if isinstance(embedder, TritonEmbedder) else None
+        embedder = ObservedEmbedder(embedder, self.watch, provider(settings))
+        rows = await _vectors(settings, self.stack, embedder.dim, services)
+        vectors = ObservedStore(rows, self.watch, {"lance": "lancedb"}.get(settings.stores.kind, settings.stores.kind))
         producer = Producer(self.client)
         await self._start(producer)
         letters = AccessLetters(producer)
@@ -210,10 +223,11 @@ class _Builder:
         await self._start(statistics)
         composition.watched += [tail, statistics]
         if CorpusPorts in classes:
-            cache = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
-            services.callback(cache.close)
-            parser = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
-            await self._start(parser)
+            known = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
+            services.callback(known.close)
+            pool = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
+            await self._start(pool)
+            cache, parser = ObservedCache(known, self.watch), ObservedParser(pool, self.watch)
             emitted = EmittedVersions()
             composition.provide(CorpusPorts(embedder, cache, objects, parser, vectors, tail, emitted, corpus_policy))
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)

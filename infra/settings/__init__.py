@@ -22,18 +22,21 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 
 __all__ = [
     "CONFIG_FILE",
     "CaptureSettings",
     "KafkaSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "ParserSettings",
     "PartitionSettings",
     "RegistrySettings",
     "Settings",
     "StoreSettings",
+    "TelemetrySettings",
     "TenantSettings",
     "TritonSettings",
     "WeaviateSettings",

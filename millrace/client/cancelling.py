@@ -8,6 +8,7 @@ from millrace.errors import MillraceError
 from millrace.event import Event
 from millrace.events.query import QueryCancelled
 from millrace.telemetry import TraceContext
+from millrace.telemetry.tracing import undecided
 
 
 class Canceller:
@@ -27,11 +28,12 @@ class Canceller:
         self._sending: set[asyncio.Task[None]] = set()
         self.n_dropped = 0
 
-    def cancel(self, tenant: str, conversation: str, correlation: str, trace: TraceContext) -> None:
+    def cancel(self, tenant: str, conversation: str, correlation: str, trace: TraceContext | None = None) -> None:
         """Send a cancellation in the background; its id is the question's, so that sending it twice changes nothing."""
         if len(self._sending) >= self._most:
             self.n_dropped += 1
             return
+        trace = trace or undecided(correlation)
         event = self._producer.with_meta(
             QueryCancelled(tenant=tenant, conversation=conversation, correlation=correlation),
             correlation_id=correlation,

@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
+
+from millrace.telemetry.metrics import SECONDS
 
 
 class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +49,14 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_max_ms: int = 10_000
 
 
-BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
 class Durations:
     """Durations in buckets, for a histogram.
 
     Attributes
     ----------
     counts : list of int
-        One for each bound of `BOUNDS_S`, that is at most so long and longer than the one before; the last is of those
-        longer than all.
+        One for each of `millrace.telemetry.metrics.SECONDS`: of those at most so long, and longer than the one before;
+        the last is of those longer than all.
     sum_s : float
         All of them together, in seconds.
     """
@@ -66,12 +64,12 @@ class Durations:
     __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.counts = [0] * (len(SECONDS) + 1)
         self.sum_s = 0.0
 
     def add(self, seconds: float, n: int = 1) -> None:
         """Count `n` durations of `seconds` each."""
-        self.counts[bisect_left(BOUNDS_S, seconds)] += n
+        self.counts[bisect_left(SECONDS, seconds)] += n
         self.sum_s += seconds * n
 
 
@@ -85,6 +83,8 @@ class Counters:
         Failures by (bounded error type, stage).
     batch_sizes
         Batches by size, rounded up to a power of two.
+    batched
+        Events in all batches.
     seconds
         How long inputs were at work, until their outputs were acknowledged; of those run in place, until they were
         sent, and that as the mean of the chunk they came in.
@@ -98,8 +98,10 @@ class Counters:
     failed_commits: int = 0
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     batch_sizes: Counter[int] = field(default_factory=Counter)
+    batched: int = 0
     seconds: Durations = field(default_factory=Durations)
 
     def batch(self, size: int) -> None:
         """Count a batch."""
+        self.batched += size
         self.batch_sizes[1 << (size - 1).bit_length()] += 1
