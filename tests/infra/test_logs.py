@@ -18,7 +18,7 @@ from infra.logs import formatter, start_logs
 from infra.redaction import MASK, Redaction
 from infra.settings import Settings
 
-SECRET = "kafka-key-4711"
+SECRET = "kafka-key-4711"  # noqa: S105 - seeded
 log = logging.getLogger("tests.logs")
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from infra.redaction import MASK, Redaction, secrets_of
 from infra.settings import Settings
 
-SECRET = "s3cr/t+Passw0rd==xyz"
+SECRET = "s3cr/t+Passw0rd==xyz"  # noqa: S105 - seeded
 
 
 def settings(tmp_path: Path) -> Settings:

@@ -73,8 +73,10 @@ async def test_a_question_and_a_document_have_one_trace_each_across_processes(
     asked, put = named(ours, "ask"), named(ours, "put_document")
     assert asked.trace_id == answer.trace_id == answer.correlation_id
     spans = receiver.until(
-        lambda found: {"answer_question", "publish"} <= {span.name for span in of(found, asked.trace_id)}
-        and "index" in {span.name for span in of(found, put.trace_id)}
+        lambda found: (
+            {"answer_question", "publish"} <= {span.name for span in of(found, asked.trace_id)}
+            and "index" in {span.name for span in of(found, put.trace_id)}
+        )
     )
 
     question = [*of(spans, asked.trace_id), asked]
