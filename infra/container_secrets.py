@@ -26,6 +26,7 @@ DRAWN: Final = (
     *(f"weaviate-{user}" for user in ("admin", "worker", "reader", "cluster")),
     "triton-key",
     "postgres",
+    "grafana",
 )
 """Files with one random value each, 256 bits."""
 _LOGIN: Final = "org.apache.kafka.common.security"

@@ -24,6 +24,7 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 
 __all__ = [
     "CONFIG_FILE",
@@ -31,6 +32,7 @@ __all__ = [
     "GatewaySettings",
     "KafkaSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "ParserSettings",
     "PartitionSettings",
@@ -38,6 +40,7 @@ __all__ = [
     "ScannerSettings",
     "Settings",
     "StoreSettings",
+    "TelemetrySettings",
     "TenantSettings",
     "TritonSettings",
     "WeaviateSettings",

@@ -18,6 +18,7 @@ from infra.settings.servers import (
     TritonSettings,
     WeaviateSettings,
 )
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 from millrace.connection import EMBEDDED_FETCH_MS
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -200,6 +201,10 @@ class Settings(BaseSettings):
     """Change capture."""
     gateway: GatewaySettings = GatewaySettings()
     """Gateway."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Telemetry."""
+    logs: LogSettings = LogSettings()
+    """Logs."""
     corpus: dict[str, Any] = {}
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}

@@ -24,7 +24,9 @@ from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
-from millrace.topics import Topic
+from millrace.telemetry import Tracer, names
+from millrace.telemetry.tracing import Value, ended
+from millrace.topics import SOURCE_CHANGED, Topic
 
 _ACCESS_ATTEMPTS: Final = 8
 
@@ -58,6 +60,8 @@ class Millrace:
         How long the broker may take to answer or acknowledge, in seconds.
     max_pending : int
         Questions that may wait for an answer at the same time.
+    tracer : Tracer, optional
+        Makes a span of each question and of each document that is written; see `millrace.telemetry.opentelemetry`.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Millrace:
         codec: Codec | None = None,
         timeout_s: float = 10.0,
         max_pending: int = 1024,
+        tracer: Tracer | None = None,
     ) -> None:
         self.connection = connection or find_connection()
         self.tenant = tenant or self.connection.tenant
@@ -87,7 +92,9 @@ class Millrace:
             partition=reply_partition,
             max_pending=max_pending,
             timeout_s=timeout_s,
+            tracer=tracer,
         )
+        self._tracer = tracer
 
     async def __aenter__(self) -> Self:
         await self._producer.start()
@@ -313,12 +320,28 @@ class Millrace:
 
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()
-        return await _acknowledged(await self.documents.send(change))
+        if self._tracer is None:
+            return await _acknowledged(await self.documents.send(change))
+        span = self._tracer.start("put_document", "producer", attributes=_about(change))
+        with ended(span):
+            receipt = await _acknowledged(await self.documents.send(change, trace=span.context))
+            span.set(names.VERSION, receipt.version)
+            return receipt
 
 
 async def _acknowledged(sent: Sent) -> Receipt:
     await sent.acknowledged
     return sent.receipt
+
+
+def _about(change: Change) -> dict[str, Value]:
+    return {
+        names.TENANT: change.tenant,
+        names.MESSAGING_SYSTEM: "kafka",
+        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
+        names.MEDIA_TYPE: change.media_type,
+        names.BYTES: len(change.content or b""),
+    }
 
 
 def _receipt_of(event: Event) -> Receipt | None:
