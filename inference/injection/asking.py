@@ -22,7 +22,6 @@ from inference.injection import words as w
 from inference.injection import words_abroad as abroad
 from inference.injection.code import build_in_points, code_points, looks_like_code
 from inference.injection.sentences import Sentence, sentences
-from millrace.findings import Finding
 
 _WORD: Final = re.compile(r"[^\W_][\w+#]*(?:['-]\w+)*")
 _FOREIGN: Final = re.compile(r"[\u0370-\u1fff\u3040-\ud7ff]")
@@ -38,16 +37,26 @@ _ABOUT_ANSWER: Final = re.compile(
     r"\b(?:your|the|this|each|every|all|any|his|its|in|of) (?:\w+ ){0,2}?(?:response|answer|reply|replies|completion|generated text|responses|answers)\b"
     r"|\b(?:in|when|while|before|after) (?:your )?(?:responding|replying|answering)\b|\byour (?:output|text|message|summary|words|sentences?|writing|result)\b"
 )
-_CONTACT: Final = re.compile(r"\b(?:look(?:ing)? forward to|thank(?:s| you)? for|await|waiting for|in response to|reply to this (?:e-?mail|message))\b")
-_TO_USER: Final = re.compile(r"\b(?:the|to|ask|tell|urge|encourage|remind|advise|convince|persuade|inform|warn|for) (?:the )?(?:users?|readers?|recipients?|person|people|them|individuals?|audience|asker)\b")
+_CONTACT: Final = re.compile(
+    r"\b(?:look(?:ing)? forward to|thank(?:s| you)? for|await|waiting for|in response to|reply to this (?:e-?mail|message))\b"
+)
+_TO_USER: Final = re.compile(
+    r"\b(?:the|to|ask|tell|urge|encourage|remind|advise|convince|persuade|inform|warn|for) (?:the )?(?:users?|readers?|recipients?|person|people|them|individuals?|audience|asker)\b"
+)
 _HYPE: Final = re.compile(
     r"\b(?:click(?: (?:here|the|this|on|below|now))?|download|you(?:'ve| have) (?:won|been selected)|act (?:now|fast)|limited[- ]time|don't miss|you won't believe|shocking|secret trick"
     r"|free (?:gift|download|trial|prize|money)|100% free|guaranteed|congratulations|claim your|urgent(?:ly)? (?:update|action)|infected|virus detected|instantly|miracle|exclusive offer)\b"
 )
 _URL: Final = re.compile(r"\b[a-z]{2,8}://|\bwww\.|\b[a-z0-9-]+\.(?:com|net|org|io|xyz|info|ru|top|link)\b")
 _POLITE: Final = re.compile(r"^(?:\w+,? )?(?:can|could|would|will) you\b")
-_ITSELF: Final = re.compile(r"\byour (?:own )?(?:favou?rite|opinion|thoughts|purpose|creators?|feelings|personality)\b|\bdo you (?:feel|dream|like|love|believe|know)\b|\bare you (?:an? |sentient|real|alive|human)")
+_ITSELF: Final = re.compile(
+    r"\byour (?:own )?(?:favou?rite|opinion|thoughts|purpose|creators?|feelings|personality)\b|\bdo you (?:feel|dream|like|love|believe|know)\b|\bare you (?:an? |sentient|real|alive|human)"
+)
 _QUOTED: Final = re.compile(r"\"[^\"\n]{1,200}\"|(?<!\w)'[^'\n]{1,200}'(?!\w)")
+_OPENINGS: Final = frozenset({"and", "so", "but", "also", "now", "then", "in", "for"})
+_BEFORE_COMMA: Final = frozenset({
+    "to", "in", "at", "as", "for", "if", "when", "while", "before", "after", "once", "with", "using", "by", "on",
+})  # fmt: skip
 _GENERIC: Final = re.compile(r"^(?:how|what|where|when|why) (?:do|can|should|would|could|does|must) (?:i|you|we|one)\b")
 _FOLLOWED: Final = re.compile(r"\s*\n")
 _NEAR_CHARS: Final = 1_500
@@ -157,11 +166,9 @@ def _read(sentence: Sentence) -> _Reading:
     at = _order_at(tokens, sentence.text, sure=reading.about_answer)
     if at >= 0:
         reading.order, reading.lead = _order(tokens, at, sure=reading.about_answer), at
-    first = tokens[0].split("'")[0] if tokens[0] not in {"and", "so", "but", "also", "now", "then", "in", "for"} else tokens[min(1, len(tokens) - 1)]
+    first = next((token for token in tokens[:2] if token not in _OPENINGS), "").split("'")[0]
     asks = sentence.text.rstrip("\"')*_ ").endswith("?")
-    reading.question = not reading.order and len(tokens) >= 3 and (
-        asks and (first in _ASKS or first in w.AUXILIARY)
-    )
+    reading.question = not reading.order and len(tokens) >= 3 and (asks and (first in _ASKS or first in w.AUXILIARY))
     return reading
 
 
@@ -174,12 +181,17 @@ def _is_about_answer(lower: str) -> bool:
 def _order_at(tokens: list[str], text: str, *, sure: bool) -> int:
     """Index of the verb that begins an order, or -1."""
     at = 0
-    while at < len(tokens) - 1 and at < 8 and tokens[at] in _LEADS and not (tokens[at] == "let" and tokens[at + 1] == "me"):
+    while (
+        at < len(tokens) - 1
+        and at < 8
+        and tokens[at] in _LEADS
+        and not (tokens[at] == "let" and tokens[at + 1] == "me")
+    ):
         at += 1
     if at < len(tokens) and _is_verb(tokens, at, sure=sure):
         return at
     comma = text.find(",", 0, 60)  # "To proceed, write", "In your answer, explain"
-    if comma > 0 and tokens[0] in {"to", "in", "at", "as", "for", "if", "when", "while", "before", "after", "once", "with", "using", "by", "on"}:
+    if comma > 0 and tokens[0] in _BEFORE_COMMA:
         at = len(_WORD.findall(text[:comma].lower()))
         while at < len(tokens) - 1 and tokens[at] in _LEADS:
             at += 1
@@ -211,29 +223,45 @@ def _order(tokens: list[str], at: int, *, sure: bool) -> str:
     return next(name for name, verbs in _ORDERS if verb in verbs)
 
 
-def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_Reading], text: str) -> tuple[float, str]:
+def _points(
+    reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_Reading], text: str
+) -> tuple[float, str]:
     sentence = reading.sentence
-    lower = sentence.text.lower()
-    tokens = set(_WORD.findall(_QUOTED.sub(" ", lower)))
     build = 0.0 if sentence.code else build_in_points(sentence.text)
     if sentence.code or build:
         return _BASE + build + _code_near(reading, readings), "code_order"
     if reading.foreign:
         return _BASE + _SCRIPT, "order"
-    points, rule = _BASE, "question" if reading.question else "order"
-    points += _QUESTION if reading.question else _ORDER[reading.order]
+    others = [other for other in asking if other is not reading and not other.sentence.code]
+    share = len(others) / max(len(readings) - 1, 4)
+    points = _BASE + _REGISTER * max(0.0, share - 0.15)
+    points += _what(reading) + _who(reading) + _subject(reading, text) + _form(sentence, text)
+    if reading.question:
+        return points, "question"
+    return points, "answer_order" if reading.about_answer else "order"
+
+
+def _what(reading: _Reading) -> float:
+    """Points for what is asked."""
+    lower = reading.sentence.text.lower()
+    points = _QUESTION if reading.question else _ORDER[reading.order]
     objects = set(reading.tokens[reading.lead + 1 :])
     named = _ERRAND_ONLY if reading.order == "act" else _OBJECT
     points += max((value for name, value in named.items() if objects & _CLASSES[name]), default=0.0)
-    about_answer = reading.about_answer
-    if about_answer and not reading.question:
+    if reading.about_answer and not reading.question:
         points += _ANSWER
-        rule = "answer_order"
     if _TO_USER.search(lower) and not reading.question:
         points += _USER
     if _HYPE.search(lower) and _URL.search(lower):
         points += _USER
-    points += _subject(reading, text, about_answer=about_answer)
+    return points
+
+
+def _who(reading: _Reading) -> float:
+    """Points for who speaks to whom."""
+    lower = reading.sentence.text.lower()
+    tokens = set(_WORD.findall(_QUOTED.sub(" ", lower)))
+    points = 0.0
     if _GENERIC.match(lower):
         tokens -= {"i", "you", "we"}
     if _POLITE.match(lower):
@@ -243,19 +271,15 @@ def _points(reading: _Reading, readings: Sequence[_Reading], asking: Sequence[_R
         tokens -= w.READER
     if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order == "act"):
         points += _PERSONAL
-    if tokens & w.READER and not about_answer:
+    if tokens & w.READER and not reading.about_answer:
         points += _READER
-    if tokens & (w.POINTING if reading.question else w.POINTING - {"that"}) and not about_answer:
+    if tokens & (w.POINTING if reading.question else w.POINTING - {"that"}) and not reading.about_answer:
         points += _POINTING
     if reading.question and reading.tokens[0] in w.AUXILIARY:
         points += _YES_NO
     elif reading.question and not tokens & (w.PERSONAL | w.READER):
         points += _GENERAL
-    points += _form(sentence, text)
-    others = [other for other in asking if other is not reading and not other.sentence.code]
-    share = len(others) / max(len(readings) - 1, 4)
-    points += _REGISTER * max(0.0, share - 0.15)
-    return points, rule
+    return points
 
 
 def _form(sentence: Sentence, text: str) -> float:
@@ -272,19 +296,27 @@ def _form(sentence: Sentence, text: str) -> float:
     return points
 
 
-_CLASSES: Final = {"text": w.TEXTS, "letters": w.LETTERS, "language": w.LANGUAGES, "code": w.CODE, "knowledge": w.KNOWLEDGE, "errand": w.ERRANDS}
+_CLASSES: Final = {
+    "text": w.TEXTS,
+    "letters": w.LETTERS,
+    "language": w.LANGUAGES,
+    "code": w.CODE,
+    "knowledge": w.KNOWLEDGE,
+    "errand": w.ERRANDS,
+}
 _CUES: Final = w.STOP | w.TEXTS | w.LETTERS | w.ARTICLES | _LEADS | w.PERSONAL | w.READER | w.QUESTION | w.AUXILIARY
 
 
-def _subject(reading: _Reading, text: str, *, about_answer: bool) -> float:
+def _subject(reading: _Reading, text: str) -> float:
     """Points for whether the subject of a sentence is one of the text around it."""
     tokens = reading.tokens[reading.lead + bool(reading.order) :]
     words = [token for token in tokens if len(token) > 2 and token not in _CUES]
     words = words or [token for token in tokens if token in w.TEXTS or token in w.LETTERS]
     if not words:
-        return 0.0 if about_answer else _FAMILIAR / 2
+        return 0.0 if reading.about_answer else _FAMILIAR / 2
     sentence = reading.sentence
-    around = text[max(0, sentence.start - _NEAR_CHARS) : sentence.start] + " " + text[sentence.end : sentence.end + _NEAR_CHARS]
+    before = text[max(0, sentence.start - _NEAR_CHARS) : sentence.start]
+    around = f"{before} {text[sentence.end : sentence.end + _NEAR_CHARS]}"
     if len(around) < 100:
         return 0.0
     around = around.lower()

@@ -8,12 +8,17 @@ from typing import Final
 _PIECE: Final = r"(?:code|script|function|snippet|program)(?:[ -](?:snippet|block|excerpt|section|segment|fragment|piece|sample|chunk|portion|passage|lines?|base))?"
 _WHICH: Final = r"(?:following|subsequent|below|given|provided|presented|ensuing|upcoming|next|this|attached|aforementioned|succeeding)"
 _BUILD_IN: Final = re.compile(
-    rf"\b(?:{_WHICH})\b[^.!?\n]{{0,24}}\b(?:{_PIECE})\b|\b(?:{_PIECE})\b[^.!?\n]{{0,16}}\b(?:below|that follows|as follows)\b", re.IGNORECASE
+    rf"\b(?:{_WHICH})\b[^.!?\n]{{0,24}}\b(?:{_PIECE})\b|\b(?:{_PIECE})\b[^.!?\n]{{0,16}}\b(?:below|that follows|as follows)\b",
+    re.IGNORECASE,
 )
 _INTO_ANSWER: Final = re.compile(
-    r"\byour (?:\w+ ){0,2}?(?:solution|answer|response|reply|implementation|output|elucidation|explanation|algorithm|suggestion|generated code|work|result)\b", re.IGNORECASE
+    r"\byour (?:\w+ ){0,2}?(?:solution|answer|response|reply|implementation|output|elucidation|explanation|algorithm|suggestion|generated code|work|result)\b",
+    re.IGNORECASE,
 )
-_INTO_CODE: Final = re.compile(r"\byour (?:\w+ ){0,2}?(?:code|codebase|code base|program|project|script|application|programming|software)\b|\binto the (?:code|solution)\b", re.IGNORECASE)
+_INTO_CODE: Final = re.compile(
+    r"\byour (?:\w+ ){0,2}?(?:code|codebase|code base|program|project|script|application|programming|software)\b|\binto the (?:code|solution)\b",
+    re.IGNORECASE,
+)
 # Kinds of things that code does to the machine it runs on.
 _DOES: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = (
     ("sends", 0.9, re.compile(
@@ -39,7 +44,10 @@ _DOES: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = (
     )),
     ("mines", 1.4, re.compile(r"xmrig|stratum|\bminer?\b|mining|cryptonight|nicehash|ethminer|hashrate|monero|bitcoin|wallet|nonce|blockchain|cgminer|minerd|cpuminer", re.IGNORECASE)),
 )  # fmt: skip
-_LINES: Final = re.compile(r"^\s*(?:import |from \w+(?:\.\w+)* import |def |class |function |var |let |const |#include|using |\$\w+ ?=|\w+(?:\.\w+)* ?= ?\w+|\w+(?:\.\w+)*\()", re.MULTILINE)
+_LINES: Final = re.compile(
+    r"^\s*(?:import |from \w+(?:\.\w+)* import |def |class |function |var |let |const |#include|using |\$\w+ ?=|\w+(?:\.\w+)* ?= ?\w+|\w+(?:\.\w+)*\()",
+    re.MULTILINE,
+)
 _BUILD_POINTS: Final = 2.4
 _ANSWER_POINTS: Final = 1.4
 _CODE_POINTS: Final = 0.8

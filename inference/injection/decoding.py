@@ -1,4 +1,4 @@
-"""Runs of a text that are encoded, decoded: base64, hexadecimal, percent signs, entities, ROT13, words written backwards.
+"""Runs of a text that are encoded, decoded: base64, hexadecimal, percent signs, entities, ROT13, backwards.
 
 What comes out is kept only where it reads like language, so that keys, hashes and pictures give nothing.
 """
@@ -11,6 +11,7 @@ import codecs
 import html
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 from urllib.parse import unquote
 
@@ -70,12 +71,30 @@ _RUNS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], str]], ...]] = (
     ("hex", re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s:,]{0,2}){10,}(?![0-9A-Za-z])"), _from_hex),
     ("binary", re.compile(r"\b[01]{8}(?:\s?[01]{8}){5,}\b"), _from_binary),
     ("codes", re.compile(r"\b\d{2,3}(?:[ ,]{1,2}\d{2,3}){9,}\b"), _from_codes),
-    ("percent", re.compile(r"(?:[\w.,+-]{0,20}%[0-9A-Fa-f]{2}){3,}[\w.,+-]{0,40}"), lambda run: unquote(run.replace("+", " "))),
+    (
+        "percent",
+        re.compile(r"(?:[\w.,+-]{0,20}%[0-9A-Fa-f]{2}){3,}[\w.,+-]{0,40}"),
+        lambda run: unquote(run.replace("+", " ")),
+    ),
     ("entities", re.compile(r"(?:&#x?[0-9A-Fa-f]{2,6};[ \w]{0,12}){4,}"), html.unescape),
     ("escapes", re.compile(r"(?:\\u\{?[0-9a-fA-F]{4}\}?[ ]?){4,}"), _from_escapes),
 )
 # Frequent words of English, as the two ciphers write them: two of them in a line give it away.
-_FREQUENT: Final = ("the", "and", "your", "with", "for", "that", "this", "you", "write", "ignore", "instructions", "all", "about")
+_FREQUENT: Final = (
+    "the",
+    "and",
+    "your",
+    "with",
+    "for",
+    "that",
+    "this",
+    "you",
+    "write",
+    "ignore",
+    "instructions",
+    "all",
+    "about",
+)
 _ROT13_WORDS: Final = re.compile(rf"\b(?:{'|'.join(_rot13(word) for word in _FREQUENT)})\b", re.IGNORECASE)
 _BACKWARD_WORDS: Final = re.compile(rf"\b(?:{'|'.join(word[::-1] for word in _FREQUENT)})\b", re.IGNORECASE)
 _SPACED: Final = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ ._*-]{1,3}[^\W\d_]){7,}(?![^\W\d_])")
@@ -85,12 +104,7 @@ _LEET_LETTERS: Final = str.maketrans("013457@$!|", "oieastasil")
 
 def decoded(text: str) -> Iterator[Decoded]:
     """Texts that are hidden in runs of `text`, at most `MAX_RUNS`."""
-    n_runs = 0
-    for found in _all(text):
-        yield found
-        n_runs += 1
-        if n_runs == MAX_RUNS:
-            return
+    yield from islice(_all(text), MAX_RUNS)
 
 
 def _all(text: str) -> Iterator[Decoded]:
@@ -131,7 +145,7 @@ def _spelled(text: str) -> Iterator[Decoded]:
 
 def reads_like_language(text: str) -> bool:
     """Whether a text consists of words: letters and spaces, hardly anything else."""
-    if len(text) < 8 or not text.isprintable() and "\ufffd" in text:
+    if len(text) < 8 or "\ufffd" in text:
         return False
     n_letters = sum(character.isalpha() for character in text)
     n_plain = n_letters + sum(character.isspace() or character in ".,:;!?'\"-()" for character in text)

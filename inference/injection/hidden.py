@@ -12,11 +12,15 @@ from millrace.findings import Finding
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4,}")
 _OVERRIDES: Final = re.compile("[\u202d\u202e]")
 # Inside words of scripts that need no joiners: in others, and in pictographs, they are spelling.
-_SPLIT_WORD: Final = re.compile("[A-Za-z\u00c0-\u024f\u0400-\u04ff][\u00ad\u200b-\u200d\u2060\ufeff\u034f]+[A-Za-z\u00c0-\u024f\u0400-\u04ff]")
+_SPLIT_WORD: Final = re.compile(
+    "[A-Za-z\u00c0-\u024f\u0400-\u04ff][\u00ad\u200b-\u200d\u2060\ufeff\u034f]+[A-Za-z\u00c0-\u024f\u0400-\u04ff]"
+)
 _BITS: Final = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff]{8,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _MIN_SPLITS: Final = 3
 
-_COMMENT: Final = re.compile(r"<!--(?P<text>.{3,4000}?)-->|^\[//\]: # [(\"'](?P<note>.{3,2000}?)[)\"']$", re.DOTALL | re.MULTILINE)
+_COMMENT: Final = re.compile(
+    r"<!--(?P<text>.{3,4000}?)-->|^\[//\]: # [(\"'](?P<note>.{3,2000}?)[)\"']$", re.DOTALL | re.MULTILINE
+)
 _STYLED: Final = re.compile(
     r"<(?P<tag>[a-z][a-z0-9]{0,9})\b[^<>]{0,400}?(?:style\s*=\s*[\"']?[^\"'<>]{0,200}?(?:display\s*:\s*none|visibility\s*:\s*hidden"
     r"|font-size\s*:\s*[01](?:px|pt|em|%)?\s*[;\"']|opacity\s*:\s*0(?:\.0+)?\s*[;\"']|color\s*:\s*(?:white|\#fff(?:fff)?|transparent)\b"
@@ -25,7 +29,10 @@ _STYLED: Final = re.compile(
 )
 _WORDS: Final = re.compile(r"[^\W\d_]{2,}")
 _MIN_WORDS: Final = 3
-_TOOLS: Final = re.compile(r"\s*(?:/?(?:toc|more|markdownlint|prettier|eslint|vale|spellchecker|textlint|omit|start|begin|end|todo|fixme|copyright|SPDX)\b|\[if |\w+:)", re.IGNORECASE)
+_TOOLS: Final = re.compile(
+    r"\s*(?:/?(?:toc|more|markdownlint|prettier|eslint|vale|spellchecker|textlint|omit|start|begin|end|todo|fixme|copyright|SPDX)\b|\[if |\w+:)",
+    re.IGNORECASE,
+)
 
 
 def invisible(text: str) -> Iterator[Finding]:

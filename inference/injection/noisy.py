@@ -1,8 +1,8 @@
 """Rules of the ATR set that are left out, because they are found in honest text.
 
-Each was found in privacy policies, encyclopaedia articles, e-mails, or manuals and descriptions of software. Most look for
-words of administration (password, reauthorize), for code, or for what a shell is told; they are meant for the arguments
-of tools, where such words are rare.
+Each was found in privacy policies, encyclopaedia articles, e-mails, or manuals and descriptions of software. Most look
+for words of administration (password, reauthorize), for code, or for what a shell is told; they are meant for the
+arguments of tools, where such words are rare.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ _PAIRS: Final = (
     "ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX αa ιi νv οo ρp υu κk τt ϲc օo ոn սu հh ցg ԼL ՏS тt мm вb нh кk"
 )
 _LOOKS_LIKE: Final = {pair[0]: pair[-1] for pair in _PAIRS.split()}
+_QUOTES: Final = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x201C: '"', 0x201D: '"', 0x201E: '"'}
 _WORD: Final = re.compile(r"[^\W\d_]+(?:[^\w\s]?[^\W\d_]+)*")
 _ASCII_LETTER: Final = re.compile(r"[A-Za-z]")
 _ODD: Final = re.compile(r"[^\x09\x0a\x0d\x20-\x7e]")
@@ -71,26 +72,28 @@ def normalised(text: str) -> Normalised:
 
 def _plain(character: str) -> str:
     code = ord(character)
-    if code < 0x7F:
-        return character if code >= 0x20 or character in "\t\n\r" else ""
-    if code in _TAGS:
-        return chr(code - _TAG_OFFSET)  # a copy of ASCII that nobody sees, but models read
-    if INVISIBLE.match(character) or code < 0xA0:
-        return "\n" if code == 0x85 else ""
+    if code < 0xA0 or code in _TAGS or INVISIBLE.match(character):
+        return _control(character, code)
     if 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
     if any(first <= code <= last for first, last in _WHOLE):
         return unicodedata.normalize("NFKC", character)
-    if unicodedata.combining(character):
-        return ""
-    if code in {0x2018, 0x2019, 0x02BC}:
-        return "'"
-    if code in {0x201C, 0x201D, 0x201E}:
-        return '"'
+    if code in _QUOTES:
+        return _QUOTES[code]
     if unicodedata.category(character) in {"Zs", "Zl", "Zp"}:
         return "\n" if code in {0x2028, 0x2029} else " "
     parts = unicodedata.normalize("NFKD", character)
-    return "".join(part for part in parts if not unicodedata.combining(part)) or character
+    bare = "".join(part for part in parts if not unicodedata.combining(part))
+    return bare if bare or unicodedata.combining(character) else character
+
+
+def _control(character: str, code: int) -> str:
+    """Character that is ASCII, or that nobody sees."""
+    if code in _TAGS:
+        return chr(code - _TAG_OFFSET)  # a copy of ASCII that nobody sees, but models read
+    if 0x20 <= code < 0x7F or character in "\t\n\r":
+        return character
+    return "\n" if code == 0x85 else ""
 
 
 def _latin(text: str) -> str:

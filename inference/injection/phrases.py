@@ -56,7 +56,7 @@ _ASSISTANT: Final = (
     r"(?:(?:ai|a\.i\.|llm|gpt|language|chat|large language|virtual|digital|automated|helpful) ?-?(?:assistant|model|agent|bot|system|engine)s?"
     r"|chat-?gpt|gpt-?[345][a-z0-9.-]*|chatbots?|claude|gemini|copilot|llama|llms?|\bais?\b)"
 )
-_SECRET: Final = (
+_HIDDEN: Final = (
     r"(?:system|initial|hidden|original|secret|internal|developer|confidential|base|full|exact) ?(?:prompts?|instructions?|message|rules|"
     r"guidelines|directives?|configuration|context|preamble)"
 )
@@ -139,7 +139,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     Phrase(
         "reveal", 0.9,
         (
-            rf"\b(?:reveal|print|show|display|repeat|output|disclose|leak|expose|share|tell|give|return|recite|dump|echo|quote|reproduce|summari[sz]e|list|include|write|state|encode|translate|send)\b[^.!?\n]{{0,32}}\b(?:your|the|all|its|me)\b[^.!?\n]{{0,16}}\b{_SECRET}\b",
+            rf"\b(?:reveal|print|show|display|repeat|output|disclose|leak|expose|share|tell|give|return|recite|dump|echo|quote|reproduce|summari[sz]e|list|include|write|state|encode|translate|send)\b[^.!?\n]{{0,32}}\b(?:your|the|all|its|me)\b[^.!?\n]{{0,16}}\b{_HIDDEN}\b",
             r"\b(?:repeat|print|output|echo|recite)\b[^.!?\n]{0,24}\b(?:everything|all|the (?:text|words|content|lines?))\b[^.!?\n]{0,16}\b(?:above|before this|so far|verbatim|word for word)\b",
             r"\bwhat (?:are|were|is|was) (?:your|the) (?:exact |full |original |initial |system |hidden |secret )+(?:instructions?|prompts?|rules|guidelines|message)\b",
         ),

@@ -35,7 +35,9 @@ TRANSFORM: Final = _set(
     "flip rotate shift map tokenize abbreviate punctuate proofread correct edit polish fix adapt introduce use employ apply make"
 )
 # Changes of the kind that manuals ask for too.
-EVERYDAY: Final = _set("use employ apply make correct fix edit adapt change turn introduce remove delete omit split join merge insert keep give put speak add")
+EVERYDAY: Final = _set(
+    "use employ apply make correct fix edit adapt change turn introduce remove delete omit split join merge insert keep give put speak add"
+)
 # Says something to whoever reads the answer.
 SAY: Final = _set(
     "answer reply respond say mention include add append prepend insert incorporate integrate augment end begin start conclude "
@@ -89,7 +91,9 @@ LETTERS: Final = _set(
     "homophones homonym homonyms homograph rhyme rhymes syllable syllables backwards backward reverse reversed order acrostic "
     "alphanumeric phonetic phonetically sound-alike alike order sentence sentences tense grammar accent dialect slang synonyms"
 )
-LETTERS_ONLY: Final = LETTERS - _set("case order number numbers sentence sentences hex binary ascii unicode symbol symbols sound")
+LETTERS_ONLY: Final = LETTERS - _set(
+    "case order number numbers sentence sentences hex binary ascii unicode symbol symbols sound"
+)
 # What somebody is sent for who has a calendar, a telephone and a purse.
 ERRANDS: Final = _set(
     "meeting meetings reminder reminders alarm appointment timer event calendar flight flights hotel room table ticket tickets taxi "
@@ -122,7 +126,9 @@ PERSONAL: Final = _set(
     "let's asap attached below"
 )
 # Points to the text that it stands in.
-POINTING: Final = _set("that this these those it its they them their he she his her him such here above below following latter former")
+POINTING: Final = _set(
+    "that this these those it its they them their he she his her him such here above below following latter former"
+)
 READER: Final = _set("you your yours you're you'll you've yourself")
 
 STOP: Final = _set(

@@ -50,8 +50,10 @@ _CALLED: Final = compiled(
 )
 _BEARER: Final = compiled(r"\b(?:bearer|basic|token)\s+([A-Za-z0-9._~+/-]{16,}={0,2})", any_case=True)
 _WORDS: Final = compiled(r"passw|passphrase|pwd|secret|key|token|bearer|basic", any_case=True)
+_EXPRESSION: Final = compiled(r"^[A-Za-z_][A-Za-z0-9_.]*[(\[]|^[$%][({A-Za-z]|\]\(")
 _PLACEHOLDER: Final = compiled(
-    r"^(?:[*•x.#_-]+|\$\{.*|\{\{.*|<.*|%.*%|\[.*|your.*|example.*|change.?me.*|null|none|true|false|undefined)$",
+    r"^(?:pass|passwd|password|pwd|secret|token|user|[*•x.#_-]+|\$\{.*|\{\{.*|<.*|%.*%|\[.*|your.*|example.*|change.?me.*|null|none|true"
+    r"|false|undefined)$",
     any_case=True,
 )
 
@@ -64,7 +66,9 @@ def credentials(text: str) -> Iterator[Finding]:
     if "PRIVATE KEY" in text:
         yield from _private_keys(text)
     if "://" in text:
-        yield from (Finding("secret", "URL_PASSWORD", *found.span(1)) for found in _URL_PASSWORD.finditer(text))
+        for found in _URL_PASSWORD.finditer(text):
+            if _PLACEHOLDER.search(found.group(1)) is None:
+                yield Finding("secret", "URL_PASSWORD", *found.span(1))
     if _WORDS.search(text) is not None:
         yield from _called(text)
 
@@ -91,11 +95,11 @@ def _called(text: str) -> Iterator[Finding]:
 
 
 def _is_secret(value: str, *, sure: bool) -> bool:
-    if len(value) < 6 or _PLACEHOLDER.search(value) is not None:
+    if len(value) < 6 or _PLACEHOLDER.search(value) is not None or _EXPRESSION.search(value) is not None:
         return False
     if value.isalpha() and (value.islower() or value.istitle() or not sure):
         return False  # a word of the sentence
-    return any(character.isdigit() for character in value) or not value.isalnum() or _is_random(value)
+    return any(character.isdigit() or (not character.isalnum() and character not in "_-./") for character in value)
 
 
 def _is_random(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -82,8 +83,12 @@ def _rule(number: Number) -> str | None:
 
 def _apart(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     ranked = sorted(findings, key=lambda found: (found.kind != "secret", found.start - found.end, found.start))
+    starts: list[int] = []
     kept: list[Finding] = []
     for found in ranked:
-        if found.start < found.end and all(found.end <= other.start or other.end <= found.start for other in kept):
-            kept.append(found)
-    return tuple(sorted(kept, key=lambda found: found.start))
+        at = bisect(starts, found.start)
+        free = (at == 0 or kept[at - 1].end <= found.start) and (at == len(kept) or found.end <= kept[at].start)
+        if free and 0 < found.end - found.start <= MAX_FINDING_CHARS:
+            starts.insert(at, found.start)
+            kept.insert(at, found)
+    return tuple(kept)

@@ -15,7 +15,7 @@ from inference.personal_data.runs import Number
 _ISSUERS: Final = compiled(
     r"^(?:4[0-9]{12}(?:[0-9]{3}){0,2}|5[1-5][0-9]{14}|2(?:2[2-9]|[3-6][0-9]|7[01])[0-9]{13}|2720[0-9]{12}|3[47][0-9]{13}"
     r"|3(?:0[0-5]|[689][0-9])[0-9]{11}|6(?:011|5[0-9]{2}|4[4-9][0-9])[0-9]{12}|62[0-9]{14,17}|35[0-9]{14}"
-    r"|(?:5[06-9]|6[0-9])[0-9]{14,17})$"
+    r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])[0-9]{8,15})$"
 )
 _CARD_SHAPES: Final = frozenset({
     (13,), (14,), (15,), (16,), (17,), (18,), (19,), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (6, 13),
@@ -23,8 +23,8 @@ _CARD_SHAPES: Final = frozenset({
 })  # fmt: skip
 
 _CALLING: Final = compiled(
-    r"(?:\b(?:tel|phone|telephone|telefon|telefono|teléfono|téléphone|mobile?|handy|cell|cellphone|fax|call|dial|text"
-    r"|sms|whatsapp|signal|reach|contact|hotline|ring|número|numéro|rufnummer|landline|ph|mob)\b|☎|📞)",
+    r"(?:\b(?:tel|phone|telephone|telefon|telefono|teléfono|téléphone|mobile?|handy|cell|cellphone|fax|call|dial"
+    r"|sms|whatsapp|reach|contact|hotline|número|numéro|rufnummer|landline|ph|mob)\b|☎|📞)",
     any_case=True,
 )
 _REGIONS: Final = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "BE", "CH", "AT", "AU", "IN", "BR", "MX", "JP", "PL", "SE")
@@ -49,13 +49,18 @@ def is_phone(number: Number) -> bool:
     digits = number.digits
     if len(digits) > 15 or number.separators.count(")") > 1:
         return False
-    if number.prefix.startswith("+") or digits.startswith("00"):
+    if "+" in number.prefix or (digits.startswith("00") and number.shape[0] > 1):
         return _is_international("+" + digits.removeprefix("00"))
-    if is_date(number):
+    if is_date(number) or "(" in number.separators:
         return False
     if number.shape in _NORTH_AMERICAN and _is_north_american(number):
         return True
-    if digits.startswith("0") and len(number.shape) > 1 and len(digits) in _TRUNK_DIGITS and _is_valid(digits):
+    if (
+        digits.startswith("0")
+        and len(number.shape) > 1 < number.shape[0]
+        and len(digits) in _TRUNK_DIGITS
+        and _is_valid(digits)
+    ):
         return True
     return _CALLING.search(number.before[-32:]) is not None and not _is_range(number)
 

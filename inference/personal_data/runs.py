@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from inference.personal_data.patterns import compiled
@@ -36,13 +37,14 @@ class Number:
 
     def __init__(self, text: str, start: int, groups: list[tuple[int, int]], prefix: str) -> None:
         self.text = text
+        if "(" in prefix and ")" not in text[start : groups[-1][1]]:
+            prefix = prefix[prefix.rindex("(") + 1 :]  # the bracket is not one of the number's own
         self.start = start - len(prefix)
         self.end = groups[-1][1]
         self.prefix = prefix
         self.digits = "".join(text[first:last] for first, last in groups)
         self.shape = tuple(last - first for first, last in groups)
-        pairs = zip(groups, groups[1:], strict=False)
-        self.separators = "".join(text[left[1] : right[0]] for left, right in pairs)
+        self.separators = "".join(text[left[1] : right[0]] for left, right in pairwise(groups))
 
     @property
     def before(self) -> str:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from stdnum import iban
+from stdnum.cn import ric
 from stdnum.es import dni, nie
 from stdnum.fi import hetu
 from stdnum.ie import pps
@@ -22,8 +23,8 @@ _LETTER: Final = r"[a-zA-Z0-9\x{aa}-\x{1fff}\x{2c00}-\x{d7ff}\x{f900}-\x{fdff}]"
 _EMAIL: Final = compiled(
     rf"(?:{_LETTER}|[_+])(?:{_LETTER}|[._%+'&=~!#$*/?^`{{|}}-])*@(?:{_LETTER}+(?:-+{_LETTER}+)*\.)+(?:xn--[a-zA-Z0-9-]+|[a-zA-Z\x{{aa}}-\x{{1fff}}\x{{2c00}}-\x{{d7ff}}]{{2,24}})"
 )
-_IBAN_BEGINS: Final = compiled(r"\b[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]")
-_IBAN: Final = compiled(r"(?:[ -]?[A-Za-z0-9])+")
+_IBAN_BEGINS: Final = compiled(r"\b(?:[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]|[a-z]{2}[0-9]{2}[a-z0-9])")
+_IBAN: Final = compiled(r"[A-Z]{2}(?:[ -]?[A-Z0-9])+|[a-z]{2}[a-z0-9]+")
 _IPV4: Final = compiled(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 _IPV6: Final = compiled(r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%[a-z0-9]+)?")
 _SHORTEST_IBAN: Final = 15
@@ -48,18 +49,12 @@ _FORMS: Final[tuple[tuple[str, Any, Callable[[str], bool]], ...]] = (
     ("MX_CURP", compiled(r"\b[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[0-9A-Z][0-9]\b"), _is_curp),
     ("IN_PAN", compiled(r"\b[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]\b"), pan.is_valid),
     ("IE_PPS", compiled(r"\b[0-9]{7}[A-W][A-IW]?\b"), pps.is_valid),
-    ("CN_RIC", compiled(r"\b[1-9][0-9]{16}[Xx]\b"), lambda text: _is_chinese(text)),
+    ("CN_RIC", compiled(r"\b[1-9][0-9]{16}[Xx]\b"), ric.is_valid),
 )
 _PASSPORT: Final = compiled(
-    r"(?:passport|reisepass|passeport|pasaporte|passaporto|paspoort)[^.!?\n0-9]{0,24}?\b([A-Z]{1,3}[0-9]{6,8}[A-Z]?|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8})\b",
+    r"(?:passport|reisepass|passeport|pasaporte|passaporto|paspoort)[^!?\n0-9]{0,24}?\b([A-Z]{1,3}[0-9]{6,8}[A-Z]?|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8})\b",
     any_case=True,
 )
-
-
-def _is_chinese(text: str) -> bool:
-    from stdnum.cn import ric  # noqa: PLC0415 - with its table of places, which few need
-
-    return bool(ric.is_valid(text))
 
 
 def emails(text: str) -> Iterator[Finding]:
@@ -100,7 +95,7 @@ def identities(text: str) -> Iterator[Finding]:
 
 
 def ip_addresses(text: str) -> Iterator[Finding]:
-    """Addresses of machines on the Internet; those of a private network tell nobody apart."""
+    """Addresses of machines, but for those that every machine has."""
     for pattern in (_IPV4, _IPV6):
         for found in pattern.finditer(text):
             start, end = found.span()
@@ -110,8 +105,15 @@ def ip_addresses(text: str) -> Iterator[Finding]:
                 address = ip_address(text[start:end].partition("%")[0])
             except ValueError:
                 continue
-            if not (address.is_loopback or address.is_unspecified or address.is_multicast):
+            if not (address.is_loopback or address.is_multicast or _is_round(text[start:end])):
                 yield Finding("personal_data", "IP_ADDRESS", start, end)
+
+
+def _is_round(address: str) -> bool:
+    """Whether it is a network, or a version that looks like one, rather than a machine."""
+    if "." in address:
+        return address.startswith("0.") or address.endswith(".0")
+    return len([group for group in address.split(":") if group]) < 2
 
 
 def _touches(text: str, start: int, end: int) -> bool:
