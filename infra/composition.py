@@ -205,9 +205,7 @@ class _Builder:
     async def guards(self, classes: Collection[type | None]) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
         chosen = policy(GuardPolicy, self.settings.guard, "guard")
-        guards = self.composition.guards = await open_guards(
-            self.settings, chosen, classes, self.name, self.services
-        )
+        guards = self.composition.guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
         if guards.documents is not None:
             objects = ContentStore(self.stack.objects)
             self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))

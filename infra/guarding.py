@@ -51,8 +51,8 @@ async def open_guards(
     """Open what these classes of ports need.
 
     Questions have a scanner of their own: the window of a document that is at work cannot be interrupted, and nobody
-    should wait for one. Its process starts at once, for it takes seconds to load the rules; that of documents starts with
-    the first scan, and after a restart there may be none.
+    should wait for one. Its process starts at once, for it takes seconds to load the rules; that of documents starts
+    with the first scan, and after a restart there may be none.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ older version is dropped by its order. All that moves or removes rows of a docum
 * rows retired by a version are archived when that version's DocumentIndexed is read back from the log. Only then is it
   decided for every reader; readers that have not folded it yet still fetch the rows by id, because a fetch looks into
   both tables;
-* of an untrusted version nothing is written before its scan is over: its last part then comes again, cleared, and brings
-  the rows of the others with it;
+* of an untrusted version nothing is written before its scan is over: its last part then comes again, cleared, and
+  brings the rows of the others with it;
 * rows that no retained version lists are deleted on MaintenanceDue, rows of abandoned versions among them. The newest
   version this process has emitted counts as retained, so a version whose outcome is still on its way keeps its rows.
 """

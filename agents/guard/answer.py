@@ -2,9 +2,9 @@
 
 Delivery: at least once; a redelivery guards again and its frames carry a higher attempt.
 
-All frames of an answer leave here, so nothing is seen of a completion that no guard has looked at. A quote from a passage
-that gives orders to a model is left out, whatever it says; personal data and secrets are masked, in the text and in what
-is cited; links to hosts that the policy does not name lose their targets.
+All frames of an answer leave here, so nothing is seen of a completion that no guard has looked at. A quote from a
+passage that gives orders to a model is left out, whatever it says; personal data and secrets are masked, in the text
+and in what is cited; links to hosts that the policy does not name lose their targets.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Scan documents for orders to a model: untrusted ones before they are visible, trusted ones beside.
 
-Delivery: at least once; outcomes of scans are kept by the text they are of, so a redelivery repeats the same verdicts and
-scans nothing. Both agents have lanes of their own: a scan holds up no other document that needs none.
+Delivery: at least once; outcomes of scans are kept by the text they are of, so a redelivery repeats the same verdicts
+and scans nothing. Both agents have lanes of their own: a scan holds up no other document that needs none.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def fail_scan(event: ChunksEmbedded, error_type: str, message: str) -> Sequence[
     timeout_s=_TIMEOUT_S,
 )
 async def clear_untrusted(part: ChunksEmbedded, ports: GuardPorts) -> Outputs:
-    """Repeat the last part of an untrusted version once its text is scanned, which lets it into the index, or reject it.
+    """Repeat the last part of an untrusted version once its text is scanned: the index takes that one. Or reject it.
 
     Raises
     ------
@@ -115,8 +115,8 @@ def _rejected(scan: Scan, policy: GuardPolicy) -> str:
         )
     if not scan.complete and policy.untrusted_unread == "reject":
         return (
-            "the document comes from an untrusted source and could not be scanned in time; split it, or produce it again "
-            "when there is less to do"
+            "the document comes from an untrusted source and could not be scanned in time; split it, or produce it "
+            "again when there is less to do"
         )
     return ""
 

@@ -1,7 +1,7 @@
 """Links that would lead somewhere else are made inert: their targets are taken out. Pure.
 
-Whatever renders an answer (Markdown, HTML, a terminal, a spreadsheet) finds nothing in it that it would fetch, follow or
-compute on its own, except links to hosts that the policy names.
+Whatever renders an answer (Markdown, HTML, a terminal, a spreadsheet) finds nothing in it that it would fetch, follow
+or compute on its own, except links to hosts that the policy names.
 """
 
 import re
@@ -23,8 +23,9 @@ _BARE: Final = re.compile(
 )
 _FORMULA: Final = re.compile(r"^[ \t]*(?==[^\s=][^\n]*[(|!]|[+@-][A-Za-z_.]+[(|!])", re.MULTILINE)
 _ACTIVE: Final = frozenset(
-    "a applet audio base body button embed form frame frameset html iframe img input link math meta object picture "
-    "script source style svg template track video".split()
+    {"a", "applet", "audio", "base", "body", "button", "embed", "form", "frame", "frameset", "html", "iframe", "img"}
+    | {"input", "link", "math", "meta", "object", "picture", "script", "source", "style", "svg", "template", "track"}
+    | {"video"}
 )
 _ENDS: Final = ".,;:!?*_"
 
@@ -75,12 +76,7 @@ def allowed(target: str, hosts: Collection[str]) -> bool:
 
 
 def _all(text: str, hosts: Collection[str]) -> Iterator[Edit]:
-    for found in _TARGET.finditer(text):
-        if not allowed(found["target"].split(maxsplit=1)[0].strip("<>") if found["target"].strip() else "", hosts):
-            yield Edit(found.start(), found.end(), "]", "link_target")
-    for found in _DEFINITION.finditer(text):
-        if _is_address(found["target"]) and not allowed(found["target"].strip("<>"), hosts):
-            yield Edit(found.start("target"), found.end("target"), REMOVED, "link_target")
+    yield from _markdown(text, hosts)
     for found in _BARE.finditer(text):
         target = found["target"].rstrip(_ENDS)
         if not allowed(target, hosts):
@@ -93,6 +89,16 @@ def _all(text: str, hosts: Collection[str]) -> Iterator[Edit]:
             yield Edit(found.start(), found.end(), "", "html")
     for found in _FORMULA.finditer(text):
         yield Edit(found.end(), found.end(), "'", "formula")
+
+
+def _markdown(text: str, hosts: Collection[str]) -> Iterator[Edit]:
+    for found in _TARGET.finditer(text):
+        target = found["target"].split(maxsplit=1) or [""]
+        if not allowed(target[0].strip("<>"), hosts):
+            yield Edit(found.start(), found.end(), "]", "link_target")
+    for found in _DEFINITION.finditer(text):
+        if _is_address(found["target"]) and not allowed(found["target"].strip("<>"), hosts):
+            yield Edit(found.start("target"), found.end("target"), REMOVED, "link_target")
 
 
 def _is_address(target: str) -> bool:

@@ -26,7 +26,8 @@ _REACH: Final = 256
 _MOST_FINDINGS: Final = 1_000
 _WORD: Final = re.compile(r"\s*(\S++)(?=\s)").match
 _PLAIN: Final = re.compile(
-    r"[\"'(“„‘*]{0,3}[^\W\d_]{1,24}(?:['’-][^\W\d_]{1,24}){0,3}[)\"'”’*.,;:!?…]{0,4}|[-–—•]", re.UNICODE
+    r"[\"'(*\u201c\u201e\u2018]{0,3}[^\W\d_]{1,24}(?:['\u2019-][^\W\d_]{1,24}){0,3}[)\"'*.,;:!?\u201d\u2019\u2026]{0,4}"
+    r"|[-\u2013\u2014\u2022]"
 ).fullmatch
 _SECRET_WORD: Final = re.compile(r"pass|secret|key|token|pwd|bearer|basic", re.IGNORECASE).search
 _ODD_SPACE: Final = re.compile(r"[\x0b-\x1f\x85\u2028\u2029]").search

@@ -1,8 +1,8 @@
 """Which of the passages that an answer quotes give orders to a model.
 
-A reader that quotes word for word would pass an injected order on, and what it is meant to bring out with it. So a passage
-is looked at as a whole, with the heading and the title that are shown beside it: an order may begin in the sentence before
-the one that is quoted.
+A reader that quotes word for word would pass an injected order on, and what it is meant to bring out with it. So a
+passage is looked at as a whole, with the heading and the title that are shown beside it: an order may begin in the
+sentence before the one that is quoted.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from millrace.rows import ChunkRow
 
 from agents.guard.policy import GuardPolicy
 from agents.ports import QueryPorts, Rank, VisibleSet
-
 
 ORDERS: Final = frozenset({"injection", "hidden_text"})
 """Kinds of findings by which a text gives orders."""
@@ -44,7 +43,9 @@ async def suspicions(
     left = [n for n in range(len(passages)) if n not in found]
     outcomes = await asyncio.gather(*(_known(passages[n], ports) for n in left))
     unsure = {
-        n: known for n, known in zip(left, outcomes, strict=True) if known is None or known.flagged or not known.complete
+        n: known
+        for n, known in zip(left, outcomes, strict=True)
+        if known is None or known.flagged or not known.complete
     }
     scans = await asyncio.gather(*(ports.scanner.scan(passages[n].text, Rank.QUESTION) for n in unsure))
     for (n, known), scan in zip(unsure.items(), scans, strict=True):
@@ -88,7 +89,9 @@ class _Passage:
 async def _known(passage: _Passage, ports: QueryPorts) -> Scan | None:
     """What is known of the whole document, if its scan came to this worker."""
     version = passage.version
-    return None if version is None or version.text is None else await ports.known_scans.get(version.tenant, version.text)
+    if version is None or version.text is None:
+        return None
+    return await ports.known_scans.get(version.tenant, version.text)
 
 
 def _after_all_rules(passage: _Passage, known: Scan | None, scan: Scan, policy: GuardPolicy) -> Suspicion | None:

@@ -1,7 +1,8 @@
 """From a question to its one terminal reply: `answer_question`, five agents in one run.
 
 `admit` lets a question in, `retrieve` finds the chunks it may be answered from, `read` quotes their best sentences,
-`guard_answer` lets out of them what may be seen, and `answer` ends it. Importing this package puts the run into `millrace.agent.CATALOGUE`.
+`guard_answer` lets out of them what may be seen, and `answer` ends it. Importing this package puts the run into
+`millrace.agent.CATALOGUE`.
 """
 
 from millrace.agent import fuse

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from infra.demo import guards
 from infra.demo.log import count_embedded
 from infra.demo.report import Report
 from infra.demo.steps import Demo
@@ -75,6 +76,8 @@ async def _first_run(loaded: Loaded, demo: Demo) -> int:
     async with _client(loaded) as millrace:
         for step in (demo.ingest, demo.ask, demo.measure, demo.edit, demo.revoke, demo.delete, demo.watch, demo.poison):
             await step(millrace)
+        for shown in (guards.mask, guards.hold, guards.leave_out):
+            await shown(demo, millrace)
         return 0 if loaded.settings.profile == "embedded" else await count_embedded(millrace)
 
 

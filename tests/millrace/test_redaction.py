@@ -1,8 +1,7 @@
-from infra.guarding import without_findings
 from inference.personal_data import PersonalDataFinder
+from infra.guarding import without_findings
 from millrace.dead_letters import Letter
 from millrace.errors import InputRejected
-from millrace.event import Origin
 from millrace.invoke import describe
 from millrace.reader import RawRecord
 from millrace.redaction import redacted, using
@@ -15,10 +14,10 @@ FIND = without_findings(PersonalDataFinder())
 
 
 def letter() -> Letter:
-    origin = Origin("some.topic.v1", 0, 7)
-    record = RawRecord(topic="some.topic.v1", partition=0, offset=7, key=b"t/acme", value=b"{}", headers=[], timestamp_ms=0)
+    record = RawRecord("some.topic.v1", 0, 7, 0, b"t/acme", b"{}", [])
     made = letter_of(record, ERROR, agent="a")
-    return Letter(topic=made.topic, partition=0, offset=origin.offset, key=made.key, value=made.value, headers=tuple(made.headers))
+    headers = tuple(made.headers)
+    return Letter(topic=made.topic, partition=0, offset=0, key=made.key, value=made.value, headers=headers)
 
 
 def test_messages_of_dead_letters_and_failed_answers_are_masked() -> None:
