@@ -138,7 +138,7 @@ def _look(found: Found, label: str, case: Any, url: str, headers: Mapping[str, s
     else:
         try:
             case.validate_response(response, checks=CHECKS)
-        except (AssertionError, Exception) as error:  # noqa: BLE001 - groups of failures are no one class
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - failures come in groups
             found.wrong.append(f"{label}: {response.status_code}: {str(error)[:400]}")
 
 

@@ -69,7 +69,13 @@ class Gateways:
     ) -> AsyncIterator[Gateway]:
         """A running replica."""
         chosen = settings or GatewaySettings()
-        parts = {"library": self.library, "verifiers": self.callers.verifiers(), "secret": SECRET, "broker_s": 20.0, **options}
+        parts = {
+            "library": self.library,
+            "verifiers": self.callers.verifiers(),
+            "secret": SECRET,
+            "broker_s": 20.0,
+            **options,
+        }
         async with assembled(self.connection, chosen, **parts) as service:
             app = create_app(service, chosen, routers)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

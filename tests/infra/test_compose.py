@@ -187,11 +187,13 @@ def test_the_gateway_knows_its_callers_and_logs_in_as_itself(settings_of: Any, s
     settings = settings_of("gateway").settings
     assert settings.kafka.sasl_username == GATEWAY
     assert not settings.gateway.local
-    assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:${{GATEWAY_PORT:-8080}}:{settings.gateway.port}"]
+    assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:8080:{settings.gateway.port}"]
     assert str(settings.gateway.keys) in mounted(SERVICES["gateway"])
     check_open(settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": secrets / KEYS})}))
     with pytest.raises(ConfigurationError, match="nobody could log in"):
-        check_open(settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": tmp_path / "no"})}))
+        check_open(
+            settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": tmp_path / "no"})})
+        )
 
 
 async def test_the_first_key_of_the_gateway_is_the_drawn_one(secrets: Path) -> None:
