@@ -22,15 +22,19 @@ import typer
 from gateway.api_keys import ApiKeys, read_keys
 from gateway.app import create_app
 from gateway.assembly import assembled
+from gateway.faces import faces
+from gateway.graphql.budget import Budget
 from gateway.identifying import Verifier
 from gateway.jwks import Jwks, reader_of
 from gateway.people import People, Person
 from gateway.reading import open_library
-from gateway.service import Routers, Service
+from gateway.service import Embedder, Routers, Service
 from gateway.serving import Listening, listening
-from gateway.settings import GatewaySettings, Limits
+from gateway.settings import GatewaySettings, Limits, OpenAIPolicy
 from gateway.tokens import Claims, Tokens
+from infra.embedders import open_embedder
 from infra.gateway_secrets import keys_path, seal_secret
+from infra.launch import model_server
 from infra.launch.broker import broker_connection
 from infra.launch.elsewhere import stack_of
 from infra.launch.gateways import gateway_url
@@ -61,7 +65,7 @@ def gateway(
 ) -> None:
     """Serve callers over HTTP until SIGTERM; then open streams are ended so that they go on at another replica."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for loud in ("aiokafka", "httpx", "uvicorn.error"):
+    for loud in ("aiokafka", "httpx", "mcp", "uvicorn.error"):
         logging.getLogger(loud).setLevel(logging.WARNING)
     settings = load_running(home).settings
     report = Report(settings.home, name)
@@ -157,6 +161,7 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
     settings.state.mkdir(parents=True, exist_ok=True)
     people = [Person(name=each.name, tenant=each.tenant, groups=each.groups) for each in settings.gateway.people]
     async with (
+        embedding(settings, stack) as embedder,
         open_library(
             connection,
             table=settings.state / f"{name}.visibility.db",
@@ -173,14 +178,25 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
             name=f"{name}@{settings.home}",
             reply_partition=_reply_partition(settings, name),
             people=People(people) if people else None,
+            embedder=embedder,
         ) as service,
     ):
         yield service
 
 
+@asynccontextmanager
+async def embedding(settings: Settings, stack: Stack) -> AsyncIterator[Embedder | None]:
+    """What embeds texts for callers: the model that the documents are embedded with, unless the settings say no."""
+    if not settings.gateway.openai.embeddings:
+        yield None
+        return
+    async with open_embedder(settings, stack.address(model_server.NAME, "grpc")) as found:
+        yield found
+
+
 def interfaces(_: Settings) -> Sequence[Routers]:
     """Interfaces beside the gateway's own."""
-    return ()
+    return faces()
 
 
 def connection_of(settings: Settings, stack: Stack) -> Connection:
@@ -249,6 +265,9 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         trust=chosen.trust,
         link_hosts=chosen.link_hosts,
         secure=chosen.tls_cert is not None or bool(chosen.proxies),
+        public_url=chosen.public_url,
+        openai=OpenAIPolicy(**chosen.openai.model_dump(exclude={"embeddings"})),
+        graphql=Budget(**chosen.graphql.model_dump()),
     )
 
 

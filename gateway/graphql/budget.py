@@ -238,7 +238,8 @@ class _Measured:
 
     def _prepare(self) -> None:
         """Measure fragments, those first that others spread."""
-        spreads = {name: _spreads(node.selection_set) & self._fragments.keys() for name, node in self._fragments.items()}
+        known = self._fragments
+        spreads = {name: _spreads(node.selection_set) & known.keys() for name, node in known.items()}
         while spreads:
             ready = [name for name, needs in spreads.items() if not needs & spreads.keys()]
             if not ready:

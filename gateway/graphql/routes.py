@@ -1,4 +1,4 @@
-"""`POST /graphql`: one operation a request, within its budget; errors say what the caller can act on and nothing else."""
+"""`POST /graphql`: one operation a request, within its budget; errors say what the caller can act on, no more."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
     schema = build_schema()
     budget = settings.graphql
     link = source_link(settings.public_url)
+    read_scope = Depends(caller(service, "read"))
 
     @router.post(
         "/graphql",
@@ -63,7 +64,7 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
         openapi_extra=described(Operation),
         operation_id="graphql",
     )
-    async def graphql(request: Request, identity: Identity = Depends(caller(service, "read"))) -> JSONResponse:
+    async def graphql(request: Request, identity: Identity = read_scope) -> JSONResponse:
         """Documents, answers and lineage by GraphQL; what an operation may cost is checked before it is done."""
         operation = await json_body(request, settings.limits, Operation)
         try:

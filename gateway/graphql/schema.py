@@ -75,7 +75,7 @@ class Query:
         caller = info.context
         return answers_of(await caller.service.library.answers(caller.identity, limit=within(first)), caller.link)
 
-    @strawberry.field(description="A question by its correlation or trace id: what happened, and from what it was read.")
+    @strawberry.field(description="A question by its correlation or trace id: what happened, what it was read from.")
     async def trace(self, info: Asked, id: strawberry.ID) -> Trace | None:  # noqa: A002 - GraphQL's name for it
         """Everything between a question and its answer."""
         caller = info.context
@@ -104,7 +104,7 @@ class Mutation:
         if "ask" not in caller.identity.scopes:
             raise Problem(403, "forbidden", "this token may not ask questions")
         if len(labels) > _MAX_LABELS or not 1 <= top_k <= 100 or not 0 < timeout_s <= 300:
-            raise Problem(422, "invalid_request", f"use topK 1 to 100, timeoutS up to 300, at most {_MAX_LABELS} labels")
+            raise Problem(422, "invalid_request", f"use topK 1 to 100, timeoutS to 300, at most {_MAX_LABELS} labels")
         asked = Ask(
             question=question,
             conversation=conversation,

@@ -1,4 +1,4 @@
-"""`/mcp`: Streamable HTTP without sessions, so that any replica answers any request; its caller is known before it is read."""
+"""`/mcp`: Streamable HTTP without sessions, so that any replica answers; a caller is known before it is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
 
     router = APIRouter()
     # No GET: a stream for messages that the server begins would stay open and never carry one.
-    router.routes.append(Route("/mcp", Door(service, settings.limits, answer), methods=["POST"], include_in_schema=False))
+    door = Door(service, settings.limits, answer)
+    router.routes.append(Route("/mcp", door, methods=["POST"], include_in_schema=False))
     return router
 
 

@@ -81,7 +81,7 @@ class _Handlers:
             return await tool(identity, params.arguments)
         except msgspec.ValidationError as error:
             return tools.failed(f"the arguments do not fit: {error}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - problem_of tells no caller about one that nobody foresaw
             problem = _problem(error)
             return tools.failed(problem.detail or problem.name)
 
@@ -162,7 +162,7 @@ async def _told(awaited: Awaitable[R]) -> R:
     """A result, or an error that says no more than its caller may know."""
     try:
         return await awaited
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the same
         problem = _problem(error)
         raise MCPError(_INTERNAL, problem.detail or problem.name, {"name": problem.name}) from None
 

@@ -52,7 +52,7 @@ class AskArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     question: Annotated[_Question, msgspec.Meta(description="The question.")]
     labels: Labels = {}
     conversation: Annotated[
-        str, msgspec.Meta(max_length=200, description="Conversation it belongs to; answers in it never go back in time.")
+        str, msgspec.Meta(max_length=200, description="Conversation it belongs to; its answers never go back.")
     ] = ""
 
 
@@ -87,8 +87,6 @@ class AskResult(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[FoundPassage, ...]
     question: str
     conversation: str
-
-
 
 
 def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

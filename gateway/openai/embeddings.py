@@ -120,7 +120,8 @@ class Batches:
             Too many requests wait already.
         """
         if self.full:
-            raise Refused("too many embedding requests at the same time; try again", code="overloaded", status=503, retry_after_s=1)
+            message = "too many embedding requests at the same time; try again"
+            raise Refused(message, code="overloaded", status=503, retry_after_s=1)
         self._n += 1
         try:
             parts = []

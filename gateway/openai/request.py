@@ -228,9 +228,7 @@ def options_of(request: ChatRequest) -> Options:
     try:
         return Options.model_validate({**plain, "labels": labels})
     except ValueError as error:
-        raise Refused(
-            f"metadata holds no valid options of Millrace: {first_fault(error)}", param="metadata"
-        ) from error
+        raise Refused(f"metadata holds no valid options of Millrace: {first_fault(error)}", param="metadata") from error
 
 
 def first_fault(error: ValueError) -> str:

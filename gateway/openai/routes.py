@@ -131,14 +131,14 @@ class _Models:
         common = error_responses(problems(401, 403, 429, 503))
 
         @router.get("/models", response_class=JSONResponse, responses=common, operation_id="models")
-        async def models(_: Identity = ask_scope) -> Response:  # noqa: RUF029 - the framework's signature
+        async def models(_: Identity = ask_scope) -> Response:
             """The models that can be named."""
             return JSONResponse({"object": "list", "data": [self._model(name) for name in self._names()]})
 
         found_or_not = common | error_responses(problems(404, 422))
 
         @router.get("/models/{model:path}", response_class=JSONResponse, responses=found_or_not, operation_id="model")
-        async def model(model: str, _: Identity = ask_scope) -> Response:  # noqa: RUF029 - the framework's signature
+        async def model(model: str, _: Identity = ask_scope) -> Response:
             """One model."""
             if model not in self._names():
                 raise _no_such_model(model)

@@ -19,7 +19,6 @@ from millrace.events.query import Citation
 NOTHING_FOUND: Final = "Not in the documents you may see."
 
 
-
 @dataclass(frozen=True)
 class Reply:
     """What every chunk and completion of one answer names."""
@@ -127,7 +126,7 @@ def cited(citation: Citation, link: Link) -> dict[str, Any]:
 
 
 def annotations(text: str, citations: Sequence[Citation], link: Link) -> list[dict[str, Any]]:
-    """Where in the text each quote stands, in OpenAI's own form; a quote that is not in it word for word is left out."""
+    """Where in the text each quote stands, in OpenAI's own form; one that is not in it word for word is left out."""
     found, at = [], 0
     for citation in citations:
         start = text.find(citation.quote, at)

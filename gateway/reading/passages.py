@@ -1,4 +1,4 @@
-"""Text and place of retrieved chunks: a hit names a chunk of a version, whose record says where in the text it stands."""
+"""Text and place of retrieved chunks: a hit names a chunk, its version's record says where in the text it stands."""
 
 from __future__ import annotations
 

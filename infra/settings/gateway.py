@@ -101,6 +101,42 @@ class LimitSettings(Group):
     """How long a caller may take nothing of what it is sent, in seconds."""
 
 
+class OpenAISettings(Group):
+    """The OpenAI-compatible interface."""
+
+    model: str = Field(default="millrace", min_length=1, max_length=200)
+    """Name under which clients ask questions; the model for embeddings is named as the embedder is."""
+    embeddings: bool = True
+    """Whether callers may have texts embedded. Each replica then loads the embedder, or asks the model server."""
+    messages: int = Field(default=256, ge=1)
+    """Messages of a conversation that are taken; all but the last user message are not read."""
+    inputs: int = Field(default=256, ge=1)
+    """Texts of one embedding request."""
+    concurrent_embeddings: int = Field(default=16, ge=1)
+    """Embedding requests at the same time at one replica; one more is told to come again."""
+
+
+class GraphQLSettings(Group):
+    """What one GraphQL request may ask for; it is refused before anything is looked up."""
+
+    characters: int = Field(default=20_000, ge=1)
+    """Length of its text."""
+    tokens: int = Field(default=2_000, ge=1)
+    """Tokens of its text."""
+    depth: int = Field(default=8, ge=1, le=50)
+    """Fields within fields."""
+    aliases: int = Field(default=20, ge=0)
+    """Fields under another name."""
+    repeats: int = Field(default=10, ge=1)
+    """How often one field may be asked for in one place."""
+    operations: int = Field(default=5, ge=1)
+    """Operations in its text, of which one is done."""
+    cost: int = Field(default=5_000, ge=1)
+    """Price of what would be looked up: lists count as often as they have results."""
+    introspection: bool = False
+    """Whether the schema may be asked for."""
+
+
 class GatewaySettings(Group):
     """The gateway."""
 
@@ -134,6 +170,12 @@ class GatewaySettings(Group):
     """Tokens."""
     limits: LimitSettings = LimitSettings()
     """Limits."""
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")
+    """Address under which callers reach it, for links to sources; without it links have no host."""
+    openai: OpenAISettings = OpenAISettings()
+    """The OpenAI-compatible interface."""
+    graphql: GraphQLSettings = GraphQLSettings()
+    """GraphQL."""
     default_timeout_s: float = Field(default=30.0, gt=0)
     """Time allowed for a question that names none, in seconds."""
     heartbeat_s: float = Field(default=10.0, gt=0)

@@ -283,4 +283,3 @@ def stocked(
 
 async def _answers() -> None:
     return None
-

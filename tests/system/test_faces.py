@@ -1,4 +1,4 @@
-"""Clients of others work by changing an address: OpenAI's, LangChain's and the Model Context Protocol's own, and GraphQL."""
+"""Clients of others work by changing an address: OpenAI's, LangChain's, the Model Context Protocol's own; GraphQL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAGES = {
     "people/leave.md": "# Parental leave\n\nParents take up to twenty-six weeks of leave.",
     "travel.md": "# Travel\n\n## Hotels\n\nThe hotel limit is 140 euros a night, breakfast included.",
 }
-SECRET = "The hotel limit of the board is 900 euros a night."
+BOARD = "The hotel limit of the board is 900 euros a night."
 QUESTION = "What is the hotel limit?"
 UNKNOWN = "Which birds nest on the roof?"
 
@@ -99,8 +99,8 @@ async def served(system: System, tenant: str, tmp_path: Path) -> AsyncIterator[S
         ) as service,
     ):
         receipts = [await millrace.put_document(name, text, groups=["*"]) for name, text in PAGES.items()]
-        receipts.append(await millrace.put_document("board.md", SECRET, groups=["board"]))
-        receipts.append(await millrace.put_document("theirs.md", SECRET, groups=["*"], tenant=other))
+        receipts.append(await millrace.put_document("board.md", BOARD, groups=["board"]))
+        receipts.append(await millrace.put_document("theirs.md", BOARD, groups=["*"], tenant=other))
         assert {found.outcome for found in await millrace.wait(receipts)} == {"indexed"}
         await until(library.ready, timeout_s=30)
         await library.caught_up()
@@ -120,7 +120,8 @@ async def test_openais_own_client_holds_a_conversation(served: Served) -> None:
         answer = first.choices[0].message
         assert "140 euros" in (answer.content or "")
         (quote, *_) = first.choices[0].citations  # type: ignore[attr-defined]  # the extension
-        source = await served.library.source(Identity(tenant=served.tenant, user="ada"), quote["document"], quote["version"])
+        ada = Identity(tenant=served.tenant, user="ada")
+        source = await served.library.source(ada, quote["document"], quote["version"])
         assert source is not None
         assert source.text[quote["start"] : quote["end"]] == quote["quote"]
 
@@ -128,7 +129,8 @@ async def test_openais_own_client_holds_a_conversation(served: Served) -> None:
             {"role": "assistant", "content": answer.content},
             {"role": "user", "content": "How many weeks of parental leave do parents take?"},
         ]
-        options = {"millrace": {"watermark": first.millrace["watermark"], "conversation": first.millrace["conversation"]}}  # type: ignore[attr-defined]
+        told = first.millrace  # type: ignore[attr-defined]  # the extension
+        options = {"millrace": {"watermark": told["watermark"], "conversation": told["conversation"]}}
         stream = await client.chat.completions.create(
             model="millrace",
             messages=messages,
@@ -142,7 +144,7 @@ async def test_openais_own_client_holds_a_conversation(served: Served) -> None:
         assert chunks[-1].usage is not None
         assert chunks[-2].choices[0].finish_reason == "stop"
         assert chunks[-2].choices[0].citations[0]["document"] == "people/leave.md"  # type: ignore[attr-defined]
-        assert chunks[-2].millrace["conversation"] == first.millrace["conversation"]  # type: ignore[attr-defined]
+        assert chunks[-2].millrace["conversation"] == told["conversation"]  # type: ignore[attr-defined]
 
         nothing = await client.chat.completions.create(
             model="millrace", messages=[{"role": "user", "content": UNKNOWN}], metadata={"millrace.label.team": "none"}

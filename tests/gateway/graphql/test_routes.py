@@ -71,14 +71,15 @@ async def test_a_document_has_versions_text_by_span_and_answers_that_quoted_it()
       answersFrom { correlationId citations { quote url } }
     } }"""
     found = (await data(made(), query))["document"]
-    assert found["versions"] == [{"version": 2, "outcome": "indexed", "sourcePosition": "corpus.source.changed.v1/0/41"}]
+    position = "corpus.source.changed.v1/0/41"
+    assert found["versions"] == [{"version": 2, "outcome": "indexed", "sourcePosition": position}]
     assert found["source"] == {"text": TEXT[7:16], "start": 7, "end": 16, "length": len(TEXT), "visible": True}
     assert [answer["correlationId"] for answer in found["answersFrom"]] == [CORRELATION]
 
 
 @pytest.mark.parametrize(("start", "end"), [(-5, 3), (5, 2), (10**6, None), (0, 10**9)])
 async def test_a_span_outside_of_the_text_is_cut_to_it(start: int, end: int | None) -> None:
-    query = "query ($s: Int!, $e: Int) { document(id: \"a.md\") { source(start: $s, end: $e) { text start end } } }"
+    query = 'query ($s: Int!, $e: Int) { document(id: "a.md") { source(start: $s, end: $e) { text start end } } }'
     found = (await data(made(), query, variables={"s": start, "e": end}))["document"]["source"]
     assert 0 <= found["start"] <= found["end"] <= 1
     assert found["text"] == "A"[found["start"] : found["end"]]
@@ -174,7 +175,7 @@ async def test_without_a_budget_a_bomb_goes_off(name: str) -> None:
         lambda client: client.post("/graphql", json=[{"query": "{ answers { text } }"}]),
         lambda client: client.post("/graphql", data={"query": "{ answers { text } }"}),
         lambda client: client.post("/graphql", files={"0": b"x"}),
-        lambda client: client.post("/graphql", content="{ answers { text } }", headers={"Content-Type": "application/graphql"}),
+        lambda client: client.post("/graphql", content="{ answers }", headers={"Content-Type": "application/graphql"}),
         lambda client: client.post("/graphql", json={"query": "{ answers { text } }", "tenant": "other"}),
         lambda client: client.get("/graphql", headers={"Accept": "text/html"}),
     ],

@@ -242,7 +242,8 @@ async def test_without_a_valid_token_nothing_is_read(headers: dict[str, str]) ->
 async def test_any_replica_answers_any_request() -> None:
     """Stateless: a call without the handshake before it is answered, and no session is named."""
     shop = made()
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "ask", "arguments": {"question": "x"}}}
+    params = {"name": "ask", "arguments": {"question": "x"}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     headers = {**shop.bearer(), "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
     async with shop.client(**headers) as client:
         response = await client.post("/mcp", json=call)
@@ -280,7 +281,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": await anext(pieces), "more_body": True}
 
-    async def send(message: Any) -> None:  # noqa: RUF029 - as ASGI has it
+    async def send(message: Any) -> None:
         sent.append(message)
 
     await shop.app(scope, receive, send)

@@ -37,6 +37,12 @@ async def streamed(client: AsyncOpenAI, **options: Any) -> list[ChatCompletionCh
     return [chunk async for chunk in stream]
 
 
+async def gather(stream: Any, seen: list[ChatCompletionChunk]) -> None:
+    """Keep what comes, also when it ends with an error."""
+    async for chunk in stream:
+        seen.append(chunk)  # noqa: PERF401 - what came before an error counts
+
+
 def text_of(chunks: list[ChatCompletionChunk]) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
@@ -109,8 +115,7 @@ async def test_what_was_streamed_and_is_taken_back_ends_the_stream_as_filtered_w
     seen: list[ChatCompletionChunk] = []
     stream = await client_of(made).chat.completions.create(model="millrace", messages=MESSAGES, stream=True)
     with pytest.raises(openai.APIError, match="taken back"):
-        async for chunk in stream:
-            seen.append(chunk)  # noqa: PERF401 - what came before the error counts
+        await gather(stream, seen)
     assert seen[-1].choices[0].finish_reason == "content_filter"
     assert made.asking.n_open == 0
 
@@ -126,8 +131,7 @@ async def test_a_stream_that_fails_on_its_way_says_so_and_has_no_good_end() -> N
     seen: list[ChatCompletionChunk] = []
     stream = await client_of(made).chat.completions.create(model="millrace", messages=MESSAGES, stream=True)
     with pytest.raises(openai.APIError, match="nothing could be read"):
-        async for chunk in stream:
-            seen.append(chunk)  # noqa: PERF401 - what came before the error counts
+        await gather(stream, seen)
     assert all(chunk.choices[0].finish_reason is None for chunk in seen)
 
 

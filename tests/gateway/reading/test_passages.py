@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.reading.passages import passages_of
 from millrace.errors import ObjectMissing
 from millrace.events.corpus import AclChanged, ChunkRef, DocumentIndexed
 from millrace.events.query import Hit
 from tests.gateway.reading.conftest import ANN, BEN, MALLORY, Log
-
-from gateway.reading.passages import passages_of
 from tests.streams.visibility.corpus_log import chunk, indexed
 
 TEXT = "01234567 90123456 trailing"
@@ -17,8 +16,8 @@ TEXT = "01234567 90123456 trailing"
 
 def hit(document: str = "a.md", version: int = 1, *, n: int = 1, **fields: Any) -> Hit:
     """The n-th chunk of a version, as the log's fixture makes them."""
-    chunk_id = chunk("acme", document, version, n)
-    return Hit(document=document, version=version, rank=1, score=1.0, dense=1.0, lexical=1.0, **{"chunk_id": chunk_id} | fields)
+    given = {"chunk_id": chunk("acme", document, version, n), "score": 1.0, "dense": 1.0, "lexical": 1.0} | fields
+    return Hit(document=document, version=version, rank=1, **given)
 
 
 async def test_a_passage_is_the_text_of_its_chunk_in_the_version_that_was_read(log: Log) -> None:
