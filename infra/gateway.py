@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.assembly import assembled
 from gateway.identifying import Verifier
 from gateway.jwks import Jwks, reader_of
+from gateway.pages import pages
 from gateway.people import People, Person
 from gateway.reading import open_library
 from gateway.service import Routers, Service
@@ -155,7 +156,7 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
     connection = connection_of(settings, stack)
     codec = await asyncio.to_thread(codec_of, connection)
     settings.state.mkdir(parents=True, exist_ok=True)
-    people = [Person(name=each.name, tenant=each.tenant, groups=each.groups) for each in settings.gateway.people]
+    people = _people(settings)
     async with (
         open_library(
             connection,
@@ -178,9 +179,13 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
         yield service
 
 
-def interfaces(_: Settings) -> Sequence[Routers]:
+def interfaces(settings: Settings) -> Sequence[Routers]:
     """Interfaces beside the gateway's own."""
-    return ()
+    return (pages(_people(settings)),)
+
+
+def _people(settings: Settings) -> list[Person]:
+    return [Person(name=each.name, tenant=each.tenant, groups=each.groups) for each in settings.gateway.people]
 
 
 def connection_of(settings: Settings, stack: Stack) -> Connection:
