@@ -97,6 +97,10 @@ class Sessions:
             session = session if session is not None and known else self.of_person(next(iter(self.people)))
             identity = await self._verified(request, HEADER, session.person, scope)
             return Visitor(identity=identity, session=session, fresh=not known)
+        if "authorization" in request.headers:
+            # A proxy that signs visitors in says who it is; the session is for forms alone.
+            identity = await self._service.identify(request, scope)
+            return Visitor(identity=identity, session=session or self._begun(), fresh=session is None)
         if session is None or not session.token:
             raise Problem(401, "unauthenticated", "sign in to see this page")
         identity = await self._verified(request, *_bearer(session.token), scope)
