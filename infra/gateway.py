@@ -26,6 +26,7 @@ from gateway.faces import faces
 from gateway.graphql.budget import Budget
 from gateway.identifying import Verifier
 from gateway.jwks import Jwks, reader_of
+from gateway.pages import pages
 from gateway.people import People, Person
 from gateway.reading import open_library
 from gateway.service import Embedder, Routers, Service
@@ -159,7 +160,7 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
     connection = connection_of(settings, stack)
     codec = await asyncio.to_thread(codec_of, connection)
     settings.state.mkdir(parents=True, exist_ok=True)
-    people = [Person(name=each.name, tenant=each.tenant, groups=each.groups) for each in settings.gateway.people]
+    people = _people(settings)
     async with (
         embedding(settings, stack) as embedder,
         open_library(
@@ -194,9 +195,13 @@ async def embedding(settings: Settings, stack: Stack) -> AsyncIterator[Embedder 
         yield found
 
 
-def interfaces(_: Settings) -> Sequence[Routers]:
+def interfaces(settings: Settings) -> Sequence[Routers]:
     """Interfaces beside the gateway's own."""
-    return faces()
+    return (*faces(), pages(_people(settings)))
+
+
+def _people(settings: Settings) -> list[Person]:
+    return [Person(name=each.name, tenant=each.tenant, groups=each.groups) for each in settings.gateway.people]
 
 
 def connection_of(settings: Settings, stack: Stack) -> Connection:

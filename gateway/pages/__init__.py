@@ -14,13 +14,14 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway.pages import ask, corpus, signing, traces
 from gateway.pages.rendering import Site
-from gateway.pages.sessions import Person, Sessions
+from gateway.pages.sessions import Sessions
 from gateway.pages.text import Mask
+from gateway.people import Person
 from gateway.problems import Problem
 from gateway.service import Routers, Service
 from gateway.settings import GatewaySettings
 
-__all__ = ["Person", "pages"]
+__all__ = ["pages"]
 
 _A_YEAR: Final = "public, max-age=31536000, immutable"
 
@@ -31,8 +32,8 @@ def pages(people: Sequence[Person] = (), mask: Mask = str) -> Routers:
     Parameters
     ----------
     people : sequence of Person
-        Whom a visitor may be without a token, for development on this machine alone; the first one to begin with.
-        Without any, a visitor signs in with a token.
+        Whom a visitor may be without a token, for development on this machine alone; the first one to begin with. The
+        gateway has to know them too (`assembled`). Without any, a visitor signs in with a token.
     mask : callable
         Hides personal data in the texts of documents and in questions; shows all by default.
     """

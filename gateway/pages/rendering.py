@@ -126,12 +126,12 @@ class Site:
         Raises
         ------
         Problem
-            413 or 408, see `read_body`; 415 for what is no form.
+            413, see `read_body`; 415 for what is no form.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             raise Problem(415, "unsupported_media_type", "send the form as application/x-www-form-urlencoded")
-        raw = await read_body(request, self.limits, self.limits.body_bytes)
+        raw = await read_body(request, self.limits.body_bytes)
         return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
 
     async def failure(self, request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from gateway.identity import Identity, Scope
+from gateway.people import HEADER, Person
 from gateway.problems import Problem
 from gateway.service import Service
 
@@ -26,25 +27,7 @@ _PURPOSE: Final = "session"
 _ANYONE: Final = Identity(tenant="", kind="service", scopes=frozenset())
 _MAX_COOKIE: Final = 4000
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_SCOPES: Final[tuple[Scope, ...]] = ("ask", "read")
-
-
-class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Someone that a visitor of a development stack can be.
-
-    Attributes
-    ----------
-    name : str
-        Shown, and what the switch names.
-    identity : Identity
-        Who that is for the gateway.
-    about : str
-        A few words, such as the groups.
-    """
-
-    name: str
-    identity: Identity
-    about: str = ""
+_NAMING: Final = frozenset({b"authorization", b"x-api-key", b"cookie", HEADER.encode()})
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,10 +95,16 @@ class Sessions:
             self._only_here(request)
             known = session is not None and session.person in self.people
             session = session if session is not None and known else self.of_person(next(iter(self.people)))
-            return Visitor(identity=self.people[session.person].identity, session=session, fresh=not known)
+            identity = await self._verified(request, HEADER, session.person, scope)
+            return Visitor(identity=identity, session=session, fresh=not known)
+        if "authorization" in request.headers:
+            # A proxy that signs visitors in says who it is; the session is for forms alone.
+            identity = await self._service.identify(request, scope)
+            return Visitor(identity=identity, session=session or self._begun(), fresh=session is None)
         if session is None or not session.token:
             raise Problem(401, "unauthenticated", "sign in to see this page")
-        return Visitor(identity=await self._verified(request, session.token, scope), session=session)
+        identity = await self._verified(request, *_bearer(session.token), scope)
+        return Visitor(identity=identity, session=session)
 
     async def of_token(self, request: Request, token: str) -> Session:
         """A session of a token that holds now.
@@ -125,7 +114,7 @@ class Sessions:
         Problem
             401 or 403 where it does not; 413 where it does not fit into a cookie.
         """
-        await self._verified(request, token, _SCOPES[0])
+        await self._verified(request, *_bearer(token), "ask")
         return self._begun(token=token)
 
     def of_person(self, name: str) -> Session:
@@ -186,11 +175,14 @@ class Sessions:
         session = msgspec.json.decode(raw, type=Session)
         return session if session.until_s > self._now() else None
 
-    async def _verified(self, request: Request, token: str, scope: Scope) -> Identity:
-        named = {b"authorization", b"x-api-key"}
-        headers = [header for header in request.scope["headers"] if header[0] not in named]
-        headers.append((b"authorization", b"Bearer " + token.encode("latin-1", "replace")))
-        return await self._service.identify(Request({**request.scope, "headers": headers}), scope)
+    async def _verified(self, request: Request, header: str, value: str, scope: Scope) -> Identity:
+        """Who calls, as the gateway's own check says of what the session holds and of nothing else in the request."""
+        headers = [each for each in request.scope["headers"] if each[0] not in _NAMING]
+        headers.append((header.encode(), value.encode("latin-1", "replace")))
+        named = Request({**request.scope, "headers": headers})
+        identity = await self._service.identify(named, scope)
+        request.scope.setdefault("state", {}).update(named.scope.get("state", {}))
+        return identity
 
     @staticmethod
     def _only_here(request: Request) -> None:
@@ -204,3 +196,7 @@ class Sessions:
 
     def _kind(self) -> dict[str, Any]:
         return {"path": "/", "secure": self._secure, "httponly": True, "samesite": "strict"}
+
+
+def _bearer(token: str) -> tuple[str, str]:
+    return "authorization", f"Bearer {token}"

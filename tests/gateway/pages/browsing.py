@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.conditions import until
+from tests.gateway.serving import serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _PATIENCE_MS = 60_000
@@ -68,32 +65,16 @@ class Tab:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
-    """Serve an application on a port of loopback; gives its address."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=2))
-    running = asyncio.create_task(server.serve([listening]))
-    try:
-        await until(lambda: server.started or running.done())
-        yield f"http://localhost:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
-        listening.close()
-
-
-@asynccontextmanager
 async def browsing(app: FastAPI, **options: Any) -> AsyncIterator[Tab]:
     """A tab on an application; `options` are those of a browser context."""
     async with (
-        serving(app) as base,
+        serving(app) as client,
         async_playwright() as playwright,
         await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
     ):
         context = await browser.new_context(**options)
         context.set_default_timeout(_PATIENCE_MS)
-        tab = Tab(await context.new_page(), base)
+        tab = Tab(await context.new_page(), str(client.base_url).rstrip("/"))
         _watch(tab)
         yield tab
         await context.close()

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.identity import Identity
 from gateway.library import QuestionSummary
-from gateway.pages import Person, pages
+from gateway.pages import pages
 from gateway.pages.text import Mask
+from gateway.people import People, Person
 from gateway.settings import GatewaySettings
 from millrace.event import Event
 from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, Citation, QueryReceived
@@ -84,8 +84,9 @@ class Office:
     @asynccontextmanager
     async def open(self, *, signed_in_by_token: bool = False, mask: Mask = str) -> AsyncIterator[Gateway]:
         """A replica with pages, for its people or for tokens."""
-        made = pages(() if signed_in_by_token else self.people, mask)
-        async with self.gateways.replica(GatewaySettings(), [made], library=self.shelf) as gateway:
+        people = () if signed_in_by_token else self.people
+        options = {"library": self.shelf, "people": People(people) if people else None}
+        async with self.gateways.replica(GatewaySettings(), [pages(people, mask)], **options) as gateway:
             gateway.client.base_url = httpx.URL("http://localhost")
             yield gateway
 
@@ -96,10 +97,7 @@ def office(gateways: Gateways) -> Office:
     tenant, shelf = gateways.tenant, Shelf()
     shelf.put(tenant, "travel/handbook.md", HANDBOOK, NEWER, title="Travel handbook", labels={"area": "travel"})
     shelf.put(tenant, "hr/salaries.md", SALARIES, groups=("hr",), title="Salaries 2026", trust="untrusted")
-    people = (
-        Person(name="Ann", about="hr", identity=Identity(tenant=tenant, user="ann", groups=("*", "hr"))),
-        Person(name="Ben", about="sales", identity=Identity(tenant=tenant, user="ben", groups=("*", "sales"))),
-    )
+    people = (Person(name="Ann", tenant=tenant, groups=("hr",)), Person(name="Ben", tenant=tenant, groups=("sales",)))
     return Office(gateways, shelf, people)
 
 

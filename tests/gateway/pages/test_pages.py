@@ -189,6 +189,21 @@ async def test_with_a_token_a_visitor_signs_in_and_out(office: Office) -> None:
         assert (await gateway.client.get("/corpus")).status_code == 401
 
 
+async def test_a_proxy_that_signs_in_says_who_it_is_and_forms_are_still_checked(office: Office) -> None:
+    bearer = office.gateways.bearer("ann", groups=["hr"])
+    with office.gateways.answering(office.reply):
+        async with office.open(signed_in_by_token=True) as gateway:
+            page = await gateway.client.get("/corpus", headers=bearer)
+            assert "Salaries" in page.text
+            refused = await gateway.client.post("/ask", data={"question": "q"}, headers=bearer)
+            answered = await gateway.client.post(
+                "/ask", data={"question": "Who approves?", "form": form_token(page.text)}, headers=bearer
+            )
+            assert (await gateway.client.get("/corpus")).status_code == 401
+    assert refused.status_code == 403
+    assert QUOTE in answered.text
+
+
 async def test_signing_in_leads_on_within_the_gateway_alone(office: Office) -> None:
     bearer = office.gateways.bearer("ann")["Authorization"].partition(" ")[2]
     async with office.open(signed_in_by_token=True) as gateway:
