@@ -23,10 +23,9 @@ from agents.guard.policy import GuardPolicy
 from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
-from inference.personal_data import PersonalDataFinder
 from inference.triton import TritonEmbedder
 from infra.embedders import open_embedder, provider
-from infra.guarding import Guards, open_guards, without_findings
+from infra.guarding import Guards, open_guards
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
@@ -36,7 +35,7 @@ from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
 from infra.worker_metrics import Models
-from millrace import redaction, schema_folder
+from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.cutting import split
@@ -174,7 +173,6 @@ async def compose(
     """
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
-        services.enter_context(redaction.using(without_findings(PersonalDataFinder(without=("IP_ADDRESS",)))))
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())

@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
+
+from inference.personal_data import PersonalDataFinder
 
 MASK: Final = "[secret]"
 _MIN_CHARS: Final = 4  # a shorter one would mask half of every word
@@ -74,13 +75,9 @@ def secrets_of(settings: BaseModel) -> Iterator[str]:
             yield from _parts(value.get_secret_value())
 
 
-def personal_data() -> Callable[[str], str] | None:
-    """Masks the data of persons by their form; None where this release cannot find it."""
-    try:
-        found = import_module("inference.personal_data")
-    except ModuleNotFoundError:
-        return None
-    finder = found.PersonalDataFinder(without=("IP_ADDRESS",))  # brokers and clients have them too
+def personal_data() -> Callable[[str], str]:
+    """Masks the data of persons by their form."""
+    finder = PersonalDataFinder(without=("IP_ADDRESS",))  # brokers and clients have them too
 
     def mask(text: str) -> str:
         for place in reversed(finder.find(text)):

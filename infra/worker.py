@@ -38,6 +38,7 @@ from infra.worker_metrics import WorkerSamples, counted
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.cutting import split
 from millrace.errors import ConfigurationError, MillraceError
+from millrace.published import mask_with
 from millrace.topics import Topic
 from streams import health
 from streams.admin import (
@@ -89,6 +90,7 @@ def worker(
     sys.setswitchinterval(_SWITCH_S)
     settings = load_running(home).settings
     redact = start_logs(settings, trace_id=active_trace_id)
+    mask_with(redact)
     report = Report(settings.home, name, redact)
     try:
         report.write("starting", "loading agents")

@@ -451,7 +451,9 @@ def test_spans_go_to_the_collector_and_on_from_there() -> None:
     assert config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(":4318")
     pipeline = config["service"]["pipelines"]["traces"]
     assert all(name in config[kind] for kind in ("receivers", "processors", "exporters") for name in pipeline[kind])
-    host, port = re.fullmatch(r"http://([a-z]+):(\d+)", config["exporters"][pipeline["exporters"][0]]["endpoint"]).groups()  # type: ignore[union-attr]
+    host, port = re.fullmatch(
+        r"http://([a-z]+):(\d+)", config["exporters"][pipeline["exporters"][0]]["endpoint"]
+    ).groups()  # type: ignore[union-attr]
     assert int(port) in MONITORING_PORTS[host]
 
 
