@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from gateway.identity import Identity
-from millrace.events.query import AnswerProduced
+from millrace.events.query import AnswerProduced, Hit
 from millrace.lineage import QuestionTrace
 
 T = TypeVar("T")
@@ -58,6 +58,35 @@ class SourceText(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this is the version that questions are answered from now."""
 
 
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A retrieved chunk as its reader sees it: its text, and where that stands in the parsed text of its version."""
+
+    document: str
+    version: int
+    chunk_id: str
+    title: str
+    heading: str
+    start: int
+    end: int
+    text: str
+
+
+class QuestionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One question, and what became of it."""
+
+    correlation: str
+    trace_id: str
+    question: str
+    conversation: str
+    user: str
+    asked_at_ms: int
+    answered_at_ms: int = 0
+    status: str = ""
+    """As `AnswerProduced.status`; empty while it is being worked on."""
+    n_citations: int = 0
+    cost_usd: float = 0.0
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Some of a list, and where the rest begins."""
 
@@ -83,11 +112,17 @@ class Library(Protocol):
     async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
         """Text of a retained version of a readable document."""
 
+    async def passages(self, identity: Identity, hits: Sequence[Hit]) -> Sequence[Passage]:
+        """Text and place of retrieved chunks, in their order; without those that may not be read (any more)."""
+
     async def answers_from(self, identity: Identity, document: str, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers that quoted a readable document and that the caller may see: own ones, all with scope read."""
 
     async def answers(self, identity: Identity, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers of the caller's tenant that the caller may see."""
+
+    async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
+        """Newest questions that the caller may see: own ones; all that it may see the answers of, for a service."""
 
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         """A question of the caller's own by correlation or trace id; None for others' and foreign ones."""

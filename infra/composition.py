@@ -20,19 +20,22 @@ from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, CorpusTexts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
+from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
-from inference.personal_data import PersonalDataFinder
-from infra.embedders import open_embedder
-from infra.guarding import Guards, open_guards, without_findings
+from inference.triton import TritonEmbedder
+from infra.embedders import open_embedder, provider
+from infra.guarding import Guards, open_guards
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
+from infra.metrics import Metrics
+from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
-from millrace import redaction, schema_folder
+from infra.worker_metrics import Models
+from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.cutting import split
@@ -66,13 +69,6 @@ class _Service(Protocol):
     async def stop(self) -> None: ...
 
 
-class Store(VectorStore, CorpusTexts, Protocol):
-    """Chunk rows, as all agents together need them."""
-
-    async def maintain(self, tenant: str) -> bool:
-        """Tidy up where there is need; says whether there was."""
-
-
 class Composition:
     """Adapters of one worker process; make it with `compose`.
 
@@ -86,10 +82,13 @@ class Composition:
         By agent name, what is told of its events once they are acknowledged.
     watched : list of Watched
         Views whose failure ends the worker.
+    models : Models or None
+        The model server's client, where one is asked.
     """
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
+        self.models: Models | None = None
         self.prepare: dict[str, Prepare] = {}
         self.note: dict[str, Note] = {}
         self.guards: Guards | None = None
@@ -140,7 +139,13 @@ def ports_class(spec: AgentSpec) -> type | None:
 
 @asynccontextmanager
 async def compose(
-    settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, name: str, client: Mapping[str, Any]
+    settings: Settings,
+    stack: Stack,
+    specs: Collection[AgentSpec],
+    *,
+    name: str,
+    client: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> AsyncIterator[Composition]:
     """Open what `specs` need; everything is closed again at the end.
 
@@ -156,6 +161,8 @@ async def compose(
         Name of the worker: its visibility table is its own.
     client : mapping
         Options of an aiokafka client.
+    watch : Watch, optional
+        Watches the calls of models and stores.
 
     Raises
     ------
@@ -166,10 +173,10 @@ async def compose(
     """
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
-        services.enter_context(redaction.using(without_findings(PersonalDataFinder(without=("IP_ADDRESS",)))))
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
-        builder = _Builder(composition, of_views, settings, stack, name, client, services)
+        watch = watch or Watch(Metrics())
+        builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
         if classes & {GuardPorts, QueryPorts}:
             await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
@@ -191,6 +198,7 @@ class _Builder:
     name: str
     client: Mapping[str, Any]
     services: AsyncExitStack
+    watch: Watch
 
     async def guards(self, classes: Collection[type | None]) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
@@ -211,7 +219,10 @@ class _Builder:
         embedder = await services.enter_async_context(
             open_embedder(settings, self.stack.address(model_server.NAME, "grpc"))
         )
-        vectors = await _vectors(settings, self.stack, embedder.dim, services)
+        self.composition.models = embedder if isinstance(embedder, TritonEmbedder) else None
+        embedder = ObservedEmbedder(embedder, self.watch, provider(settings))
+        rows = await _vectors(settings, self.stack, embedder.dim, services)
+        vectors = ObservedStore(rows, self.watch, {"lance": "lancedb"}.get(settings.stores.kind, settings.stores.kind))
         producer = Producer(self.client)
         await self._start(producer)
         letters = AccessLetters(producer)
@@ -228,10 +239,11 @@ class _Builder:
         await self._start(statistics)
         composition.watched += [tail, statistics]
         if CorpusPorts in classes:
-            cache = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
-            services.callback(cache.close)
-            parser = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
-            await self._start(parser)
+            known = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
+            services.callback(known.close)
+            pool = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
+            await self._start(pool)
+            cache, parser = ObservedCache(known, self.watch), ObservedParser(pool, self.watch)
             emitted = EmittedVersions()
             composition.provide(CorpusPorts(embedder, cache, objects, parser, vectors, tail, emitted, corpus_policy))
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)

@@ -24,9 +24,11 @@ ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded, 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there")]
 
 
-def load_settings(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
+def load_settings(
+    home: Path | None, profile: str | None = None, workers: int | None = None, gateways: int | None = None
+) -> Loaded:
     """All settings, with those that were given as options; errors as of `load`."""
-    return load({"home": home, "profile": profile, "worker": {"count": workers}})
+    return load({"home": home, "profile": profile, "worker": {"count": workers}, "gateway": {"count": gateways}})
 
 
 def guarded(run: Callable[[], None], *, as_json: bool) -> None:

@@ -14,7 +14,6 @@ from inference.injection.known import KnownScans
 from inference.personal_data import PersonalDataFinder
 from infra.settings import ScannerSettings, Settings
 from millrace.errors import Unavailable
-from millrace.redaction import Redact
 
 MIB = 2**20
 
@@ -78,17 +77,6 @@ async def open_guards(
     if GuardPorts in classes:
         guards.documents = _pool(settings.scanner, settings.scanner.processes, services)
     return guards
-
-
-def without_findings(finder: PersonalDataFinder) -> Redact:
-    """Masks what the finder finds in messages about failures."""
-
-    def redact(text: str) -> str:
-        for found in reversed(finder.find(text)):
-            text = f"{text[: found.start]}[{found.rule}]{text[found.end :]}"
-        return text
-
-    return redact
 
 
 def _pool(settings: ScannerSettings, processes: int, services: AsyncExitStack) -> ScannerPool:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from millrace.causation import hops
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.contract import codec_of
@@ -29,6 +30,8 @@ from millrace.topics import (
 )
 
 _HISTORY: Final = (SOURCE_CHANGED, CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
+
+_OTHER: Final = frozenset({"corpus", "query", "reply"})  # groups of topics whose other events are none of a document
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,12 +89,19 @@ class QuestionTrace(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     sources: tuple[Source, ...] = ()
 
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds per stage, as the terminal record says; empty before it."""
+        return next((entry.event.timings_ms for entry in self.entries if isinstance(entry.event, AnswerProduced)), {})
+
     def data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "correlation_id": self.correlation_id,
             "trace_id": self.trace_id,
             "events": [entry.data() for entry in self.entries],
+            "tree": _tree(self.entries),
+            "timings_ms": self.timings_ms,
             "sources": msgspec.to_builtins(self.sources),
         }
 
@@ -108,6 +118,7 @@ class DocumentHistory(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "document": msgspec.to_builtins(self.known),
             "events": [entry.data() for entry in self.events],
+            "tree": _tree(self.events),
             "visible": msgspec.to_builtins(self.visible) if self.visible is not None else None,
         }
 
@@ -149,24 +160,32 @@ def question_trace(
     )
 
 
-def document_history(connection: Connection, tenant: str, document: str) -> DocumentHistory:
-    """Collect every record of a document, and fold them."""
+def document_history(
+    connection: Connection,
+    tenant: str,
+    document: str,
+    *,
+    start: Start = "beginning",
+    topics: Iterable[Topic] = tuple(CATALOGUE.values()),
+) -> DocumentHistory:
+    """Collect every record of a document, and fold them; verdicts on it and whatever else has its key included."""
     key = document_key(tenant, document)
+    wanted = {topic.name: topic for topic in (*_HISTORY, *(each for each in topics if each.group not in _OTHER))}
     codec = codec_of(connection)
     known = KnownDocument(tenant=tenant, document=document)
     visible: DocumentIndexed | None = None
     entries = []
-    with LogReader(connection, _HISTORY, keys=[key]) as reader:
+    with LogReader(connection, list(wanted), start=start, keys=[key]) as reader:
         for record in reader:
             if record.key != key.encode():
                 continue
-            entry = _entry(codec, record)
+            entry = _entry(codec, record, wanted[record.topic])
             entries.append(entry)
             if entry.event is not None:
                 known.fold(entry.event)
             if isinstance(entry.event, DocumentIndexed) and (visible is None or entry.event.order >= visible.order):
                 visible = entry.event
-    entries.sort(key=lambda entry: (entry.timestamp_ms, entry.position))
+    entries.sort(key=lambda entry: (entry.timestamp_ms, _stage(entry), entry.position))
     return DocumentHistory(known=known, events=tuple(entries), visible=visible)
 
 
@@ -200,7 +219,16 @@ def describe(event: Event) -> str:
     return what.rstrip(": ")
 
 
+def _tree(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [
+        {"id": hop.id, "position": hop.position, "depth": hop.depth, "at_ms": hop.at_ms, "hop_ms": hop.hop_ms}
+        for hop, _ in hops(entries)
+    ]
+
+
 def _short(event: Event) -> str:
+    if hasattr(event, "rule") and hasattr(event, "action"):  # a verdict; it names no text
+        return f"{event.rule}: {event.action} {getattr(event, 'n_found', '')}".rstrip()
     for name in ("question", "text", "message", "reason", "status"):
         if found := getattr(event, name, ""):
             return str(found)

@@ -15,6 +15,7 @@ from infra.settings.fields import (
     TenantSettings,
     WorkerSettings,
 )
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     KafkaSettings,
@@ -23,12 +24,15 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 
 __all__ = [
     "CONFIG_FILE",
     "CaptureSettings",
+    "GatewaySettings",
     "KafkaSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "ParserSettings",
     "PartitionSettings",
@@ -36,6 +40,7 @@ __all__ = [
     "ScannerSettings",
     "Settings",
     "StoreSettings",
+    "TelemetrySettings",
     "TenantSettings",
     "TritonSettings",
     "WeaviateSettings",

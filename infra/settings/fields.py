@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     Group,
@@ -17,6 +18,7 @@ from infra.settings.servers import (
     TritonSettings,
     WeaviateSettings,
 )
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 from millrace.connection import EMBEDDED_FETCH_MS
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -197,6 +199,12 @@ class Settings(BaseSettings):
     """Tenant defaults."""
     capture: CaptureSettings = CaptureSettings()
     """Change capture."""
+    gateway: GatewaySettings = GatewaySettings()
+    """Gateway."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Telemetry."""
+    logs: LogSettings = LogSettings()
+    """Logs."""
     corpus: dict[str, Any] = {}
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}

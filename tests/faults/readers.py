@@ -19,6 +19,8 @@ from tests.faults.log_access import Raw
 from tests.faults.oracle import Entity, Oracle
 
 GRACE_S = 0.5
+PACE = 20
+"""Questions a second at most: people ask all the while, and leave the workers time for documents."""
 
 
 class Readers:
@@ -95,7 +97,11 @@ class Readers:
             rng = random.Random(5)
             async with Millrace(find_connection(home=self._home)) as client:
                 while not self._stop.is_set():
-                    await asyncio.gather(*(self._ask(client, tenant, rng) for tenant in sorted(self._oracle.tenants)))
+                    tenants = sorted(self._oracle.tenants)
+                    await asyncio.gather(
+                        asyncio.sleep(len(tenants) / PACE),
+                        *(self._ask(client, tenant, rng) for tenant in tenants),
+                    )
         except BaseException as error:  # noqa: BLE001 - told to the test
             self._error = error
 

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 REPORT_VARIABLE = "MILLRACE_FAULT_REPORT"
-ROWS_FILE = Path("build") / "faults.json"
 _PROPERTY = "fault_row"
 _COLUMNS = ("fault", "broker", "lost", "doubled", "stale", "dead letters", "seconds to progress", "note")
 
@@ -88,7 +87,10 @@ def in_order(rows: Mapping[str, Sequence[FaultRow]]) -> list[FaultRow]:
 
 
 class Kept:
-    """Rows of runs at one scale, by test: a long run may be made in parts, and a test that fails loses its rows."""
+    """Rows of runs at one scale, by test, kept beside the page: a long run may be made in parts.
+
+    A test that fails loses its rows.
+    """
 
     def __init__(self, file: Path, scale: float) -> None:
         self._file = file
@@ -147,5 +149,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if (target := os.environ.get(REPORT_VARIABLE)) and (passed or failed):
         from tests.faults.workload import scale  # noqa: PLC0415 - only the run that writes the page needs it
 
-        rows = Kept(ROWS_FILE, scale()).add(passed, [report.nodeid for report in failed])
+        rows = Kept(Path(target).with_suffix(".json"), scale()).add(passed, [report.nodeid for report in failed])
         Path(target).write_text(page(in_order(rows), scale()))

@@ -15,8 +15,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, SecretStr
 
+from gateway.api_keys import ApiKeys
 from infra.container_secrets import DERIVED, DRAWN, KEPT
+from infra.gateway import check_open
 from infra.launch.rights import DEPLOYABLES
+from infra.rights import GATEWAY
 from infra.servers.apicurio import APICURIO_VERSION, url_of
 from infra.servers.connect import DEBEZIUM_VERSION
 from infra.servers.kafka import KAFKA_VERSION
@@ -26,14 +29,19 @@ from infra.servers.postgres import _PARAMETERS as POSTGRES_PARAMETERS
 from infra.servers.triton import TRITON_VERSION, TritonServer
 from infra.servers.weaviate import WEAVIATE_VERSION, Keys, WeaviateServer
 from infra.settings import Settings, load
+from millrace.errors import ConfigurationError
 from streams.stores.collection_names import collection_names
 from tests.compose_file import COMPOSE, GPU, ROOT, mounted, read_compose, services
 from tests.compose_servers import drawn
 
 SERVICES = services()
+MONITORING = ROOT / "infra" / "monitoring"
 JOBS = {"deploy", "capture-deploy", "capture", "cli"}
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("millrace-worker:")}
 SECRETS = read_compose()["secrets"]
+MONITORING_PORTS = {"prometheus": {9090}, "grafana": {3000}, "collector": {4318}, "jaeger": {4318, 16686}}
+"""Where the images of the profile `monitoring` listen; the collector as its configuration says."""
+KEYS = "gateway-keys.json"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -103,9 +111,10 @@ def test_compose_itself_takes_the_files(files: list[Path], tmp_path: Path, secre
     if (client := _client()) is None:
         pytest.skip("Compose is not installed; the schema and the tests below hold the file all the same")
     shutil.copytree(secrets, tmp_path / "secrets")
+    shutil.copytree(MONITORING, tmp_path / "infra" / "monitoring")
     (tmp_path / "capture.toml").touch()
     options = [part for path in files for part in ("-f", str(shutil.copy(path, tmp_path)))]
-    command = [*client, *options, "--profile", "capture", "--profile", "cli", "config", "--format", "json"]
+    command = [*client, *options, "--profile", "*", "config", "--format", "json"]
     run = subprocess.run(
         command, env={**os.environ, "TRITON_IMAGE": "tritonserver:25.01-py3"}, cwd=tmp_path,
         capture_output=True, text=True, check=False, timeout=50,
@@ -136,6 +145,7 @@ def test_no_secret_stands_in_a_file(secrets: Path) -> None:
         assert not secret & set(environment), name
         for variable in environment:
             harmless = variable.endswith(("_FILE", "_ENABLED")) or variable == "POSTGRES_INITDB_ARGS"
+            harmless = harmless or variable.startswith("MILLRACE_GATEWAY__TOKENS__")  # whose tokens count
             assert harmless or not re.search(r"PASSWORD|SECRET|TOKEN|JAAS|ALLOWED_KEYS|API_KEY$", variable), variable
     for path in (COMPOSE, GPU):
         long = re.findall(r"[A-Za-z0-9_-]{32,}", path.read_text())
@@ -175,6 +185,25 @@ def test_a_worker_runs_the_agents_that_its_principal_has_rights_for(name: str, s
     _, *options = SERVICES[name]["command"]
     assert options == [part for module in DEPLOYABLES[name] for part in ("--agents", module)]
     assert settings_of(name).settings.kafka.sasl_username == name
+
+
+def test_the_gateway_knows_its_callers_and_logs_in_as_itself(settings_of: Any, secrets: Path, tmp_path: Path) -> None:
+    settings = settings_of("gateway").settings
+    assert settings.kafka.sasl_username == GATEWAY
+    assert not settings.gateway.local
+    assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:8080:{settings.gateway.port}"]
+    assert str(settings.gateway.keys) in mounted(SERVICES["gateway"])
+    check_open(settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": secrets / KEYS})}))
+    with pytest.raises(ConfigurationError, match="nobody could log in"):
+        check_open(
+            settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": tmp_path / "no"})})
+        )
+
+
+async def test_the_first_key_of_the_gateway_is_the_drawn_one(secrets: Path) -> None:
+    found = await ApiKeys(secrets / KEYS)(f"mr_first_{(secrets / 'gateway-key').read_text()}")
+    assert found is not None
+    assert (found.tenant, found.kind) == ("default", "service")
 
 
 def test_all_workers_plan_the_same_topics(settings_of: Any) -> None:
@@ -237,6 +266,7 @@ def _listening() -> dict[str, set[int]]:
         "triton": {port(r"TRITON_GRPC_PORT:-(\d+)", triton)},
         "connect": {port(r"listeners=http://0\.0\.0\.0:(\d+)", connect)},
         "postgres": {5432},
+        **MONITORING_PORTS,
     }
 
 
@@ -315,7 +345,7 @@ def test_a_heap_leaves_room_for_the_rest_of_its_process(name: str) -> None:
 
 def test_nothing_is_reached_from_outside_but_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"kafka", "postgres"}
+    assert set(published) == {"gateway", "kafka", "postgres", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert read_compose()["networks"]["stack"] == {"internal": True}
     for name, service in SERVICES.items():
@@ -327,8 +357,8 @@ def test_what_must_last_is_in_a_volume_and_the_rest_in_memory(name: str) -> None
     declared = read_compose()["volumes"]
     for volume in SERVICES[name].get("volumes", ()):
         source, _, target = volume.rpartition(":")
-        assert target.startswith("/var/lib/")
-        assert source in declared or (not source and name.endswith("worker"))
+        assert target.startswith(("/var/lib/", "/prometheus"))
+        assert source in declared or (not source and name.endswith(("worker", "gateway")))
     assert any(each.split(":")[0] == "/tmp" for each in SERVICES[name]["tmpfs"])  # noqa: S108 - of the container
 
 
@@ -381,3 +411,54 @@ def test_a_gpu_changes_the_model_server_alone_and_has_to_be_asked_for() -> None:
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     with pytest.raises(KeyError, match="TRITON_IMAGE"):
         read_compose(GPU)
+
+
+def _configured(name: str) -> dict[str, Any]:
+    """Configuration files of a service, by where it finds them."""
+    files = read_compose()["configs"]
+    return {
+        each["target"]: yaml.safe_load((ROOT / files[each["source"]]["file"]).read_text())
+        for each in SERVICES[name]["configs"]
+    }
+
+
+def test_prometheus_asks_every_worker_where_it_answers_and_reads_the_alerts() -> None:
+    found = _configured("prometheus")
+    config = found["/etc/prometheus/prometheus.yml"]
+    assert set(config["rule_files"]) <= set(found)
+    jobs = {job["job_name"]: job["dns_sd_configs"][0] for job in config["scrape_configs"]}
+    workers = jobs["millrace-workers"]
+    assert set(workers["names"]) == {name for name in OURS - JOBS if SERVICES[name]["command"][0] == "worker"}
+    for name in workers["names"]:
+        environment = SERVICES[name]["environment"]
+        assert environment["MILLRACE_TELEMETRY__HEALTH_HOST"] == "0.0.0.0"  # noqa: S104 - within the network of the stack
+        assert int(environment["MILLRACE_TELEMETRY__HEALTH_PORT"]) == workers["port"]
+    assert f"--config.file={next(iter(found))}" in SERVICES["prometheus"]["command"]
+
+
+def test_grafana_has_its_dashboards_and_reads_from_services_that_listen() -> None:
+    found = _configured("grafana")
+    [provider] = found["/etc/grafana/provisioning/dashboards/millrace.yml"]["providers"]
+    boards = [path for path in found if path.startswith(provider["options"]["path"])]
+    assert {found[path]["uid"] for path in boards} == {"millrace-workers", "millrace-gateway"}
+    for source in found["/etc/grafana/provisioning/datasources/millrace.yml"]["datasources"]:
+        host, port = re.fullmatch(r"http://([a-z]+):(\d+)", source["url"]).groups()  # type: ignore[union-attr]
+        assert int(port) in MONITORING_PORTS[host]
+
+
+def test_spans_go_to_the_collector_and_on_from_there() -> None:
+    [config] = _configured("collector").values()
+    assert config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(":4318")
+    pipeline = config["service"]["pipelines"]["traces"]
+    assert all(name in config[kind] for kind in ("receivers", "processors", "exporters") for name in pipeline[kind])
+    host, port = re.fullmatch(
+        r"http://([a-z]+):(\d+)", config["exporters"][pipeline["exporters"][0]]["endpoint"]
+    ).groups()  # type: ignore[union-attr]
+    assert int(port) in MONITORING_PORTS[host]
+
+
+def test_without_the_profile_nothing_of_it_runs_and_no_span_leaves() -> None:
+    assert all(SERVICES[name]["profiles"] == ["monitoring"] for name in MONITORING_PORTS)
+    needed = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
+    assert not (needed & set(MONITORING_PORTS)) - {"prometheus"}
+    assert {SERVICES[name]["environment"]["MILLRACE_TELEMETRY__EXPORT"] for name in OURS} == {"false"}
