@@ -86,7 +86,9 @@ class Office:
         """A replica with pages, for its people or for tokens."""
         people = () if signed_in_by_token else self.people
         options = {"library": self.shelf, "people": People(people) if people else None}
-        async with self.gateways.replica(GatewaySettings(), [pages(people, mask)], **options) as gateway:
+        async with self.gateways.replica(
+            GatewaySettings(default_timeout_s=110.0), [pages(people, mask)], **options
+        ) as gateway:
             gateway.client.base_url = httpx.URL("http://localhost")
             yield gateway
 
