@@ -37,7 +37,7 @@ QUOTE = "Trips above 1,000 EUR are approved by the head of the department."
 
 def ends_well(question: QueryReceived, *texts: str, citations: tuple[Citation, ...] = ()) -> Iterable[Event]:
     """Frames of an answer that comes in pieces."""
-    whose = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
+    whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
     for n, text in enumerate(texts):
         yield AnswerDelta(**whose, n=n, text=text)
     text = "".join(texts)

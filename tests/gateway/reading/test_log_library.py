@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from gateway.identity import Identity
@@ -162,7 +164,7 @@ async def test_a_trace_is_found_by_either_id_and_shows_no_text_that_a_guard_may_
 
 
 async def test_a_trace_says_nothing_of_how_much_others_have_or_do(log: Log) -> None:
-    whose = {"tenant": "acme", "conversation": "c"}
+    whose: dict[str, Any] = {"tenant": "acme", "conversation": "c"}
     await log.write(
         QueryReceived(**whose, question="Q?", user="ann"),
         ContextRetrieved(
