@@ -45,6 +45,7 @@ async def assembled(
     reply_partition: int | None = None,
     metrics: Metrics | None = None,
     people: People | None = None,
+    broker_s: float = BROKER_S,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -68,6 +69,8 @@ async def assembled(
         Where it counts.
     people : People, optional
         Persons of a demo.
+    broker_s : float
+        How long the broker may take to answer, in seconds.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -77,7 +80,7 @@ async def assembled(
             connection,
             asker_id=name,
             reply_partition=reply_partition,
-            timeout_s=BROKER_S,
+            timeout_s=broker_s,
             max_pending=2 * limits.concurrent,
         ) as millrace,
         RecentEnds(connection).running() as answers,
@@ -89,7 +92,7 @@ async def assembled(
             settings,
             admission=admission,
             seals=seals,
-            replies=LogReplies(connection, codec_of(connection), BROKER_S),
+            replies=LogReplies(connection, codec_of(connection), broker_s),
             answers=answers,
             health=health,
             metrics=metrics,
