@@ -20,7 +20,7 @@ from millrace.events.query import AnswerDelta, QueryCancelled, QueryReceived
 from millrace.topics import QUERY_CANCELLED, QUERY_RECEIVED
 from tests.conditions import eventually
 from tests.gateway.serving import SentEvent, asking
-from tests.millrace.workers import ScriptedWorker, completed
+from tests.millrace.workers import ScriptedWorker, completed, derived_meta
 from tests.system.stacks import System, embedded_system
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
@@ -67,7 +67,8 @@ class TwoGoes:
 
     @staticmethod
     def _rest(question: QueryReceived) -> list[Event]:
-        return [delta(question, 2), completed(question, "0 1 2 ")]
+        events: list[Event] = [delta(question, 2), completed(question, "0 1 2 ")]
+        return [event.with_meta(derived_meta(question, event)) for event in events]
 
 
 async def taken(stream: AsyncIterator[SentEvent], n: int) -> list[SentEvent]:
@@ -98,7 +99,7 @@ async def test_streams_of_a_killed_replica_go_on_at_another_without_a_second_ans
             ends = await asyncio.gather(*reading)
     for events, end in zip(begun, ends, strict=True):
         assert [event.name for event in events] == ["accepted", "delta", "delta"]
-        assert [event.name for event in end] == ["delta", "completed"]
+        assert [event.name for event in end] == ["delta", "completed"], end
         pieces = [event.data["text"] for event in (*events[1:], *end[:-1])]
         assert "".join(pieces) == end[-1].data["text"]
     assert len(worker.seen) == N_STREAMS + 1, "a stream that goes on elsewhere asks nothing again"
