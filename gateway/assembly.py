@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 BROKER_S: Final = 2.0
 """How long the broker may take to answer before a request is refused, in seconds."""
 _LOOK_S: Final = 1.0
+_READ_S: Final = 10.0
 
 
 @asynccontextmanager
@@ -95,7 +96,7 @@ async def assembled(
             settings,
             admission=admission,
             seals=seals,
-            replies=LogReplies(connection, codec_of(connection), broker_s),
+            replies=LogReplies(connection, codec_of(connection), _READ_S),
             answers=answers,
             health=health,
             metrics=metrics,

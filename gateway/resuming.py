@@ -6,6 +6,7 @@ Several streams that come back at the same moment, as they do when a replica has
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
@@ -22,7 +23,10 @@ from millrace.connection import Connection
 from millrace.errors import ContractError, LogTruncated, Unavailable
 from millrace.topics import REPLY
 
+log = logging.getLogger(__name__)
+
 _GATHER_S: Final = 0.05
+_AGAIN_S: Final = 0.2
 
 
 class Replies(Protocol):
@@ -69,12 +73,12 @@ class LogReplies:
     async def rest(self, tenant: str, place: Place) -> AsyncGenerator[Frame, None]:
         """Frames behind a place; see `Replies`.
 
+        While the broker does not answer it is asked again: whoever waits has a deadline.
+
         Raises
         ------
         LogTruncated
             The log no longer has them.
-        Unavailable
-            The broker does not answer.
         """
         stream = _Stream(tenant, place)
         reader = self._gathering.get(place.partition)
@@ -123,18 +127,22 @@ class _Reader:
             await asyncio.sleep(_GATHER_S)
         finally:
             gathered()
-        try:
-            async with self._consumer() as consumer:
-                while True:
-                    found = await consumer.getmany(timeout_ms=1000)
-                    for record in found.get(self._place, ()):
-                        await self._deliver(record)
-        except OffsetOutOfRangeError:
-            self._fail(LogTruncated("this reply is no longer on the log; ask again"))
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._fail(Unavailable(f"replies cannot be read ({type(error).__name__}); ask again"))
-        except Unavailable as error:
-            self._fail(error)
+        while self.streams:
+            try:
+                await self._read()
+            except OffsetOutOfRangeError:
+                self._fail(LogTruncated("this reply is no longer on the log; ask again"))
+                return
+            except (KafkaError, TimeoutError, OSError, Unavailable) as error:
+                log.info("replies are read again: %s", type(error).__name__)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _read(self) -> None:
+        async with self._consumer() as consumer:
+            while True:
+                found = await consumer.getmany(timeout_ms=1000)
+                for record in found.get(self._place, ()):
+                    await self._deliver(record)
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncGenerator[Any, None]:

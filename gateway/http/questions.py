@@ -50,7 +50,11 @@ _STREAMED: Final[dict[str, Any]] = {
     "description": "The answer; with `Accept: text/event-stream` a stream of the events `accepted`, `delta`, and one "
     "of `completed`, `failed` and `retracted`. `moved` says that this replica ends: send the last id as "
     "`Last-Event-ID`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "object", "properties": {name: {"type": "string"} for name in ("event", "id", "data")}}
+        }
+    },
 }
 
 

@@ -6,17 +6,20 @@ every document that it quotes may be read: a right that was taken away is gone f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gateway.identity import Identity
 from millrace.event import Event
-from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, CompletionGenerated
+from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, CompletionGenerated, ContextRetrieved
+from millrace.events.usage import UsageTotalled
 from millrace.lineage import Entry
 
 E = TypeVar("E", bound=Event)
+_OF_OTHERS: Final[Mapping[str, Any]] = {"dropped": (), "n_chunks": 0, "vector": b""}
+_OF_THE_TENANT: Final = (UsageTotalled,)
 
 
 def concerns(identity: Identity, tenant: str, user: str) -> bool:
@@ -42,33 +45,46 @@ def quotes_only(citations: Sequence[Any], readable: Collection[str]) -> bool:
 
 
 def trimmed(event: E, readable: Collection[str]) -> E:
-    """An event without the quotes and hits of documents that may not be read, and without vectors."""
+    """An event without the quotes and hits of documents that may not be read, and without what tells of others.
+
+    That is how many candidates were dropped and why, and how many chunks the tenant has; vectors go as well.
+    """
     fields = {field.name for field in msgspec.structs.fields(event)}
     changes: dict[str, Any] = {
         name: tuple(use for use in getattr(event, name) if use.document in readable)
         for name in fields & {"citations", "hits"}
     }
-    if "vector" in fields:
-        changes["vector"] = b""
+    changes |= {name: empty for name, empty in _OF_OTHERS.items() if name in fields}
     return event.replace(**changes) if changes else event
 
 
-def shown(entry: Entry, readable: Collection[str]) -> Entry:
-    """A record of a trace as its asker may see it.
+def shown(entry: Entry, readable: Collection[str]) -> Entry | None:
+    """A record of a trace as its asker may see it; None for one that tells of the whole tenant.
 
     What was generated on the way is not shown, only how much: a guard may have masked or taken back some of it, and
     the terminal record is what counts. That one keeps its text as long as all that it quotes may be read.
     """
     event = entry.event
-    if event is None:
-        return entry
+    if event is None or isinstance(event, _OF_THE_TENANT):
+        return entry if event is None else None
+    quotes = len(getattr(event, "citations", ()))
+    whole = quotes_only(getattr(event, "citations", ()), readable)
     event = trimmed(event, readable)
-    if isinstance(event, AnswerProduced):
-        whole = quotes_only(getattr(entry.event, "citations", ()), readable)
-        return msgspec.structs.replace(entry, event=event if whole else event.replace(text=""))
-    if isinstance(event, AnswerDelta | AnswerCompleted | CompletionGenerated):
-        what = f"{len(event.text)} characters"
-        if not isinstance(event, AnswerDelta):
-            what += f", {len(event.citations)} citations"
-        return msgspec.structs.replace(entry, what=what, event=event.replace(text=""))
+    if getattr(event, "watermark", ""):
+        event = event.replace(watermark="")
+    match event:
+        case ContextRetrieved():
+            return msgspec.structs.replace(entry, event=event, what=_counted(len(event.hits), "passage"))
+        case AnswerProduced():
+            what = ", ".join(filter(None, (event.status, event.error_type, _counted(quotes, "quote"))))
+            return msgspec.structs.replace(entry, event=event if whole else event.replace(text=""), what=what)
+        case AnswerDelta():
+            return msgspec.structs.replace(entry, event=event.replace(text=""), what=f"{len(event.text)} characters")
+        case AnswerCompleted() | CompletionGenerated():
+            what = f"{len(event.text)} characters, {_counted(quotes, 'quote')}"
+            return msgspec.structs.replace(entry, event=event.replace(text=""), what=what)
     return msgspec.structs.replace(entry, event=event)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -194,16 +194,18 @@ class LogLibrary:
         if asked is None or not self._follows(identity, asked, readable):
             return None
         summary = self._question(asked)
-        found = await asyncio.to_thread(self._follow, summary.correlation, summary.asked_at_ms, summary.answered_at_ms)
+        collected = await asyncio.to_thread(
+            self._follow, summary.correlation, summary.asked_at_ms, summary.answered_at_ms
+        )
         readable = self._visible(identity).documents()
-        entries = [entry for entry in found.entries if entry.event is None or entry.event.tenant == identity.tenant]
+        entries = [entry for entry in collected.entries if entry.event is None or entry.event.tenant == identity.tenant]
         # Whoever chose the same correlation id asked another question: nothing of it is shown, nor the rest.
         if any(getattr(entry.event, "user", asked.user) not in {asked.user, ""} for entry in entries):
             return None
         return QuestionTrace(
             correlation_id=summary.correlation,
             trace_id=summary.trace_id,
-            entries=tuple(shown(entry, readable) for entry in entries),
+            entries=tuple(found for entry in entries if (found := shown(entry, readable)) is not None),
             sources=tuple(self._sources(identity.tenant, asked, readable)),
         )
 

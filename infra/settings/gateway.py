@@ -195,8 +195,8 @@ class GatewaySettings(Group):
     def _people_stay_here(self) -> Self:
         if self.people and not self.local:
             raise ValueError(
-                f"people log in by saying who they are, and host {self.host!r} is not loopback; unset people, or listen "
-                "on 127.0.0.1"
+                f"people log in by saying who they are, and host {self.host!r} is not loopback; unset people, or "
+                "listen on 127.0.0.1"
             )
         if len({person.name for person in self.people}) != len(self.people):
             raise ValueError("two of people have the same name")

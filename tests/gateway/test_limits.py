@@ -1,4 +1,4 @@
-"""E9 and D1: what is too much is refused before anything is done for it, says when to come again, and no race exceeds it."""
+"""E9 and D1: too much is refused before anything is done for it, with when to come again, and no race exceeds it."""
 
 from __future__ import annotations
 
@@ -198,9 +198,12 @@ async def test_a_port_that_is_taken_is_named(gateways: Gateways) -> None:
 
 
 async def test_a_served_gateway_says_nothing_of_its_server(gateways: Gateways) -> None:
-    async with gateways.replica() as gateway, listening(gateway.app, Listening()) as port:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            response = await client.get("/health/live")
+    async with (
+        gateways.replica() as gateway,
+        listening(gateway.app, Listening()) as port,
+        httpx.AsyncClient() as client,
+    ):
+        response = await client.get(f"http://127.0.0.1:{port}/health/live")
     assert "server" not in response.headers
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["x-frame-options"] == "DENY"

@@ -1,4 +1,4 @@
-"""Laws about documents over HTTP: what is written is on the log, as its caller may write it and nobody else reads it."""
+"""Laws about documents over HTTP: written as their caller may, on the log once it is said so, and no one else's."""
 
 from __future__ import annotations
 

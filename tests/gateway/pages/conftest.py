@@ -37,7 +37,7 @@ QUOTE = "Trips above 1,000 EUR are approved by the head of the department."
 
 def ends_well(question: QueryReceived, *texts: str, citations: tuple[Citation, ...] = ()) -> Iterable[Event]:
     """Frames of an answer that comes in pieces."""
-    whose = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
+    whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
     for n, text in enumerate(texts):
         yield AnswerDelta(**whose, n=n, text=text)
     text = "".join(texts)
@@ -86,7 +86,9 @@ class Office:
         """A replica with pages, for its people or for tokens."""
         people = () if signed_in_by_token else self.people
         options = {"library": self.shelf, "people": People(people) if people else None}
-        async with self.gateways.replica(GatewaySettings(), [pages(people, mask)], **options) as gateway:
+        async with self.gateways.replica(
+            GatewaySettings(default_timeout_s=110.0), [pages(people, mask)], **options
+        ) as gateway:
             gateway.client.base_url = httpx.URL("http://localhost")
             yield gateway
 

@@ -97,7 +97,7 @@ def quoted(document: str, text: str, quote: str, *, version: int = 1, **fields: 
 
 def trace_of(tenant: str, question: QuestionSummary, answer: AnswerProduced | None) -> QuestionTrace:
     """Records of a question as the log would have them."""
-    whose = {"tenant": tenant, "conversation": question.conversation}
+    whose: dict[str, Any] = {"tenant": tenant, "conversation": question.conversation}
     citations = answer.citations if answer is not None else ()
     hits = tuple(
         Hit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -50,7 +51,7 @@ async def test_an_answer_streams_in_and_its_quote_opens_at_the_span_that_was_rea
 
 async def test_what_was_streamed_is_gone_when_the_answer_is_taken_back(office: Office) -> None:
     def behaviour(question: QueryReceived) -> Iterable[Event]:
-        whose = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
+        whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
         if "again" in question.question:
             # The page has shown the piece: now it goes.
             yield AnswerRetracted(**whose, n=1, reason="a right was taken away")
@@ -74,7 +75,7 @@ async def test_what_was_streamed_is_gone_when_the_answer_is_taken_back(office: O
 
 async def test_a_higher_attempt_takes_the_place_of_what_was_streamed(office: Office) -> None:
     def behaviour(question: QueryReceived) -> Iterable[Event]:
-        whose = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
+        whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
         yield AnswerDelta(**whose, n=0, text="A first try that broke off")
         yield AnswerDelta(**whose, attempt=1, n=0, text="The second")
         yield AnswerFailed(**whose, attempt=1, n=1, error_type="model_down", message="The reader is away; ask again.")

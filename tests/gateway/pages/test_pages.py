@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import httpx
 
-from millrace.events.query import AnswerRetracted
+from millrace.event import Event
+from millrace.events.query import AnswerRetracted, QueryReceived
 from tests.gateway.conftest import Gateway
 from tests.gateway.pages.conftest import HANDBOOK, QUOTE, Office, ends_well, form_token
 from tests.gateway.pages.shelf import quoted
@@ -112,11 +115,11 @@ async def test_what_was_answered_from_a_document_leads_to_its_trace(office: Offi
 
 
 async def test_an_answer_that_was_taken_back_is_not_on_the_page(office: Office) -> None:
-    def behaviour(question: object) -> object:
-        whose = {"tenant": question.tenant, "correlation": question.meta.correlation_id}  # type: ignore[attr-defined]
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
         return [AnswerRetracted(**whose, n=1, reason="it quoted what it must not")]
 
-    with office.gateways.answering(behaviour):  # type: ignore[arg-type]
+    with office.gateways.answering(behaviour):
         async with office.open() as gateway:
             found = await ask(gateway)
     assert "This answer was taken back" in found.text
@@ -228,25 +231,23 @@ async def test_what_others_wrote_is_text_and_nothing_else(office: Office) -> Non
     office.shelf.put(office.tenant, evil, evil + " text", title=evil, labels={evil: evil}, language=evil)
     citation = quoted(evil, evil + " text", evil, title=evil, heading=evil)
 
-    def behaviour(question: object) -> object:
-        office.note(question, f"{evil} [1]", citation)  # type: ignore[arg-type]
-        return ends_well(question, f"{evil} [1]", citations=(citation,))  # type: ignore[arg-type]
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        office.note(question, f"{evil} [1]", citation)
+        return ends_well(question, f"{evil} [1]", citations=(citation,))
 
-    with office.gateways.answering(behaviour):  # type: ignore[arg-type]
+    with office.gateways.answering(behaviour):
         async with office.open() as gateway:
             found = [await ask(gateway, evil)]
             link = re.search(r'href="(/traces/[^"]+)"', found[0].text)
             assert link is not None
-            found += [
-                await gateway.client.get(path, params=params)
-                for path, params in (
-                    ("/corpus", {"q": "script"}),
-                    ("/corpus/document", {"id": evil, "start": 0, "end": 30}),
-                    ("/traces", None),
-                    (link[1], None),
-                    ("/ask", {"question": evil, "conversation": evil}),
-                )
+            addresses: list[tuple[str, dict[str, Any] | None]] = [
+                ("/corpus", {"q": "script"}),
+                ("/corpus/document", {"id": evil, "start": 0, "end": 30}),
+                ("/traces", None),
+                (link[1], None),
+                ("/ask", {"question": evil, "conversation": evil}),
             ]
+            found += [await gateway.client.get(path, params=params) for path, params in addresses]
     for page in found:
         assert page.status_code == 200
         assert "alert(1)" in page.text

@@ -1,10 +1,13 @@
+from typing import Any
+
 import pytest
 
 from gateway.identity import Identity
 from gateway.reading import LogLibrary
 from millrace.errors import InputRejected, Unavailable
 from millrace.events.corpus import AclChanged, DocumentSettled
-from millrace.events.query import AnswerProduced, CompletionGenerated, QueryReceived
+from millrace.events.query import AnswerProduced, CompletionGenerated, ContextRetrieved, Dropped, QueryReceived
+from millrace.events.usage import UsageTotalled
 from millrace.lineage import QuestionTrace
 from streams.visibility.asked import AnswersByDocument, RecentQuestions
 from streams.visibility.tail import Tail
@@ -160,6 +163,27 @@ async def test_a_trace_is_found_by_either_id_and_shows_no_text_that_a_guard_may_
     assert await log.library.trace(BEN, question.trace_id) is None
 
 
+async def test_a_trace_says_nothing_of_how_much_others_have_or_do(log: Log) -> None:
+    whose: dict[str, Any] = {"tenant": "acme", "conversation": "c"}
+    await log.write(
+        QueryReceived(**whose, question="Q?", user="ann"),
+        ContextRetrieved(
+            **whose,
+            question="Q?",
+            user="ann",
+            dropped=(Dropped("forbidden", 7),),
+            n_chunks=12_345,
+            watermark="x/i:0=678",
+        ),
+        UsageTotalled(tenant="acme", n_questions=91_011),
+        correlation="q1",
+    )
+    found = await log.library.trace(ANN, "q1")
+    assert found is not None
+    assert [entry.type for entry in found.entries] == ["QueryReceived", "ContextRetrieved"]
+    assert not any(told in repr(found) for told in ("forbidden", "12345", "678", "91011"))
+
+
 async def test_the_first_terminal_record_of_a_question_is_the_one_that_is_shown(log: Log) -> None:
     await log.answered("q1", text="First.")
     await log.write(
@@ -194,4 +218,4 @@ async def test_a_question_that_is_still_worked_on_can_be_followed(log: Log) -> N
     )
     found = await log.library.trace(ANN, "q9")
     assert found is not None
-    assert [entry.what for entry in found.entries] == ["Now?", "6 characters, 0 citations"]
+    assert [entry.what for entry in found.entries] == ["Now?", "6 characters, 0 quotes"]
