@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Annotated, Final, cast
+from typing import Annotated
 
 import strawberry
 from graphql import GraphQLError
 from graphql.validation import MaxIntrospectionDepthRule
+from pydantic import ValidationError
 from strawberry.extensions import AddValidationRules
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -25,13 +25,12 @@ from gateway.graphql.shapes import (
     within,
 )
 from gateway.http.answers import sealed_watermark
+from gateway.http.questions import QuestionBody
 from gateway.http.receipts import receipts_of
-from gateway.problems import Problem
+from gateway.problems import Problem, invalid
 from gateway.service import Ask
 
 log = logging.getLogger(__name__)
-
-_MAX_LABELS: Final = 16
 
 
 @strawberry.input(description="A label that documents must have.")
@@ -103,19 +102,29 @@ class Mutation:
         caller = info.context
         if "ask" not in caller.identity.scopes:
             raise Problem(403, "forbidden", "this token may not ask questions")
-        if len(labels) > _MAX_LABELS or not 1 <= top_k <= 100 or not 0 < timeout_s <= 300:
-            raise Problem(422, "invalid_request", f"use topK 1 to 100, timeoutS to 300, at most {_MAX_LABELS} labels")
-        asked = Ask(
-            question=question,
-            conversation=conversation,
-            top_k=top_k,
-            labels={label.name: label.value for label in labels},
-            after=receipts_of(caller.service.seals, caller.identity, after),
-            watermark=watermark,
+        try:
+            asked = QuestionBody(
+                question=question,
+                conversation=conversation,
+                top_k=top_k,
+                labels={label.name: label.value for label in labels},
+                after=after,
+                watermark=watermark,
+                timeout_s=timeout_s,
+            )
+        except ValidationError as error:
+            raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from error
+        found = Ask(
+            question=asked.question,
+            conversation=asked.conversation,
+            top_k=asked.top_k,
+            labels=asked.labels,
+            after=receipts_of(caller.service.seals, caller.identity, asked.after),
+            watermark=asked.watermark,
             timeout_s=timeout_s,
         )
         service, identity = caller.service, caller.identity
-        answer = await service.asking.answer(identity, asked)
+        answer = await service.asking.answer(identity, found)
         return Answer.given(answer, sealed_watermark(service.seals, identity, answer.watermark), caller.link)
 
 
@@ -133,10 +142,9 @@ class QuietSchema(strawberry.Schema):
 
 def build_schema() -> strawberry.Schema:
     """The schema, without subscriptions, batches and suggestions of names."""
-    extension = cast("Callable[[], AddValidationRules]", lambda: AddValidationRules([MaxIntrospectionDepthRule]))
     return QuietSchema(
         query=Query,
         mutation=Mutation,
-        extensions=[extension],
+        extensions=[lambda: AddValidationRules([MaxIntrospectionDepthRule])],
         config=StrawberryConfig(disable_field_suggestions=True),
     )

@@ -30,7 +30,7 @@ class SentEvent:
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a served application."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the test's own signals stay
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals stay the test's
     running = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started or running.done())
