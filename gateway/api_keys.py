@@ -88,7 +88,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 
 
 class ApiKeys:
-    """Verifies keys; callable as a `gateway.identifying.Verifier`. A key that is revoked in the file is so here at once.
+    """Verifies keys; callable as a `gateway.identifying.Verifier`. A key that is revoked in the file is so here too.
 
     Parameters
     ----------

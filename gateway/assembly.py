@@ -46,6 +46,7 @@ async def assembled(
     metrics: Metrics | None = None,
     embedder: Embedder | None = None,
     people: People | None = None,
+    broker_s: float = BROKER_S,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -71,6 +72,8 @@ async def assembled(
         Embeds texts for callers.
     people : People, optional
         Persons of a demo.
+    broker_s : float
+        How long the broker may take to answer, in seconds.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -80,7 +83,7 @@ async def assembled(
             connection,
             asker_id=name,
             reply_partition=reply_partition,
-            timeout_s=BROKER_S,
+            timeout_s=broker_s,
             max_pending=2 * limits.concurrent,
         ) as millrace,
         RecentEnds(connection).running() as answers,
@@ -92,7 +95,7 @@ async def assembled(
             settings,
             admission=admission,
             seals=seals,
-            replies=LogReplies(connection, codec_of(connection), BROKER_S),
+            replies=LogReplies(connection, codec_of(connection), broker_s),
             answers=answers,
             health=health,
             metrics=metrics,

@@ -1,7 +1,7 @@
 """Persons of a demo, who log in by saying their name: for a gateway that only this machine can reach.
 
-A browser sends the name as a cookie, which other sites must not make use of: a request that changes something counts only
-when it comes from the gateway's own pages.
+A browser sends the name as a cookie, which other sites must not make use of: a request that changes something counts
+only when it comes from the gateway's own pages.
 """
 
 from __future__ import annotations

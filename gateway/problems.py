@@ -1,4 +1,4 @@
-"""Errors as an HTTP caller sees them: `application/problem+json` of RFC 9457, with a bounded name and nothing to leak."""
+"""Errors as an HTTP caller sees them: `application/problem+json` of RFC 9457, with a bounded name, leaking nothing."""
 
 from __future__ import annotations
 

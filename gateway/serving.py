@@ -1,7 +1,7 @@
 """Listen for callers: a server that waits for nobody for ever, and ends in order.
 
-uvicorn waits without end for the head of a request; here a connection that does not bring one in time is closed, and one
-too many is told to come again.
+uvicorn waits without end for the head of a request; here a connection that does not bring one in time is closed, and
+one too many is told to come again.
 """
 
 from __future__ import annotations
@@ -136,12 +136,12 @@ class _Server(uvicorn.Server):
         if not self.started:
             await asyncio.gather(running, return_exceptions=True)
             raise ConfigurationError(
-                f"the gateway cannot listen on {self.config.host}:{self.config.port}; is the port taken, and the address "
-                "one of this machine?"
+                f"the gateway cannot listen on {self.config.host}:{self.config.port}; is the port taken, and the "
+                "address one of this machine?"
             )
 
 
-def protocol(how: Listening) -> type[H11Protocol]:
+def protocol(how: Listening) -> type[H11Protocol]:  # noqa: C901 - one class, whose methods are short
     """The class of a connection under these bounds."""
 
     class Bounded(H11Protocol):
@@ -175,7 +175,8 @@ def protocol(how: Listening) -> type[H11Protocol]:
 
         @property
         def _busy(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
+            cycle: Any = self.cycle  # none before the first request
+            return cycle is not None and not cycle.response_complete
 
         def _wait_for_head(self) -> None:
             self._head = self.loop.call_later(how.head_timeout_s, self._give_up)

@@ -1,7 +1,7 @@
 """JSON Web Tokens of persons, checked against the keys of an identity provider.
 
-What a token says of its own keys (`jwk`, `jku`, `x5u`, ...) is never looked at: a token that says it is refused. Only the
-algorithms of the settings count, none of them symmetric. A refusal says nothing of its reason to the caller.
+What a token says of its own keys (`jwk`, `jku`, `x5u`, ...) is never looked at: a token that says it is refused. Only
+the algorithms of the settings count, none of them symmetric. A refusal says nothing of its reason to the caller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m infra gateway``: serve callers over HTTP until SIGTERM.
 
-Like a worker it finds the broker in ``stack.json`` or in its settings, and says how it is in ``<home>/run/<name>.json`` and
-on a loopback port (``/ready``, ``/alive``); that port is for whoever runs it, callers come to another.
+Like a worker it finds the broker in ``stack.json`` or in its settings, and says how it is in ``<home>/run/<name>.json``
+and on a loopback port (``/ready``, ``/alive``); that port is for whoever runs it, callers come to another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the gateway keeps beside its settings: the secret of its seals, and the API keys; and ``python -m infra keys``."""
+"""What the gateway keeps beside its settings: the secret of its seals, and API keys; ``python -m infra keys``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from infra.settings import Settings
 from millrace.errors import ConfigurationError
 
 keys: Final = typer.Typer(name="keys", help="API keys of services for the gateway.", no_args_is_help=True)
-_SECRET: Final = "gateway-secret"
+_SECRET: Final = "gateway-secret"  # noqa: S105 - the name of a file
 _KEYS: Final = "gateway-keys.json"
 
 
@@ -126,7 +126,9 @@ def _change(settings: Settings, change: Callable[[tuple[ApiKey, ...]], tuple[Api
     prepare_home(settings.home)
     path = keys_path(settings)
     with held(settings.home / "run"):
+        mode = path.stat().st_mode if path.exists() else 0o600
         write_private(path, msgspec.json.format(msgspec.json.encode(change(_read(path))), indent=2).decode() + "\n")
+        path.chmod(mode)  # those of a container's secrets are read by another user
 
 
 def _read(path: Path) -> tuple[ApiKey, ...]:

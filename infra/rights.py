@@ -117,7 +117,7 @@ def app_rights() -> Rights:
 
 
 def gateway_rights() -> Rights:
-    """The gateway: what an app may, and to read all that there is of questions, of which it shows everyone their own."""
+    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own."""
     app = app_rights()
     of_questions = _names(*(topic for topic in CATALOGUE.values() if topic.group != "corpus"))
     return replace(app, reads=app.reads | of_questions | _names(*_VISIBILITY))

@@ -13,6 +13,7 @@ from strawberry.extensions import AddValidationRules
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from gateway.graphql.fields import done, looked_up
 from gateway.graphql.shapes import (
     Answer,
     Asked,
@@ -45,7 +46,7 @@ class LabelInput:
 class Query:
     """Everything that can be looked up."""
 
-    @strawberry.field(description="Documents that the caller may read, in order of their ids.")
+    @looked_up("Documents that the caller may read, in order of their ids.")
     async def documents(
         self,
         info: Asked,
@@ -61,20 +62,20 @@ class Query:
             page_info=PageInfo(has_next_page=bool(page.next), end_cursor=page.next or None),
         )
 
-    @strawberry.field(description="One document; null for one that does not exist or that the caller may not read.")
+    @looked_up("One document; null for one that does not exist or that the caller may not read.")
     async def document(self, info: Asked, id: strawberry.ID) -> Document | None:  # noqa: A002 - GraphQL's name for it
         """One document."""
         caller = info.context
         found = await caller.service.library.document(caller.identity, str(id))
         return Document.of(found) if found is not None else None
 
-    @strawberry.field(description="Newest answers that the caller may see.")
+    @looked_up("Newest answers that the caller may see.")
     async def answers(self, info: Asked, first: First = 20) -> list[Answer]:
         """Newest answers."""
         caller = info.context
         return answers_of(await caller.service.library.answers(caller.identity, limit=within(first)), caller.link)
 
-    @strawberry.field(description="A question by its correlation or trace id: what happened, what it was read from.")
+    @looked_up("A question by its correlation or trace id: what happened, what it was read from.")
     async def trace(self, info: Asked, id: strawberry.ID) -> Trace | None:  # noqa: A002 - GraphQL's name for it
         """Everything between a question and its answer."""
         caller = info.context
@@ -86,7 +87,7 @@ class Query:
 class Mutation:
     """What leaves something in the log."""
 
-    @strawberry.mutation(description="Ask, and wait for the answer.")
+    @done("Ask, and wait for the answer.")
     async def ask(
         self,
         info: Asked,

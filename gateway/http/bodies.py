@@ -1,4 +1,4 @@
-"""Bodies of requests: read once the caller is known, within a size and a time, and described in OpenAPI all the same."""
+"""Bodies of requests: read once the caller is known, within a size, and described in OpenAPI all the same."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from gateway.problems import MEDIA_TYPE
 _TEXT: Final = """Questions over documents, on an event log.
 
 Log in with `Authorization: Bearer <token or key>`. Tenant, user and groups come from it, and from nothing else in a
-request. Errors are `application/problem+json`; a program reads `name`. Where trying again makes sense, `Retry-After` says when.
+request. Errors are `application/problem+json`; a program reads `name`. Where trying again makes sense, `Retry-After`
+says when.
 """
 _MEANING: Final = {
     400: "The request cannot be read.",

@@ -28,7 +28,12 @@ def routes(service: Service, _: GatewaySettings) -> APIRouter:
             raise Problem(503, "not_ready", service.health.why_not, retry_after_s=2)
         return JSONResponse({"state": "ready"})
 
-    @router.get("/metrics", operation_id="metrics")
+    @router.get(
+        "/metrics",
+        operation_id="metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         """Counts, for Prometheus."""
         return Response(service.metrics.render(), media_type=CONTENT_TYPE)

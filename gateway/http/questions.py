@@ -48,7 +48,8 @@ class QuestionBody(Body):
 
 _STREAMED: Final[dict[str, Any]] = {
     "description": "The answer; with `Accept: text/event-stream` a stream of the events `accepted`, `delta`, and one "
-    "of `completed`, `failed` and `retracted`. `moved` says that this replica ends: send the last id as `Last-Event-ID`.",
+    "of `completed`, `failed` and `retracted`. `moved` says that this replica ends: send the last id as "
+    "`Last-Event-ID`.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 

@@ -107,7 +107,9 @@ def up(
 def down(
     settings: Settings, progress: Progress = lambda _: None, *, worker_grace_s: float = WORKER_GRACE_S
 ) -> list[str]:
-    """End gateways, then workers, then the servers; data stays. Only processes of ``stack.json`` with the same start time are touched.
+    """End gateways, workers, then the servers; data stays.
+
+    Only processes of ``stack.json`` with the same start time are touched.
 
     Parameters
     ----------

@@ -134,6 +134,9 @@ class ReplyReader:
                 end = (await consumer.end_offsets([self._place]))[self._place]
                 consumer.seek(self._place, end)
                 self.position = end
+        except asyncio.CancelledError:
+            await close_consumer(consumer)
+            raise
         except (KafkaError, TimeoutError, OSError) as error:
             await close_consumer(consumer)
             raise Unavailable(

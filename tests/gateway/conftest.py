@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,13 @@ class Gateways:
     ) -> AsyncIterator[Gateway]:
         """A running replica."""
         chosen = settings or GatewaySettings()
-        parts = {"library": self.library, "verifiers": self.callers.verifiers(), "secret": SECRET, **options}
+        parts = {
+            "library": self.library,
+            "verifiers": self.callers.verifiers(),
+            "secret": SECRET,
+            "broker_s": 20.0,
+            **options,
+        }
         async with assembled(self.connection, chosen, **parts) as service:
             app = create_app(service, chosen, routers)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -89,9 +95,9 @@ def connection(embedded_broker: Broker, _catalogue: None, tmp_path: Path) -> Con
 
 
 @pytest.fixture
-def gateways(connection: Connection) -> Iterator[Gateways]:
+def gateways(connection: Connection) -> Gateways:
     """Replicas of a gateway, for a tenant that no other test uses."""
-    yield Gateways(connection, f"tenant-{secrets.token_hex(6)}")
+    return Gateways(connection, f"tenant-{secrets.token_hex(6)}")
 
 
 @pytest.fixture

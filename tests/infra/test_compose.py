@@ -15,8 +15,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, SecretStr
 
+from gateway.api_keys import ApiKeys
 from infra.container_secrets import DERIVED, DRAWN, KEPT
+from infra.gateway import check_open
 from infra.launch.rights import DEPLOYABLES
+from infra.rights import GATEWAY
 from infra.servers.apicurio import APICURIO_VERSION, url_of
 from infra.servers.connect import DEBEZIUM_VERSION
 from infra.servers.kafka import KAFKA_VERSION
@@ -26,6 +29,7 @@ from infra.servers.postgres import _PARAMETERS as POSTGRES_PARAMETERS
 from infra.servers.triton import TRITON_VERSION, TritonServer
 from infra.servers.weaviate import WEAVIATE_VERSION, Keys, WeaviateServer
 from infra.settings import Settings, load
+from millrace.errors import ConfigurationError
 from streams.stores.collection_names import collection_names
 from tests.compose_file import COMPOSE, GPU, ROOT, mounted, read_compose, services
 from tests.compose_servers import drawn
@@ -34,6 +38,7 @@ SERVICES = services()
 JOBS = {"deploy", "capture-deploy", "capture", "cli"}
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("millrace-worker:")}
 SECRETS = read_compose()["secrets"]
+KEYS = "gateway-keys.json"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -136,6 +141,7 @@ def test_no_secret_stands_in_a_file(secrets: Path) -> None:
         assert not secret & set(environment), name
         for variable in environment:
             harmless = variable.endswith(("_FILE", "_ENABLED")) or variable == "POSTGRES_INITDB_ARGS"
+            harmless = harmless or variable.startswith("MILLRACE_GATEWAY__TOKENS__")  # whose tokens count
             assert harmless or not re.search(r"PASSWORD|SECRET|TOKEN|JAAS|ALLOWED_KEYS|API_KEY$", variable), variable
     for path in (COMPOSE, GPU):
         long = re.findall(r"[A-Za-z0-9_-]{32,}", path.read_text())
@@ -175,6 +181,25 @@ def test_a_worker_runs_the_agents_that_its_principal_has_rights_for(name: str, s
     _, *options = SERVICES[name]["command"]
     assert options == [part for module in DEPLOYABLES[name] for part in ("--agents", module)]
     assert settings_of(name).settings.kafka.sasl_username == name
+
+
+def test_the_gateway_knows_its_callers_and_logs_in_as_itself(settings_of: Any, secrets: Path, tmp_path: Path) -> None:
+    settings = settings_of("gateway").settings
+    assert settings.kafka.sasl_username == GATEWAY
+    assert not settings.gateway.local
+    assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:8080:{settings.gateway.port}"]
+    assert str(settings.gateway.keys) in mounted(SERVICES["gateway"])
+    check_open(settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": secrets / KEYS})}))
+    with pytest.raises(ConfigurationError, match="nobody could log in"):
+        check_open(
+            settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"keys": tmp_path / "no"})})
+        )
+
+
+async def test_the_first_key_of_the_gateway_is_the_drawn_one(secrets: Path) -> None:
+    found = await ApiKeys(secrets / KEYS)(f"mr_first_{(secrets / 'gateway-key').read_text()}")
+    assert found is not None
+    assert (found.tenant, found.kind) == ("default", "service")
 
 
 def test_all_workers_plan_the_same_topics(settings_of: Any) -> None:
@@ -315,7 +340,7 @@ def test_a_heap_leaves_room_for_the_rest_of_its_process(name: str) -> None:
 
 def test_nothing_is_reached_from_outside_but_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"kafka", "postgres"}
+    assert set(published) == {"gateway", "kafka", "postgres"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert read_compose()["networks"]["stack"] == {"internal": True}
     for name, service in SERVICES.items():
@@ -328,7 +353,7 @@ def test_what_must_last_is_in_a_volume_and_the_rest_in_memory(name: str) -> None
     for volume in SERVICES[name].get("volumes", ()):
         source, _, target = volume.rpartition(":")
         assert target.startswith("/var/lib/")
-        assert source in declared or (not source and name.endswith("worker"))
+        assert source in declared or (not source and name.endswith(("worker", "gateway")))
     assert any(each.split(":")[0] == "/tmp" for each in SERVICES[name]["tmpfs"])  # noqa: S108 - of the container
 
 
