@@ -30,7 +30,7 @@ class Reply:
 
     def completion(self, text: str, outcome: Outcome, *, cut: bool = False) -> dict[str, Any]:
         """A whole answer; `text` is what of it is sent."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if outcome.citations:
             message["annotations"] = placed(text, outcome.citations, self.link)
         choice = {
