@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Annotated, Final, cast
+from typing import Annotated
 
 import strawberry
 from graphql import GraphQLError
 from graphql.validation import MaxIntrospectionDepthRule
+from pydantic import ValidationError
 from strawberry.extensions import AddValidationRules
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from gateway.graphql.fields import done, looked_up
 from gateway.graphql.shapes import (
     Answer,
     Asked,
@@ -25,13 +26,12 @@ from gateway.graphql.shapes import (
     within,
 )
 from gateway.http.answers import sealed_watermark
+from gateway.http.questions import QuestionBody
 from gateway.http.receipts import receipts_of
-from gateway.problems import Problem
+from gateway.problems import Problem, invalid
 from gateway.service import Ask
 
 log = logging.getLogger(__name__)
-
-_MAX_LABELS: Final = 16
 
 
 @strawberry.input(description="A label that documents must have.")
@@ -46,7 +46,7 @@ class LabelInput:
 class Query:
     """Everything that can be looked up."""
 
-    @strawberry.field(description="Documents that the caller may read, in order of their ids.")
+    @looked_up("Documents that the caller may read, in order of their ids.")
     async def documents(
         self,
         info: Asked,
@@ -62,20 +62,20 @@ class Query:
             page_info=PageInfo(has_next_page=bool(page.next), end_cursor=page.next or None),
         )
 
-    @strawberry.field(description="One document; null for one that does not exist or that the caller may not read.")
+    @looked_up("One document; null for one that does not exist or that the caller may not read.")
     async def document(self, info: Asked, id: strawberry.ID) -> Document | None:  # noqa: A002 - GraphQL's name for it
         """One document."""
         caller = info.context
         found = await caller.service.library.document(caller.identity, str(id))
         return Document.of(found) if found is not None else None
 
-    @strawberry.field(description="Newest answers that the caller may see.")
+    @looked_up("Newest answers that the caller may see.")
     async def answers(self, info: Asked, first: First = 20) -> list[Answer]:
         """Newest answers."""
         caller = info.context
         return answers_of(await caller.service.library.answers(caller.identity, limit=within(first)), caller.link)
 
-    @strawberry.field(description="A question by its correlation or trace id: what happened, what it was read from.")
+    @looked_up("A question by its correlation or trace id: what happened, what it was read from.")
     async def trace(self, info: Asked, id: strawberry.ID) -> Trace | None:  # noqa: A002 - GraphQL's name for it
         """Everything between a question and its answer."""
         caller = info.context
@@ -87,7 +87,7 @@ class Query:
 class Mutation:
     """What leaves something in the log."""
 
-    @strawberry.mutation(description="Ask, and wait for the answer.")
+    @done("Ask, and wait for the answer.")
     async def ask(
         self,
         info: Asked,
@@ -103,19 +103,29 @@ class Mutation:
         caller = info.context
         if "ask" not in caller.identity.scopes:
             raise Problem(403, "forbidden", "this token may not ask questions")
-        if len(labels) > _MAX_LABELS or not 1 <= top_k <= 100 or not 0 < timeout_s <= 300:
-            raise Problem(422, "invalid_request", f"use topK 1 to 100, timeoutS to 300, at most {_MAX_LABELS} labels")
-        asked = Ask(
-            question=question,
-            conversation=conversation,
-            top_k=top_k,
-            labels={label.name: label.value for label in labels},
-            after=receipts_of(caller.service.seals, caller.identity, after),
-            watermark=watermark,
+        try:
+            asked = QuestionBody(
+                question=question,
+                conversation=conversation,
+                top_k=top_k,
+                labels={label.name: label.value for label in labels},
+                after=after,
+                watermark=watermark,
+                timeout_s=timeout_s,
+            )
+        except ValidationError as error:
+            raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from error
+        found = Ask(
+            question=asked.question,
+            conversation=asked.conversation,
+            top_k=asked.top_k,
+            labels=asked.labels,
+            after=receipts_of(caller.service.seals, caller.identity, asked.after),
+            watermark=asked.watermark,
             timeout_s=timeout_s,
         )
         service, identity = caller.service, caller.identity
-        answer = await service.asking.answer(identity, asked)
+        answer = await service.asking.answer(identity, found)
         return Answer.given(answer, sealed_watermark(service.seals, identity, answer.watermark), caller.link)
 
 
@@ -133,10 +143,9 @@ class QuietSchema(strawberry.Schema):
 
 def build_schema() -> strawberry.Schema:
     """The schema, without subscriptions, batches and suggestions of names."""
-    extension = cast("Callable[[], AddValidationRules]", lambda: AddValidationRules([MaxIntrospectionDepthRule]))
     return QuietSchema(
         query=Query,
         mutation=Mutation,
-        extensions=[extension],
+        extensions=[lambda: AddValidationRules([MaxIntrospectionDepthRule])],
         config=StrawberryConfig(disable_field_suggestions=True),
     )

@@ -12,6 +12,7 @@ import strawberry
 from strawberry.types import Info
 
 from gateway.graphql.budget import MOST
+from gateway.graphql.fields import looked_up
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, SourceText, VersionSummary
 from gateway.problems import Problem
@@ -320,16 +321,14 @@ class Document:
             indexed_at=moment(found.indexed_at_us),
         )
 
-    @strawberry.field(description="Versions and outcomes, newest first.")
+    @looked_up("Versions and outcomes, newest first.")
     async def versions(self, info: Asked, first: First = 20) -> list[Version]:
         """Versions and outcomes, newest first."""
         caller = info.context
         found = await caller.service.library.versions(caller.identity, str(self.id))
         return [Version.of(each) for each in found[: within(first)]]
 
-    @strawberry.field(
-        description=f"Text of a version, that of now where none is named; at most {MAX_CHARACTERS} characters."
-    )
+    @looked_up(f"Text of a version, that of now where none is named; at most {MAX_CHARACTERS} characters.")
     async def source(
         self, info: Asked, version: int | None = None, start: int = 0, end: int | None = None
     ) -> Source | None:
@@ -341,7 +340,7 @@ class Document:
             return None
         return await asyncio.to_thread(Source.of, found, start, end, caller.mask)
 
-    @strawberry.field(description="Newest answers that quoted it, those that the caller may see.")
+    @looked_up("Newest answers that quoted it, those that the caller may see.")
     async def answers_from(self, info: Asked, first: First = 20) -> list[Answer]:
         """Newest answers that quoted it."""
         caller = info.context

@@ -11,7 +11,7 @@ from gateway.http.bodies import read_body
 from gateway.mcp.server import CALLER, build_server
 from gateway.problems import problem_of
 from gateway.service import Service
-from gateway.settings import GatewaySettings, Limits
+from gateway.settings import GatewaySettings
 from gateway.sources import Mask, source_link
 
 
@@ -35,7 +35,7 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
 
     router = APIRouter()
     # No GET: a stream for messages that the server begins would stay open and never carry one.
-    door = Door(service, settings.limits, answer)
+    door = Door(service, most, answer)
     router.routes.append(Route("/mcp", door, methods=["POST"], include_in_schema=False))
     return router
 
@@ -50,15 +50,15 @@ class Door:
     ----------
     service : Service
         Knows callers.
-    limits : Limits
-        How large a body may be, and how long it may take.
+    body_bytes : int
+        How large a body may be.
     app : ASGI application
         What is behind it.
     """
 
-    def __init__(self, service: Service, limits: Limits, app: ASGIApp) -> None:
+    def __init__(self, service: Service, body_bytes: int, app: ASGIApp) -> None:
         self._service = service
-        self._limits = limits
+        self._body_bytes = body_bytes
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +66,7 @@ class Door:
         request = Request(scope, receive)
         try:
             identity = await self._service.identify(request, "ask")
-            body = await read_body(request, self._limits, self._limits.body_bytes)
+            body = await read_body(request, self._body_bytes)
         except Exception as error:  # noqa: BLE001 - problem_of tells no caller about one that nobody foresaw
             await problem_of(error).response()(scope, receive, send)
             return

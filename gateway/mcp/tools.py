@@ -30,10 +30,8 @@ MAX_CHARACTERS: Final = 4_000
 MAX_TEXT: Final = 40_000
 """Of one result."""
 
-Labels = Annotated[
-    dict[Annotated[str, msgspec.Meta(max_length=200)], Annotated[str, msgspec.Meta(max_length=200)]],
-    msgspec.Meta(max_length=16, description="Only documents with these labels."),
-]
+_Name = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Labels = Annotated[dict[_Name, _Name], msgspec.Meta(max_length=16, description="Only documents with these labels.")]
 _Question = Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
 A = TypeVar("A")
 
@@ -52,7 +50,7 @@ class AskArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     question: Annotated[_Question, msgspec.Meta(description="The question.")]
     labels: Labels = {}
     conversation: Annotated[
-        str, msgspec.Meta(max_length=200, description="Conversation it belongs to; its answers never go back.")
+        _Name, msgspec.Meta(description="Conversation it belongs to; its answers never go back.")
     ] = ""
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.http.questions import Name
 from gateway.openai.errors import Refused
 from gateway.service import Ask
 from millrace.events.query import Receipt
@@ -107,11 +108,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: dict[str, str] = Field(default={}, max_length=16)
+    labels: dict[Name, Name] = Field(default={}, max_length=16)
     top_k: Annotated[int, Field(ge=1, le=100)] = 10
     after: Annotated[str, Field(max_length=64 * 1024)] | Annotated[list[str], Field(max_length=64)] = ""
     watermark: Annotated[str, Field(max_length=8192)] = ""
-    conversation: Annotated[str, Field(max_length=200)] = ""
+    conversation: Name = ""
     exact: bool = False
     timeout_s: Annotated[float, Field(gt=0, le=600)] | None = None
 

@@ -203,7 +203,7 @@ async def _json(request: Request, settings: GatewaySettings, model: type[M]) -> 
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(f"the body is {kind[:80]!r}; send application/json", code="unsupported_media_type", status=415)
-    raw = await read_body(request, settings.limits, settings.limits.body_bytes)
+    raw = await read_body(request, settings.limits.body_bytes)
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

@@ -152,8 +152,8 @@ def _event(data: dict[str, Any]) -> bytes:
 
 async def _paced(items: AsyncGenerator[T, None], over: asyncio.Event, every_s: float) -> AsyncGenerator[T | None, None]:
     """Items as they come, and None where none has come for a while; `Problem` when everything has to end."""
-    ending = asyncio.ensure_future(over.wait())
-    following: asyncio.Future[T] | None = None
+    ending: asyncio.Future[Any] = asyncio.ensure_future(over.wait())
+    following: asyncio.Future[Any] | None = None
     try:
         while True:
             following = following or asyncio.ensure_future(anext(items))

@@ -30,9 +30,9 @@ class Reply:
 
     def completion(self, text: str, outcome: Outcome, *, cut: bool = False) -> dict[str, Any]:
         """A whole answer; `text` is what of it is sent."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if outcome.citations:
-            message["annotations"] = annotations(text, outcome.citations, self.link)
+            message["annotations"] = placed(text, outcome.citations, self.link)
         choice = {
             "index": 0,
             "message": message,
@@ -57,7 +57,7 @@ class Reply:
 
     def closing(self, text: str, outcome: Outcome, *, cut: bool = False) -> dict[str, Any]:
         """Last chunk of a stream, with citations; `text` is everything that was sent."""
-        delta = {"annotations": annotations(text, outcome.citations, self.link)} if outcome.citations else {}
+        delta = {"annotations": placed(text, outcome.citations, self.link)} if outcome.citations else {}
         found = self._chunk(outcome.correlation, delta, "length" if cut else "stop")
         found["choices"][0]["citations"] = [cited(citation, self.link) for citation in outcome.citations]
         return found | {"millrace": outcome.about()}
@@ -125,7 +125,7 @@ def cited(citation: Citation, link: Link) -> dict[str, Any]:
     }
 
 
-def annotations(text: str, citations: Sequence[Citation], link: Link) -> list[dict[str, Any]]:
+def placed(text: str, citations: Sequence[Citation], link: Link) -> list[dict[str, Any]]:
     """Where in the text each quote stands, in OpenAI's own form; one that is not in it word for word is left out."""
     found, at = [], 0
     for citation in citations:

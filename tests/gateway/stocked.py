@@ -33,7 +33,13 @@ CORRELATION = "f00d" * 8
 
 def citation(document: str = "travel.md", quote: str = "The limit is 140 euros.", **fields: Any) -> Citation:
     """A quote of a document."""
-    given = {"version": 2, "chunk_id": f"chunk-{document}", "title": "Travel", "heading": "Hotels", "start": 7}
+    given: dict[str, Any] = {
+        "version": 2,
+        "chunk_id": f"chunk-{document}",
+        "title": "Travel",
+        "heading": "Hotels",
+        "start": 7,
+    }
     given |= fields
     return Citation(document=document, quote=quote, end=given["start"] + len(quote), **given)
 

@@ -113,6 +113,25 @@ async def test_a_question_can_be_asked_where_the_token_says_so() -> None:
     assert len(shop.asking.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "topK: 0",
+        "topK: 1000",
+        "timeoutS: -1",
+        "timeoutS: 100000",
+        'conversation: "a\\u0000b"',
+        'after: ["mr1.x"]',
+        "labels: [" + '{name: "a", value: "b\\u0007"}' + "]",
+    ],
+)
+async def test_a_question_that_does_not_fit_is_not_asked(given: str) -> None:
+    shop = made()
+    response = await post(shop, f'mutation {{ ask(question: "x", {given}) {{ text }} }}')
+    assert response.json()["errors"][0]["extensions"]["status"] == 422
+    assert shop.asking.asked == []
+
+
 ANYTHING = """query ($id: ID!, $trace: ID!, $after: String! = "") {
   document(id: $id) { id title versions { version } source { text } answersFrom { text } }
   trace(id: $trace) { correlationId answer { text } }

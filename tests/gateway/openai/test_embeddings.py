@@ -48,8 +48,8 @@ def test_one_text_or_several_are_taken_and_the_right_number_of_dimensions() -> N
 
 
 def test_both_encodings_hold_the_same_vectors() -> None:
-    vectors = np.arange(6, dtype=np.float32).reshape(2, 3) / 7
-    given = {"texts": ["one", "two words"], "model": "m"}
+    vectors = (np.arange(6, dtype=np.float32).reshape(2, 3) / 7).astype(np.float32)
+    given: dict[str, Any] = {"texts": ["one", "two words"], "model": "m"}
     numbers = CreateEmbeddingResponse.model_validate(response_of(vectors, encoding="float", **given))
     assert np.array_equal(np.array([each.embedding for each in numbers.data], dtype=np.float32), vectors)
     packed = response_of(vectors, encoding="base64", **given)

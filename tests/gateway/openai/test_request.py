@@ -155,6 +155,12 @@ def test_options_may_stand_in_the_metadata_for_clients_that_can_send_nothing_els
     assert asked(metadata=named) == WANTED
 
 
+@pytest.mark.parametrize("options", [{"conversation": "a\nb"}, {"labels": {"team": "\x07"}}, {"top_k": 0}])
+def test_names_that_no_key_of_a_topic_should_hold_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        request(millrace=options)
+
+
 @pytest.mark.parametrize(
     "named", [{"millrace.top_k": "many"}, {"millrace.top_k": "0"}, {"millrace.tenant": "other"}, {"millrace.": "x"}]
 )

@@ -16,7 +16,12 @@ TEXT = "01234567 90123456 trailing"
 
 def hit(document: str = "a.md", version: int = 1, *, n: int = 1, **fields: Any) -> Hit:
     """The n-th chunk of a version, as the log's fixture makes them."""
-    given = {"chunk_id": chunk("acme", document, version, n), "score": 1.0, "dense": 1.0, "lexical": 1.0} | fields
+    given: dict[str, Any] = {
+        "chunk_id": chunk("acme", document, version, n),
+        "score": 1.0,
+        "dense": 1.0,
+        "lexical": 1.0,
+    } | fields
     return Hit(document=document, version=version, rank=1, **given)
 
 
