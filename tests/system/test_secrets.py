@@ -1,4 +1,4 @@
-"""E7: seeded secrets in settings, addresses, exceptions and headers stand in no log, no span, no dead letter, no report."""
+"""E7: secrets seeded in settings, addresses, exceptions and headers stand in no log, span, dead letter or report."""
 
 from __future__ import annotations
 
