@@ -176,8 +176,8 @@ def metrics_page() -> str:
     lines = [
         "# Metrics and spans",
         "",
-        "A worker answers `/metrics` on its health port, the gateway on its own. Labels have few values; no tenant, user",
-        "or document is ever one.",
+        "A worker answers `/metrics` on its health port, the gateway on its own. Labels have few values; no tenant,",
+        "user or document is ever one.",
         "",
         "| metric | kind | labels | meaning |",
         "|---|---|---|---|",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.faults.harness import FaultStack, embedded_stack
 from tests.spans import Receiver
 from tests.system.leaking_agents import GIVEN, HOW, SecretGiven
 
-SEEDED = {
+SEEDED: dict[str, Any] = {
     "triton__key": "triton-4711-Zq8",
     "kafka__sasl_password": "kafka+4712/Zq8=",
     "telemetry__headers": "x-key=collector-4713-Zq8",
