@@ -104,8 +104,8 @@ class _Span:
         if not self._span.is_recording():
             return
         kind = error_type(error)
-        # An exception from outside our tree may quote what it was given; the log says more, to fewer people.
-        message = str(error)[:_MESSAGE_CHARS] if classify(error) != "unknown" else ""
+        # What is about a server or a setting may be told; what is about an input may quote it, and the log has it.
+        message = str(error)[:_MESSAGE_CHARS] if classify(error) in {"transient", "fatal"} else ""
         self._span.set_attribute(names.ERROR_TYPE, kind)
         self._span.add_event(
             names.EXCEPTION, {names.EXCEPTION_TYPE: type(error).__qualname__, names.EXCEPTION_MESSAGE: message}

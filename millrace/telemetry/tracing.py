@@ -58,7 +58,7 @@ class Span(Protocol):
         """Note that something happened in it now."""
 
     def fail(self, error: BaseException) -> None:
-        """Say that it failed, and why; the message of an error outside Millrace's own tree is left out."""
+        """Say that it failed, by type; the message stands only where it is about a server or a setting."""
 
     def end(self) -> None:
         """End it."""
