@@ -94,6 +94,10 @@ class _Span:
             self._context = TraceContext(parent, found.trace_state.to_header())
         return self._context
 
+    @property
+    def recording(self) -> bool:
+        return self._span.is_recording()
+
     def set(self, name: str, value: Value) -> None:
         self._span.set_attribute(name, value)
 

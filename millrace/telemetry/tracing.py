@@ -51,6 +51,10 @@ class Span(Protocol):
     def context(self) -> TraceContext:
         """Headers of what this work causes."""
 
+    @property
+    def recording(self) -> bool:
+        """Whether anything that is said of it is kept; not where its trace is not sampled."""
+
     def set(self, name: str, value: Value) -> None:
         """Say something of it; `name` is one of `millrace.telemetry.names`."""
 
