@@ -1,7 +1,7 @@
 """Spans by OpenTelemetry's API: needs ``millrace[telemetry]``, and a tracer provider that somebody configured.
 
 >>> from millrace.telemetry.opentelemetry import OpenTelemetryTracer
->>> Millrace(tracer=OpenTelemetryTracer())  # doctest: +SKIP
+>>> client = Millrace(tracer=OpenTelemetryTracer())  # doctest: +SKIP
 
 An app's own provider serves: what it asks then is a child of the span in which it asks.
 """
@@ -68,7 +68,7 @@ class OpenTelemetryTracer:
         finally:
             if token is not None:
                 ROOT_ID.reset(token)
-        return _Span(span)
+        return _Span(span, parent or TraceContext(""))
 
     def below(self, name: str, kind: Kind, attributes: Mapping[str, Value] = {}) -> Span | None:
         """See `millrace.telemetry.Tracer.below`."""
@@ -82,9 +82,10 @@ class _Span:
 
     __slots__ = ("_context", "_span")
 
-    def __init__(self, span: trace.Span) -> None:
+    def __init__(self, span: trace.Span, parent: TraceContext | None = None) -> None:
         self._span = span
-        self._context: TraceContext | None = None
+        # Where no provider is configured there is no span: what came goes on as it came.
+        self._context = None if span.get_span_context().is_valid else parent
 
     @property
     def context(self) -> TraceContext:
