@@ -52,6 +52,7 @@ check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project
 
 docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and commands from the code
 	@$(PY) -m tools.reference
+	@$(PY) -m tools.dashboards
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
 # python-pptx wants XlsxWriter for the charts that it writes; slides are only read here.

@@ -54,7 +54,7 @@ def hops(entries: Sequence[Entry]) -> list[tuple[Hop, Entry]]:
     start_ms = min(entry.timestamp_ms for entry in entries)
     first = {entry.id: entry for entry in reversed(entries) if entry.id}
     below: dict[str, list[Entry]] = defaultdict(list)
-    roots = []
+    roots: list[Entry] = []
     for entry in entries:
         cause = first.get(entry.causation_id)
         (roots if cause is None or cause is entry else below[entry.causation_id]).append(entry)

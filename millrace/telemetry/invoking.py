@@ -148,7 +148,13 @@ class TracedInvoker(Invoker):
         context = context_of(event.meta)
         if not context.wanted:
             return None
-        return self._tracer.start(self.spec.name, "consumer", context, attributes=_consumed(self.spec.name, event))
+        name = self.spec.name
+        if not context.undecided:
+            return self._tracer.start(name, "consumer", context, attributes=_consumed(name, event))
+        span = self._tracer.start(name, "consumer", context)
+        for attribute, value in _consumed(name, event).items() if span.recording else ():  # most are sampled away here
+            span.set(attribute, value)
+        return span
 
     def _batch_span(self, spans: Sequence[Span], n: int) -> Span:
         kind: Kind = "consumer"

@@ -1,7 +1,7 @@
 """Spans by OpenTelemetry's API: needs ``millrace[telemetry]``, and a tracer provider that somebody configured.
 
 >>> from millrace.telemetry.opentelemetry import OpenTelemetryTracer
->>> Millrace(tracer=OpenTelemetryTracer())  # doctest: +SKIP
+>>> client = Millrace(tracer=OpenTelemetryTracer())  # doctest: +SKIP
 
 An app's own provider serves: what it asks then is a child of the span in which it asks.
 """
@@ -68,7 +68,7 @@ class OpenTelemetryTracer:
         finally:
             if token is not None:
                 ROOT_ID.reset(token)
-        return _Span(span)
+        return _Span(span, parent or TraceContext(""))
 
     def below(self, name: str, kind: Kind, attributes: Mapping[str, Value] = {}) -> Span | None:
         """See `millrace.telemetry.Tracer.below`."""
@@ -82,9 +82,10 @@ class _Span:
 
     __slots__ = ("_context", "_span")
 
-    def __init__(self, span: trace.Span) -> None:
+    def __init__(self, span: trace.Span, parent: TraceContext | None = None) -> None:
         self._span = span
-        self._context: TraceContext | None = None
+        # Where no provider is configured there is no span: what came goes on as it came.
+        self._context = None if span.get_span_context().is_valid else parent
 
     @property
     def context(self) -> TraceContext:
@@ -93,6 +94,10 @@ class _Span:
             parent = f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
             self._context = TraceContext(parent, found.trace_state.to_header())
         return self._context
+
+    @property
+    def recording(self) -> bool:
+        return self._span.is_recording()
 
     def set(self, name: str, value: Value) -> None:
         self._span.set_attribute(name, value)
@@ -104,8 +109,8 @@ class _Span:
         if not self._span.is_recording():
             return
         kind = error_type(error)
-        # An exception from outside our tree may quote what it was given; the log says more, to fewer people.
-        message = str(error)[:_MESSAGE_CHARS] if classify(error) != "unknown" else ""
+        # What is about a server or a setting may be told; what is about an input may quote it, and the log has it.
+        message = str(error)[:_MESSAGE_CHARS] if classify(error) in {"transient", "fatal"} else ""
         self._span.set_attribute(names.ERROR_TYPE, kind)
         self._span.add_event(
             names.EXCEPTION, {names.EXCEPTION_TYPE: type(error).__qualname__, names.EXCEPTION_MESSAGE: message}

@@ -51,6 +51,10 @@ class Span(Protocol):
     def context(self) -> TraceContext:
         """Headers of what this work causes."""
 
+    @property
+    def recording(self) -> bool:
+        """Whether anything that is said of it is kept; not where its trace is not sampled."""
+
     def set(self, name: str, value: Value) -> None:
         """Say something of it; `name` is one of `millrace.telemetry.names`."""
 
@@ -58,7 +62,7 @@ class Span(Protocol):
         """Note that something happened in it now."""
 
     def fail(self, error: BaseException) -> None:
-        """Say that it failed, and why; the message of an error outside Millrace's own tree is left out."""
+        """Say that it failed, by type; the message stands only where it is about a server or a setting."""
 
     def end(self) -> None:
         """End it."""

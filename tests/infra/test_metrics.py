@@ -68,7 +68,8 @@ def test_a_wrong_number_of_labels_is_refused() -> None:
 
 
 def test_acknowledged_verdicts_are_counted_and_the_note_of_the_agent_is_kept() -> None:
-    metrics, noted = Metrics(), []
+    metrics = Metrics()
+    noted: list[Event] = []
     notes = counted({"answer_question": noted.append}, ["answer_question", "guard"], metrics)
     verdict = VerdictGiven(tenant="acme", stage="mask", kind="personal_data", action="mask")
     for name in ("answer_question", "guard"):

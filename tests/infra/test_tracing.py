@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from infra.redaction import MASK, Redaction
 from infra.settings import TelemetrySettings
 from infra.tracing import Tracing, active_trace_id, tracing
-from millrace.errors import InputRejected
+from millrace.errors import Unavailable
 from millrace.telemetry import names
 from tests.conditions import wait_until
 from tests.spans import Receiver, traced
@@ -108,10 +108,10 @@ def test_secrets_are_masked_in_attributes_events_and_statuses() -> None:
     def failing(redact: Any) -> str:
         with traced(redact) as (found, ended):
             span = found.tracer.start("work", "client", attributes={names.STATUS: f"key {SECRET}"})
-            span.fail(InputRejected(f"refused with {SECRET}"))
+            span.fail(Unavailable(f"refused with {SECRET}"))
             span.end()
             [seen] = ended()
-            assert seen.attributes[names.ERROR_TYPE] == "rejected"
+            assert seen.attributes[names.ERROR_TYPE] == "unavailable"
             return seen.text
 
     assert SECRET in failing(str), "without the mask the same span would have told it"

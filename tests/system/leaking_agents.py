@@ -57,13 +57,16 @@ def leak(event: SecretGiven) -> None:
                 thread = threading.Thread(target=_fail, args=(secret,))
                 thread.start()
                 thread.join()
-    told = " ".join(os.environ[name] for name in SECRETS)
-    if event.how == "unknown":
+    _refuse(event.how, " ".join(os.environ[name] for name in SECRETS))
+
+
+def _refuse(how: str, told: str) -> None:
+    if how == "unknown":
         _fail(told)
-    if event.how == "chained":
+    if how == "chained":
         try:
             _fail(told)
         except OSError as error:
             raise ValueError(f"again: {told}") from error
-    if event.how == "rejected":
+    if how == "rejected":
         raise InputRejected(f"it was signed with {told}; sign it anew")

@@ -32,14 +32,13 @@ def stack(tmp_path: Path) -> Iterator[FaultStack]:
         yield found
 
 
-def start(stack: FaultStack, receiver: Receiver, *agents: str, **settings: str) -> None:
+def start(stack: FaultStack, receiver: Receiver, *agents: str) -> None:
     stack.start(
         agents=agents,
         telemetry__export="true",
         telemetry__endpoint=receiver.endpoint,
         telemetry__headers="x-key=k3y-of-the-collector",
         telemetry__interval_s="0.1",
-        **settings,
     )
 
 

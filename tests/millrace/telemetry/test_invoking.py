@@ -194,7 +194,7 @@ async def test_a_batch_of_one_needs_no_span_beside_its_input() -> None:
 
 
 @pytest.mark.parametrize("function", [refusing, broken])
-def test_a_failure_is_told_by_its_type_and_what_an_unknown_one_quotes_is_left_out(function: Any) -> None:
+def test_a_failure_is_told_by_its_type_and_what_it_may_quote_is_left_out(function: Any) -> None:
     with traced() as (tracing, ended):
         with pytest.raises((InputRejected, ValueError)):
             TracedInvoker(spec(function), tracing.tracer).begin(ordered("a", 1, traceparent=SAMPLED))
@@ -202,6 +202,7 @@ def test_a_failure_is_told_by_its_type_and_what_an_unknown_one_quotes_is_left_ou
     assert span.failed
     assert span.events == (names.EXCEPTION,)
     assert "ann@example.org" not in span.text
+    assert "not for us" not in span.text
     assert span.attributes[names.ERROR_TYPE] == ("rejected" if function is refusing else "exception")
 
 

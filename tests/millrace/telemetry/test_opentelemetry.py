@@ -2,6 +2,7 @@
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import NoOpTracerProvider
 
 from millrace.telemetry import TraceContext
 from millrace.telemetry.opentelemetry import OpenTelemetryTracer
@@ -43,6 +44,12 @@ def test_a_remote_parent_counts_whatever_is_active_here() -> None:
         inner, _ = ended()
     assert (inner.trace_id, inner.parent_id) == (TRACE, "b7ad6b7169203331")
     assert span.context.tracestate == "a=b"
+
+
+def test_where_no_provider_is_configured_the_trace_goes_on_as_it_came() -> None:
+    tracer = OpenTelemetryTracer(NoOpTracerProvider())
+    assert tracer.start("ask", "client", undecided(TRACE)).context == undecided(TRACE)
+    assert tracer.start("put_document", "producer").context == TraceContext("")
 
 
 def test_headers_that_are_none_begin_a_trace() -> None:
