@@ -319,8 +319,8 @@ def _subject(reading: _Reading, text: str) -> float:
     around = f"{before} {text[sentence.end : sentence.end + _NEAR_CHARS]}"
     if len(around) < 100:
         return 0.0
-    around = around.lower()
-    known = sum(word[:_MIN_STEM] in around for word in words)
+    stems = {word[:_MIN_STEM] for word in _WORD.findall(around.lower())}
+    known = sum(word[:_MIN_STEM] in stems for word in words)
     new = 1 - known / len(words)
     return _FAMILIAR + (_NOVEL - _FAMILIAR) * new
 
