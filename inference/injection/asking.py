@@ -301,7 +301,7 @@ def _form(sentence: Sentence, text: str) -> float:
 
 _CLASSES: Final = {
     "text": w.TEXTS,
-    "letters": w.LETTERS,
+    "letters": w.LETTERS_ONLY,
     "language": w.LANGUAGES,
     "code": w.CODE,
     "knowledge": w.KNOWLEDGE,
