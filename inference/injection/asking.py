@@ -64,12 +64,13 @@ _MIN_STEM: Final = 5
 
 # Points. A score of one half is at none.
 _BASE: Final = -3.6
-_ORDER: Final = {"write": 1.7, "explain": 1.5, "transform": 1.3, "say": 0.9, "act": 0.6}
+_ORDER: Final = {"write": 1.7, "explain": 1.5, "transform": 1.3, "say": 0.9, "act": 0.6, "everyday": 0.6}
 _QUESTION: Final = 1.6
 _GENERAL: Final = 0.8
 _YES_NO: Final = -0.8
 _OBJECT: Final = {"text": 1.3, "letters": 1.2, "language": 1.4, "code": 1.0, "knowledge": 0.9, "errand": 1.0}
-_ERRAND_ONLY: Final = {"errand": 1.0, "letters": 0.6}
+_OBJECTS_OF: Final = {"act": {"errand": 1.0, "letters": 0.6}, "everyday": {"letters": 0.6}}
+_UNSURE: Final = -0.5
 _ANSWER: Final = 2.6
 _USER: Final = 1.0
 _NOVEL: Final = 2.2
@@ -216,10 +217,11 @@ def _is_verb(tokens: list[str], at: int, *, sure: bool) -> bool:
 
 def _order(tokens: list[str], at: int, *, sure: bool) -> str:
     verb, rest = tokens[at], tokens[at + 1 :]
-    if verb in w.TRANSFORM and any(token in w.LETTERS or token in w.LANGUAGES for token in rest):
+    letters = w.LETTERS_STRONG if verb in w.EVERYDAY and not sure else w.LETTERS
+    if verb in w.TRANSFORM and any(token in letters or token in w.LANGUAGES for token in rest):
         return "transform"
     if verb in w.EVERYDAY and not sure:
-        return "act"
+        return "everyday"
     return next(name for name, verbs in _ORDERS if verb in verbs)
 
 
@@ -246,8 +248,9 @@ def _what(reading: _Reading) -> float:
     lower = reading.sentence.text.lower()
     points = _QUESTION if reading.question else _ORDER[reading.order]
     objects = set(reading.tokens[reading.lead + 1 :])
-    named = _ERRAND_ONLY if reading.order == "act" else _OBJECT
-    points += max((value for name, value in named.items() if objects & _CLASSES[name]), default=0.0)
+    named = _OBJECTS_OF.get(reading.order, _OBJECT)
+    bare = _UNSURE if reading.order == "explain" and reading.tokens[reading.lead] in w.EXPLAIN_TOO else 0.0
+    points += max((value for name, value in named.items() if objects & _CLASSES[name]), default=bare)
     if reading.about_answer and not reading.question:
         points += _ANSWER
     if _TO_USER.search(lower) and not reading.question:
@@ -269,7 +272,7 @@ def _who(reading: _Reading) -> float:
     if reading.question and _ITSELF.search(lower):
         points += _USER
         tokens -= w.READER
-    if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order == "act"):
+    if tokens & w.PERSONAL - {"please", "me"} or (tokens & {"please", "me"} and reading.order in _OBJECTS_OF):
         points += _PERSONAL
     if tokens & w.READER and not reading.about_answer:
         points += _READER
@@ -298,7 +301,7 @@ def _form(sentence: Sentence, text: str) -> float:
 
 _CLASSES: Final = {
     "text": w.TEXTS,
-    "letters": w.LETTERS,
+    "letters": w.LETTERS_ONLY,
     "language": w.LANGUAGES,
     "code": w.CODE,
     "knowledge": w.KNOWLEDGE,
@@ -319,8 +322,8 @@ def _subject(reading: _Reading, text: str) -> float:
     around = f"{before} {text[sentence.end : sentence.end + _NEAR_CHARS]}"
     if len(around) < 100:
         return 0.0
-    around = around.lower()
-    known = sum(word[:_MIN_STEM] in around for word in words)
+    stems = {word[:_MIN_STEM] for word in _WORD.findall(around.lower())}
+    known = sum(word[:_MIN_STEM] in stems for word in words)
     new = 1 - known / len(words)
     return _FAMILIAR + (_NOVEL - _FAMILIAR) * new
 

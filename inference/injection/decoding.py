@@ -98,7 +98,9 @@ _FREQUENT: Final = (
 _ROT13_WORDS: Final = re.compile(rf"\b(?:{'|'.join(_rot13(word) for word in _FREQUENT)})\b", re.IGNORECASE)
 _BACKWARD_WORDS: Final = re.compile(rf"\b(?:{'|'.join(word[::-1] for word in _FREQUENT)})\b", re.IGNORECASE)
 _SPACED: Final = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ ._*-]{1,3}[^\W\d_]){7,}(?![^\W\d_])")
-_LEET: Final = re.compile(r"(?=[^\s]*[A-Za-z])(?=[^\s]*[013457@$])[A-Za-z013457@$!|]{3,}")
+_LEET: Final = re.compile(r"[A-Za-z013457@$!|]{3,40}")
+_LETTER: Final = re.compile(r"[A-Za-z]")
+_FOR_LETTERS: Final = re.compile(r"[013457@$]")
 _LEET_LETTERS: Final = str.maketrans("013457@$!|", "oieastasil")
 
 
@@ -138,9 +140,18 @@ def _spelled(text: str) -> Iterator[Decoded]:
         plain = " ".join(re.sub(r"[ ._*-]", "", word) for word in words)
         yield Decoded("spaced", plain, found.start(), found.end())
     for line in re.finditer(r"[^\n]+", text):
-        if len(_LEET.findall(line.group())) >= 2:
-            plain = _LEET.sub(lambda found: found.group().translate(_LEET_LETTERS), line.group())
+        if sum(map(_is_leet, _LEET.findall(line.group()))) >= 2:
+            plain = _LEET.sub(_unleet, line.group())
             yield Decoded("leet", plain, line.start(), line.end())
+
+
+def _is_leet(word: str) -> bool:
+    return _LETTER.search(word) is not None and _FOR_LETTERS.search(word) is not None
+
+
+def _unleet(found: re.Match[str]) -> str:
+    word = found.group()
+    return word.translate(_LEET_LETTERS) if _is_leet(word) else word
 
 
 def reads_like_language(text: str) -> bool:

@@ -36,8 +36,8 @@ class ScannerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     processes: int = 1
     cpu_s: float = 3.0
-    wall_s: float = 15.0
-    text_s: float = 60.0
+    wall_s: float = 30.0
+    text_s: float = 120.0
     window_chars: int = 8_000
     overlap_chars: int = 800
     max_chars: int = 4 * MIB

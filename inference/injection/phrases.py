@@ -25,7 +25,7 @@ class Phrase(msgspec.Struct, frozen=True):
     score : float
         How sure it is, 0 to 1.
     patterns : tuple of str
-        Any of them.
+        Any of them; a group named ``it`` is the place to show, where that is not all of it.
     kind : Kind
         What it is about.
     quick : bool
@@ -46,8 +46,10 @@ _LEAVE: Final = (
 )
 _EARLIER: Final = (
     r"(?:previous|prior|preceding|earlier|above|foregoing|initial|original|existing|current|former|old|past|last|system"
-    r"|developer|safety|security|given|all|any|every|your|the|these|those|other|everything)"
+    r"|developer|safety|all of the|all your|your|everything)"
 )
+# Who says it to somebody, and does not tell of somebody who does it.
+_TOLD: Final = r"(?:(?m:^)[^\w\n]{0,8}|[.!?:;\"'(>-]\s*|please |kindly |you (?:must|should|can|may|will|are to|have to) |now,? |then |assistant,? )"
 _ORDERS: Final = (
     r"(?:instructions?|instructed|prompts?|prompting|rules?|guidelines?|directions?|directives?|commands?|orders|constraints?|restrictions?"
     r"|polic(?:y|ies)|guardrails?|filters?|safeguards|programming|training|context|told|said|limitations?|system message)"
@@ -109,6 +111,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
         "override", 0.95,
         (
             rf"\b{_LEAVE}\b{_GAP}\b{_EARLIER}\b{_GAP}\b{_ORDERS}\b",
+            rf"{_TOLD}(?P<it>{_LEAVE}\b (?:all |any |every )?(?:the |these |those |other |given |of ){{0,2}}(?:\w+ )?{_ORDERS}\b)",
             rf"\b{_LEAVE}\b (?:everything|anything|all|whatever)\b[^.!?\n]{{0,24}}\b(?:above|before|previously|so far|prior|earlier|said|told|until now)\b",
             r"\b(?:disregard|ignore|forget|discard)\b (?:all |everything )?(?:of )?(?:the |that is |what is |what was )?(?:above|foregoing|preceding)(?: (?:text|content|document|message|email|article))?(?: and\b| then\b|[,;.:!]|\s*$)",
             r"\b(?:say|output|respond|reply|answer|print|write|return)\b (?:with )?(?:nothing (?:else|more|but)\b|only (?:with |the (?:word|text|phrase|string|number|letter)\b))",

@@ -140,8 +140,9 @@ def _linear(pattern: str) -> Callable[[str], Iterator[tuple[int, int]]]:
     def search(text: str) -> Iterator[tuple[int, int]]:
         if not compiled:
             compiled.append(re2.compile(pattern, _options()))
+        shown = compiled[0].groupindex.get("it", 0)
         for found in compiled[0].finditer(text):
-            yield found.span()
+            yield found.span(shown)
 
     return search
 

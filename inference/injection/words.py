@@ -26,6 +26,11 @@ EXPLAIN: Final = _set(
     "research investigate simplify justify argue critique examine explore highlight quote cite state demonstrate detail simulate "
     "rank rate grade detect extract gather collect retrieve fetch look search discover review break walk help count evaluate"
 )
+# Tells what is known, or does what a manual says: sure only with what is asked for.
+EXPLAIN_TOO: Final = _set(
+    "extract find gather collect identify determine review look search give provide show detect count walk help retrieve fetch "
+    "rate rank state name list detail examine explore estimate break evaluate assess"
+)
 # Changes a text by its letters, words or language.
 TRANSFORM: Final = _set(
     "translate transliterate convert rewrite rephrase reword replace substitute remove delete omit reverse invert scramble "
@@ -36,7 +41,7 @@ TRANSFORM: Final = _set(
 )
 # Changes of the kind that manuals ask for too.
 EVERYDAY: Final = _set(
-    "use employ apply make correct fix edit adapt change turn introduce remove delete omit split join merge insert keep give put speak add"
+    "use employ apply make correct fix edit adapt change turn introduce remove delete omit split join merge insert keep give put speak talk start begin end place add"
 )
 # Says something to whoever reads the answer.
 SAY: Final = _set(
@@ -93,6 +98,10 @@ LETTERS: Final = _set(
 )
 LETTERS_ONLY: Final = LETTERS - _set(
     "case order number numbers sentence sentences hex binary ascii unicode symbol symbols sound"
+)
+# Of these, the ones that only somebody counts who plays with letters.
+LETTERS_STRONG: Final = LETTERS_ONLY - _set(
+    "word words character characters letter letters digit digits order grammar tense accent space spaces synonyms"
 )
 # What somebody is sent for who has a calendar, a telephone and a purse.
 ERRANDS: Final = _set(

@@ -91,7 +91,7 @@ def _called(text: str) -> Iterator[Finding]:
             yield Finding("secret", "PASSWORD", found.start(2), found.start(2) + len(value), 0.9)
     for found in _BEARER.finditer(text):
         if _is_random(found.group(1)):
-            yield Finding("secret", "BEARER_TOKEN", *found.span(1), 0.9)
+            yield Finding("secret", "BEARER_TOKEN", found.start(1), found.end(1), 0.9)
 
 
 def _is_secret(value: str, *, sure: bool) -> bool:

@@ -17,7 +17,7 @@ from millrace.findings import Finding
 MAX_FINDING_CHARS: Final = MAX_KEY_CHARS
 """No finding is longer: private keys are the longest, everything else has at most a few hundred characters."""
 
-_DIGITS: Final = compiled(r"[0-9][ .()/-]{0,3}[0-9][ .()/-]{0,3}[0-9]")
+_DIGITS: Final = compiled(r"[0-9][A-Za-z .()/-]{0,4}[0-9][A-Za-z .()/-]{0,4}[0-9]")
 _COLONS: Final = compiled(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:")
 
 

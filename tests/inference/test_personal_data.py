@@ -87,6 +87,7 @@ def _email(rng: random.Random) -> str:
 
 def _phone(rng: random.Random) -> str:
     example = phonenumbers.example_number(rng.choice(_REGIONS))
+    assert example is not None
     form = rng.choice([_WRITTEN.INTERNATIONAL, _WRITTEN.E164, _WRITTEN.NATIONAL])
     written = phonenumbers.format_number(example, form)
     return f"Tel. {written}" if form == _WRITTEN.NATIONAL else written

@@ -116,12 +116,13 @@ async def test_who_asks_more_urgently_for_the_same_text_makes_it_urgent(tmp_path
         ended.append(text.partition(" ")[0])
 
     async with pool() as scanner:
+        await scanner.scan("warm", 1)
         tasks = [asyncio.create_task(scanned(f"hold {fifo}", 1))]
-        await until(lambda: scanner.n_scanned == 1)
+        await until(lambda: scanner.n_scanned == 2)
         tasks += [
             asyncio.create_task(scanned(text, rank)) for text, rank in (("first", 1), ("second", 2), ("second", 0))
         ]
-        await until(lambda: scanner.n_scanned == 3)
+        await until(lambda: scanner.n_scanned == 4)
         await asyncio.to_thread(fifo.write_text, "x")
         await asyncio.gather(*tasks)
         assert ended == ["hold", "second", "second", "first"]

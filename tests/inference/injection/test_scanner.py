@@ -244,6 +244,17 @@ def test_a_page_is_scanned_in_a_small_part_of_a_second() -> None:
     assert (time.process_time() - began) / len(page) * 10_000 < 0.4  # 0.04 s when nothing else runs
 
 
+@pytest.mark.parametrize(
+    "piece", ["<", "a", "a-", "%41", "&#65;", "65, ", "1:", "?", "/", "<!--", "\u0430b", "eyJ", "Write a poem. "]
+)
+def test_what_is_made_to_be_slow_takes_a_small_part_of_a_second(piece: str) -> None:
+    text = (piece * 8_000)[:8_000]
+    _scanner().scan(text)
+    began = time.process_time()
+    _scanner().scan(text)
+    assert time.process_time() - began < 1.0  # 0.1 s when nothing else runs
+
+
 def test_a_rule_with_look_around_is_searched_only_where_a_wider_one_was_found() -> None:
     pattern = r"(?<!do not )press (?!the (?:red|blue)) ?\w+ button"
     wide = _without_look_around(pattern)
