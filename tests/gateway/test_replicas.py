@@ -113,9 +113,12 @@ async def test_when_all_callers_leave_their_questions_are_given_up_and_nothing_i
         async with httpx.AsyncClient(base_url=one, timeout=60, limits=many()) as client:
             async with AsyncExitStack() as held:
                 numbers = count()
+                streams = []
                 for _ in range(N_LEAVING):
                     stream = await held.enter_async_context(asking(client, ADA, f"q{next(numbers)}", timeout_s=100))
+                    streams.append(stream)
                     await taken(stream, 2)
+                assert not system.events(QUERY_CANCELLED)
 
             async def given_up() -> bool:
                 events = await asyncio.to_thread(system.events, QUERY_CANCELLED)
