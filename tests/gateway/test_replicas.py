@@ -83,8 +83,10 @@ async def test_streams_of_a_killed_replica_go_on_at_another_without_a_second_ans
         async with AsyncExitStack() as held:
             first = await held.enter_async_context(httpx.AsyncClient(base_url=one, timeout=60, limits=many()))
             begun: list[list[SentEvent]] = []
+            streams = []  # held: a stream that nobody refers to any more is closed
             for n in range(N_STREAMS):
                 stream = await held.enter_async_context(asking(first, ADA, f"q{n}", timeout_s=60))
+                streams.append(stream)
                 begun.append(await taken(stream, 3))
             assert not system.events(QUERY_CANCELLED)
             os.kill(stack.gateways[0].pid, signal.SIGKILL)
