@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+import msgspec
+
 from gateway.admission import Admission
 from gateway.health import Health
 from gateway.identifying import Identification, Verifier
@@ -24,6 +26,7 @@ from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import MillraceError
 from millrace.events.query import AnswerProduced
+from millrace.telemetry import Tracer
 from streams.visibility.answers import RecentAnswers
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,27 @@ _LOOK_S: Final = 1.0
 _READ_S: Final = 10.0
 
 
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """One gateway among several, as the broker sees it.
+
+    Attributes
+    ----------
+    name : str
+        Chooses the partition that replies come on.
+    reply_partition : int or None
+        That partition, where it is assigned.
+    broker_s : float
+        How long the broker may take to answer, in seconds.
+    """
+
+    name: str = ""
+    reply_partition: int | None = None
+    broker_s: float = BROKER_S
+
+
+_ALONE: Final = Replica()
+
+
 @asynccontextmanager
 async def assembled(
     connection: Connection,
@@ -42,12 +66,11 @@ async def assembled(
     library: Library,
     verifiers: Sequence[Verifier],
     secret: bytes,
-    name: str = "",
-    reply_partition: int | None = None,
+    replica: Replica = _ALONE,
     metrics: Metrics | None = None,
     embedder: Embedder | None = None,
     people: People | None = None,
-    broker_s: float = BROKER_S,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
 
@@ -63,18 +86,16 @@ async def assembled(
         Who vouches for callers.
     secret : bytes
         What all replicas share to seal tokens.
-    name : str
-        Names this replica; chooses the partition that replies come on.
-    reply_partition : int, optional
-        That partition, where it is assigned.
+    replica : Replica
+        Which one it is.
     metrics : Metrics, optional
         Where it counts.
     embedder : Embedder, optional
         Embeds texts for callers.
     people : People, optional
         Persons of a demo.
-    broker_s : float
-        How long the broker may take to answer, in seconds.
+    tracer : Tracer, optional
+        Makes a span of each question.
     """
     metrics = metrics or Metrics()
     seals = Seals(secret)
@@ -82,10 +103,11 @@ async def assembled(
     async with (
         Millrace(
             connection,
-            asker_id=name,
-            reply_partition=reply_partition,
-            timeout_s=broker_s,
+            asker_id=replica.name,
+            reply_partition=replica.reply_partition,
+            timeout_s=replica.broker_s,
             max_pending=2 * limits.concurrent,
+            tracer=tracer,
         ) as millrace,
         RecentEnds(connection).running() as answers,
     ):

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ import typer
 
 from gateway.api_keys import ApiKeys, read_keys
 from gateway.app import create_app
-from gateway.assembly import assembled
+from gateway.assembly import Replica, assembled
 from gateway.faces import faces
 from gateway.graphql.budget import Budget
 from gateway.identifying import Verifier
@@ -42,12 +41,18 @@ from infra.launch.gateways import gateway_url
 from infra.launch.registry import registry_access
 from infra.launch.running import load_running
 from infra.launch.stack import Stack
+from infra.logs import start_logs
+from infra.redaction import personal_data
 from infra.rights import GATEWAY
 from infra.settings import Settings
+from infra.tracing import tracing
 from infra.worker import Report, worker_name
 from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import ConfigurationError, MillraceError
+from millrace.published import mask_with
+from millrace.telemetry import Tracer
+from millrace.telemetry.opentelemetry import active_trace_id
 from streams import health
 from streams.stores.objects import ContentStore
 
@@ -65,11 +70,10 @@ def gateway(
     home: Annotated[Path | None, typer.Option("--home", help="Folder of the stack; .millrace")] = None,
 ) -> None:
     """Serve callers over HTTP until SIGTERM; then open streams are ended so that they go on at another replica."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for loud in ("aiokafka", "httpx", "mcp", "uvicorn.error"):
-        logging.getLogger(loud).setLevel(logging.WARNING)
     settings = load_running(home).settings
-    report = Report(settings.home, name)
+    redact = start_logs(settings, trace_id=active_trace_id)
+    mask_with(redact)
+    report = Report(settings.home, name, redact)
     try:
         report.write("starting", "reading settings")
         check_open(settings)
@@ -140,22 +144,24 @@ async def serve(settings: Settings, report: Report, routers: Sequence[Routers] |
     async with health.serve(lambda: running[0] if running else None) as report.health_port:
         report.write("starting", "connecting")
         stack = await asyncio.to_thread(stack_of, settings)
-        async with composed(settings, stack, report.name) as service:
-            chosen = gateway_settings(settings)
-            app = create_app(service, chosen, interfaces(settings) if routers is None else routers)
-            async with listening(app, listening_of(settings, report.name)) as report.port:
-                running.append(_Running(service))
-                url = gateway_url(settings, report.port)
-                report.write("ready", url)
-                log.info("ready: %s", url)
-                await stop.wait()
-                log.info("stopping: open streams end, and go on elsewhere")
-                service.millrace.leave_questions()
-                await service.health.drain(chosen.drain_s)
+        with tracing(settings.telemetry, instance=report.name, redact=report.redact) as spans:
+            tracer = spans.tracer if spans is not None else None
+            async with composed(settings, stack, report.name, tracer) as service:
+                chosen = gateway_settings(settings)
+                app = create_app(service, chosen, interfaces(settings) if routers is None else routers)
+                async with listening(app, listening_of(settings, report.name)) as report.port:
+                    running.append(_Running(service))
+                    url = gateway_url(settings, report.port)
+                    report.write("ready", url)
+                    log.info("ready: %s", url)
+                    await stop.wait()
+                    log.info("stopping: open streams end, and go on elsewhere")
+                    service.millrace.leave_questions()
+                    await service.health.drain(chosen.drain_s)
 
 
 @asynccontextmanager
-async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator[Service]:
+async def composed(settings: Settings, stack: Stack, name: str, tracer: Tracer | None = None) -> AsyncIterator[Service]:
     """The parts of one replica, by settings."""
     connection = connection_of(settings, stack)
     codec = await asyncio.to_thread(codec_of, connection)
@@ -176,10 +182,10 @@ async def composed(settings: Settings, stack: Stack, name: str) -> AsyncIterator
             library=library,
             verifiers=verifiers_of(settings),
             secret=seal_secret(settings),
-            name=f"{name}@{settings.home}",
-            reply_partition=_reply_partition(settings, name),
+            replica=Replica(name=f"{name}@{settings.home}", reply_partition=_reply_partition(settings, name)),
             people=People(people) if people else None,
             embedder=embedder,
+            tracer=tracer,
         ) as service,
     ):
         yield service
@@ -197,7 +203,8 @@ async def embedding(settings: Settings, stack: Stack) -> AsyncIterator[Embedder 
 
 def interfaces(settings: Settings) -> Sequence[Routers]:
     """Interfaces beside the gateway's own."""
-    return (*faces(), pages(_people(settings)))
+    mask = personal_data()
+    return (*faces(mask), pages(_people(settings), mask))
 
 
 def _people(settings: Settings) -> list[Person]:

@@ -22,7 +22,7 @@ from infra.settings import Settings
 log = logging.getLogger(__name__)
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_QUIET: Final = ("aiokafka", "httpx", "urllib3")
+_QUIET: Final = ("aiokafka", "httpx", "mcp", "urllib3", "uvicorn.error")
 
 
 def start_logs(

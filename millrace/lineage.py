@@ -1,7 +1,7 @@
 """Follow a question or a document through the log: what happened, in which order, and what it came from."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -191,32 +191,37 @@ def document_history(
 
 def describe(event: Event) -> str:
     """An event in a few words."""
-    match event:
-        case SourceChanged():
-            what = f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}"
-        case ChunksEmbedded():
-            what = f"part {event.part + 1} of {event.n_parts}, {event.model}"
-        case DocumentIndexed(deleted=True):
-            what = "deleted"
-        case DocumentIndexed():
-            counts = f"{event.n_embedded} embedded, {event.n_reused} reused, {event.n_retired} retired"
-            what = f"{len(event.chunks)} chunks: {counts}"
-        case DocumentSettled():
-            what = f"{event.outcome}: {event.message or event.reason}"
-        case AclChanged():
-            what = f"groups {', '.join(event.groups) or 'none'}"
-        case ContextRetrieved():
-            what = f"{len(event.hits)} chunks at {event.watermark}"
-        case VerdictGiven():
-            places = f"{event.n_found} place{'' if event.n_found == 1 else 's'}"
-            what = f"{event.action}: {event.rule} ({event.kind}) at {places} of {event.subject_kind} {event.subject}"
-        case ReviewItemOpened():
-            what = event.reason
-        case AnswerProduced():
-            what = f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
-        case _:
-            what = _short(event)
-    return what.rstrip(": ")
+    words = _WORDS.get(type(event), _short)
+    return words(event).rstrip(": ")
+
+
+def _of_version(event: DocumentIndexed) -> str:
+    if event.deleted:
+        return "deleted"
+    counts = f"{event.n_embedded} embedded, {event.n_reused} reused, {event.n_retired} retired"
+    return f"{len(event.chunks)} chunks: {counts}"
+
+
+def _of_verdict(event: VerdictGiven) -> str:
+    places = f"{event.n_found} place{'' if event.n_found == 1 else 's'}"
+    return f"{event.action}: {event.rule} ({event.kind}) at {places} of {event.subject_kind} {event.subject}"
+
+
+def _of_answer(event: AnswerProduced) -> str:
+    return f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
+
+
+_WORDS: Final[Mapping[type[Event], Callable[[Any], str]]] = {
+    SourceChanged: lambda event: f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}",
+    ChunksEmbedded: lambda event: f"part {event.part + 1} of {event.n_parts}, {event.model}",
+    DocumentIndexed: _of_version,
+    DocumentSettled: lambda event: f"{event.outcome}: {event.message or event.reason}",
+    AclChanged: lambda event: f"groups {', '.join(event.groups) or 'none'}",
+    ContextRetrieved: lambda event: f"{len(event.hits)} chunks at {event.watermark}",
+    VerdictGiven: _of_verdict,
+    ReviewItemOpened: lambda event: event.reason,
+    AnswerProduced: _of_answer,
+}
 
 
 def _tree(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -227,8 +232,6 @@ def _tree(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _short(event: Event) -> str:
-    if hasattr(event, "rule") and hasattr(event, "action"):  # a verdict; it names no text
-        return f"{event.rule}: {event.action} {getattr(event, 'n_found', '')}".rstrip()
     for name in ("question", "text", "message", "reason", "status"):
         if found := getattr(event, name, ""):
             return str(found)

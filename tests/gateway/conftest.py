@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from gateway.app import create_app
-from gateway.assembly import assembled
+from gateway.assembly import Replica, assembled
 from gateway.identity import Identity
 from gateway.service import Routers, Service
 from gateway.settings import GatewaySettings
@@ -73,7 +73,7 @@ class Gateways:
             "library": self.library,
             "verifiers": self.callers.verifiers(),
             "secret": SECRET,
-            "broker_s": 20.0,
+            "replica": Replica(broker_s=20.0),
             **options,
         }
         async with assembled(self.connection, chosen, **parts) as service:
