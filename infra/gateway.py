@@ -45,14 +45,13 @@ from infra.logs import start_logs
 from infra.redaction import personal_data
 from infra.rights import GATEWAY
 from infra.settings import Settings
-from infra.tracing import tracing
+from infra.tracing import active_trace_id, tracing
 from infra.worker import Report, worker_name
 from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import ConfigurationError, MillraceError
 from millrace.published import mask_with
 from millrace.telemetry import Tracer
-from millrace.telemetry.opentelemetry import active_trace_id
 from streams import health
 from streams.stores.objects import ContentStore
 
