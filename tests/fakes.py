@@ -1,7 +1,6 @@
 """Ports in memory: small, exact and deterministic."""
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +11,17 @@ import numpy.typing as npt
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, Rank, StatisticsPorts, TermStatistics
+from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
 from millrace.errors import ObjectMissing, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
-from millrace.findings import Finding, Kind, Scan
 from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
+from tests.guard_fakes import MemoryPersonalData, MemoryScanner, MemoryScans
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -287,73 +286,6 @@ class MemoryStatistics:
 
     async def current(self, tenant: str) -> TermStatistics | None:
         return self.records.get(tenant)
-
-
-@dataclass
-class MemoryScanner:
-    """Finds what it was told of: patterns by kind and rule, for the fast rules and for all of them.
-
-    `unread` lists texts that cannot be scanned in time; `scans` what was asked for.
-    """
-
-    quick_rules: dict[str, tuple[str, Kind]] = field(
-        default_factory=lambda: {r"ignore (all )?(the )?(previous|other) instructions": ("override", "injection")}
-    )
-    slow_rules: dict[str, tuple[str, Kind]] = field(
-        default_factory=lambda: {r"disregard what you were told": ("override_slow", "injection")}
-    )
-    unread: set[str] = field(default_factory=set)
-    begun: list[str] = field(default_factory=list)
-    scans: list[tuple[str, Rank]] = field(default_factory=list)
-
-    def quick(self, text: str) -> Sequence[Finding]:
-        return _findings(text, self.quick_rules)
-
-    def begin(self, text: str, rank: Rank) -> None:
-        self.begun.append(text)
-
-    async def scan(self, text: str, rank: Rank) -> Scan:
-        self.scans.append((text, rank))
-        found = _findings(text, self.quick_rules | self.slow_rules)
-        return Scan(findings=found, complete=text not in self.unread, score=float(bool(found)), flagged=bool(found))
-
-
-def _findings(text: str, rules: Mapping[str, tuple[str, Kind]]) -> tuple[Finding, ...]:
-    found = [
-        Finding(kind, rule, match.start(), match.end())
-        for pattern, (rule, kind) in rules.items()
-        for match in re.finditer(pattern, text, re.IGNORECASE)
-    ]
-    return tuple(sorted(found, key=lambda finding: finding.start))
-
-
-@dataclass
-class MemoryPersonalData:
-    """Finds addresses and numbers of cards by pattern."""
-
-    rules: dict[str, tuple[str, Kind]] = field(
-        default_factory=lambda: {
-            r"[\w.+-]{1,40}@[\w-]{1,40}\.[a-z]{2,8}": ("EMAIL_ADDRESS", "personal_data"),
-            r"(?<!\d)\d{4}([ -]?\d{4}){3}(?!\d)": ("CREDIT_CARD", "personal_data"),
-            r"\bsk-[a-z0-9]{16}\b": ("API_KEY", "secret"),
-        }
-    )
-
-    def find(self, text: str) -> Sequence[Finding]:
-        return _findings(text, self.rules)
-
-
-@dataclass
-class MemoryScans:
-    """Outcomes of scans in a dict."""
-
-    known: dict[tuple[str, str], Scan] = field(default_factory=dict)
-
-    async def get(self, tenant: str, ref: str) -> Scan | None:
-        return self.known.get((tenant, ref))
-
-    async def put(self, tenant: str, ref: str, scan: Scan) -> None:
-        self.known[tenant, ref] = scan
 
 
 @dataclass

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agents.guard.masking import MARGIN, Masks, StreamGuard, masked
 from inference.personal_data import PersonalDataFinder
 from millrace.findings import Finding
-from tests.fakes import MemoryPersonalData
+from tests.guard_fakes import MemoryPersonalData
 
 FIND = PersonalDataFinder().find
 FAKE = MemoryPersonalData().find

@@ -20,7 +20,8 @@ from millrace.events.query import (
 from millrace.findings import Finding, Scan
 from tests.agents_in_memory import ask, publish
 from tests.builders import asked, changed, only
-from tests.fakes import MemoryPersonalData, MemoryScanner, Stack
+from tests.fakes import Stack
+from tests.guard_fakes import MemoryPersonalData, MemoryScanner
 
 SUBJECT = Subject("acme", "question", "q", "admit")
 TEXT = "The guide says to rotate the keys every 90 days, and to keep them in the safe."
