@@ -52,7 +52,7 @@ def claims(user: str = "ada", *, tenant: str, **more: Any) -> dict[str, Any]:
     found = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "exp": now + 600,
+        "exp": now + 86_400,
         "iat": now,
         "sub": user,
         "tenant": tenant,
