@@ -14,7 +14,7 @@ from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
 from millrace.events.guard import ReviewItemOpened, VerdictGiven
-from millrace.events.query import AnswerProduced, ContextRetrieved
+from millrace.events.query import AnswerProduced, CompletionGenerated, CompletionGuarded, ContextRetrieved
 from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
 from millrace.positions import Start, Stop
@@ -218,6 +218,8 @@ _WORDS: Final[Mapping[type[Event], Callable[[Any], str]]] = {
     DocumentSettled: lambda event: f"{event.outcome}: {event.message or event.reason}",
     AclChanged: lambda event: f"groups {', '.join(event.groups) or 'none'}",
     ContextRetrieved: lambda event: f"{len(event.hits)} chunks at {event.watermark}",
+    CompletionGenerated: lambda event: event.text or "nothing found",
+    CompletionGuarded: lambda event: event.text or "nothing found",
     VerdictGiven: _of_verdict,
     ReviewItemOpened: lambda event: event.reason,
     AnswerProduced: _of_answer,
