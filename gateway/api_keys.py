@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from typing import Final
 import msgspec
 
 from gateway.identity import EVERYONE, Identity, Scope
+from millrace.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 PREFIX: Final = "mr_"
 _LOOK_S: Final = 1.0
@@ -105,7 +109,14 @@ class ApiKeys:
         self._stamp: tuple[int, int, int] | None = None
         self._keys: dict[str, ApiKey] = {}
 
-    async def __call__(self, credential: str) -> Identity | None:  # noqa: D102
+    async def __call__(self, credential: str) -> Identity | None:
+        """Identity of a key; None for anything else.
+
+        Raises
+        ------
+        Unavailable
+            The file cannot be read as it stands: which keys still count is not known.
+        """
         if not credential.startswith(PREFIX):
             return None
         self._look()
@@ -132,6 +143,16 @@ class ApiKeys:
         except FileNotFoundError:
             self._stamp, self._keys = None, {}
             return
+        except OSError as error:
+            raise self._unreadable(error) from error
         if stamp != self._stamp:
-            self._keys = {each.id: each for each in read_keys(self._path)}
+            try:
+                self._keys = {each.id: each for each in read_keys(self._path)}
+            except (OSError, ValueError) as error:
+                raise self._unreadable(error) from error
             self._stamp = stamp
+
+    def _unreadable(self, error: Exception) -> Unavailable:
+        self._stamp, self._looked_at = None, float("-inf")
+        log.error("the keys of services cannot be read, none counts until then: %s", error)
+        return Unavailable("the keys of services cannot be read; see the gateway's log")

@@ -12,8 +12,8 @@ from gateway.metrics import Metrics
 
 _LOOK_S: Final = 0.5
 _ANSWER_S: Final = 1.0
-_SILENT: Final = 3
-"""Questions in a row that nobody answered, after which workers count as away."""
+SILENCE_S: Final = 5.0
+"""Workers count as away when a question has waited so long and no frame of any question has come meanwhile."""
 _PROBE_S: Final = 1.0
 
 
@@ -37,8 +37,10 @@ class Health:
         self._probe = probe
         self._metrics = metrics
         self._open: set[object] = set()
-        self._unanswered = 0
-        self._probed_at = 0.0
+        self._waiting: dict[object, float] = {}
+        self._heard_at = float("-inf")
+        self._silent = False
+        self._probed_at = float("-inf")
         self.broker_answers = False
         self.draining = False
         self.over = asyncio.Event()
@@ -78,23 +80,41 @@ class Health:
         finally:
             self.over.set()
 
-    def answered(self) -> None:
-        """A worker sent a frame."""
-        self._unanswered = 0
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[Callable[[], None]]:
+        """A question that nobody has answered yet; call what is given with each of its frames."""
+        mark = object()
+        self._waiting[mark] = asyncio.get_running_loop().time()
 
-    def unanswered(self) -> None:
-        """A question's time passed without a frame."""
-        self._unanswered += 1
+        def heard() -> None:
+            self._waiting.pop(mark, None)
+            self._heard_at, self._silent = asyncio.get_running_loop().time(), False
+
+        try:
+            yield heard
+        finally:
+            self._listen()
+            self._waiting.pop(mark, None)
 
     def workers_away(self) -> bool:
-        """Whether questions go unanswered; one a second is let through all the same, to see whether they still do."""
-        if self._unanswered < _SILENT:
+        """Whether questions go unanswered; one a second is let through all the same, to see whether they still do.
+
+        How long one of them was allowed to take says nothing: a caller that allows no time closes the way to nobody.
+        """
+        self._listen()
+        if not self._silent:
             return False
         now = asyncio.get_running_loop().time()
         if now - self._probed_at < _PROBE_S:
             return True
         self._probed_at = now
         return False
+
+    def _listen(self) -> None:
+        """Note whether the question that waits longest has heard nothing, from any worker, for too long."""
+        now = asyncio.get_running_loop().time()
+        oldest = next(iter(self._waiting.values()), now)
+        self._silent = self._silent or now - max(oldest, self._heard_at) >= SILENCE_S
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:

@@ -67,15 +67,21 @@ class Jwks:
             The provider never answered.
         """
         now = self._clock()
-        if (kid not in self._keys or now - self._read_at > self._max_age_s) and now - self._tried_at >= self._again_s:
-            await self._renew(now)
+        unknown = kid not in self._keys
+        due = now - self._tried_at >= self._again_s
+        if due and (unknown or now - self._read_at > self._max_age_s):
+            await self._renew()
+        elif unknown and self._reading.locked():
+            # Who asks for a new key while it is read waits for it, and is not refused.
+            async with self._reading:
+                pass
         if self._read_at == float("-inf"):
             raise Unavailable("the keys of the identity provider cannot be read; see the gateway's log")
         return self._keys.get(kid)
 
-    async def _renew(self, seen_at: float) -> None:
+    async def _renew(self) -> None:
         async with self._reading:
-            if self._tried_at >= seen_at:
+            if self._clock() - self._tried_at < self._again_s:
                 return
             self._tried_at = self._clock()
             try:

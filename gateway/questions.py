@@ -95,6 +95,7 @@ class Questions:
         with ExitStack() as held:
             held.enter_context(self._admission.question(identity, ask.question))
             held.enter_context(self._health.open())
+            heard = held.enter_context(self._health.waiting())
             asked_at = asyncio.get_running_loop().time()
             try:
                 async with aclosing(self._millrace.follow(ask.question, **options)) as items:
@@ -102,6 +103,7 @@ class Questions:
                         if isinstance(item, Asked):
                             correlation = item.correlation
                         else:
+                            heard()
                             self._note_frame(item, asked_at)
                             outcome = _outcome(item)
                             asked_at = 0.0
@@ -109,8 +111,6 @@ class Questions:
             except (MillraceError, TimeoutError) as error:
                 outcome = "failed"
                 if isinstance(error, RequestFailed) and error.reason == "deadline_exceeded":
-                    if asked_at:
-                        self._health.unanswered()
                     raise self._timed_out(correlation, options["timeout_s"]) from error
                 raise problem_of(error) from error
             finally:
@@ -200,7 +200,6 @@ class Questions:
         }
 
     def _note_frame(self, frame: Frame, asked_at: float) -> None:
-        self._health.answered()
         if asked_at and isinstance(frame, AnswerDelta | AnswerCompleted):
             self._metrics.first_frame_seconds.observe(asyncio.get_running_loop().time() - asked_at)
 

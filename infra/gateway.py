@@ -257,14 +257,14 @@ def verifiers_of(settings: Settings) -> list[Verifier]:
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:
-    """Settings of the gateway in its own plain form; what a tenant may in all is shared out among the replicas."""
+    """Settings of the gateway in its own plain form; what a tenant may in all is shared out among the replicas, rounded down."""
     chosen = settings.gateway
     limits = chosen.limits
     shared = ("requests_per_minute", "tokens_per_minute", "documents_per_minute", "concurrent_per_tenant")
     replicas = max(1, chosen.count)
     values = {name: getattr(limits, name) for name in Limits.__struct_fields__}
     for name in shared:
-        values[name] = -(-values[name] // replicas)
+        values[name] = values[name] and max(1, values[name] // replicas)
     return GatewaySettings(
         limits=Limits(**values),
         hosts=chosen.hosts or (_LOCAL_NAMES if chosen.local else ("*",)),

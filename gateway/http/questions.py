@@ -102,9 +102,14 @@ def routes(service: Service, settings: GatewaySettings) -> APIRouter:
         question: Annotated[str, Path(max_length=64, description="Name of the question.")],
         identity: Identity = ask_scope,
     ) -> QuestionState:
-        """How a question of one's own ended, as long as it is recent; 404 while it has not, and for those of others."""
+        """How a question of one's own ended, as long as it is recent; 404 while it has not, and for those of others.
+
+        404 too once the caller may not read a document any more that the answer quotes.
+        """
         found = await service.asking.recall(identity, question)
-        if found is None:
+        quoted = {citation.document for citation in found.citations} if found is not None else set()
+        readable = [await service.library.document(identity, document) for document in quoted]
+        if found is None or None in readable:
             raise missing("question")
         return question_state(found)
 

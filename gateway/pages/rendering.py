@@ -39,6 +39,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+_MAX_FIELDS: Final = 20
 _TITLES: Final = {
     401: "Please sign in",
     403: "That is not allowed",
@@ -126,13 +127,16 @@ class Site:
         Raises
         ------
         Problem
-            413, see `read_body`; 415 for what is no form.
+            413, see `read_body`; 415 for what is no form, 422 for one with more fields than any here has.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             raise Problem(415, "unsupported_media_type", "send the form as application/x-www-form-urlencoded")
         raw = await read_body(request, self.limits.body_bytes)
-        return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
+        try:
+            return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+        except ValueError as error:
+            raise Problem(422, "invalid", f"a form here has at most {_MAX_FIELDS} fields") from error
 
     async def failure(self, request: Request, error: Exception) -> Response:
         """An error as a page; where nobody is signed in, the form to do so."""

@@ -17,7 +17,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from gateway.identity import Identity, Scope
-from gateway.people import HEADER, Person
+from gateway.people import HEADER, LOCAL, Person
 from gateway.problems import Problem
 from gateway.service import Service
 
@@ -26,7 +26,6 @@ _PURPOSE: Final = "session"
 # A session is bound to nobody: it is what says who calls.
 _ANYONE: Final = Identity(tenant="", kind="service", scopes=frozenset())
 _MAX_COOKIE: Final = 4000
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAMING: Final = frozenset({b"authorization", b"x-api-key", b"cookie", HEADER.encode()})
 
 
@@ -187,7 +186,7 @@ class Sessions:
     @staticmethod
     def _only_here(request: Request) -> None:
         """A page that signs its visitors in by itself is for this machine: a foreign name may be rebound to it."""
-        if (request.url.hostname or "") not in _LOCAL:
+        if (request.url.hostname or "") not in LOCAL:
             raise Problem(
                 421,
                 "wrong_host",

@@ -8,8 +8,7 @@ is the same span of what is shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,9 +23,11 @@ _INERT: Final = re.compile(
     "\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _QUOTED: Final = re.compile(r"\[(\d{1,3})\]")
-_MANY_WORDS: Final = 2000
+_FURTHEST: Final = 64
+"""Words, of a text and of what it was changed into together, within which a change is seen to end."""
+_SAME: Final = 4
+"""Words that have to be the same behind it."""
 _ANCHOR_CHARS: Final = 12
-_LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
 _WORDS: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -108,33 +109,37 @@ def aligned(text: str, changed: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _moved(text: str, changed: str, at: int, *, opens: bool) -> int:
-    """Where an offset went: compared line by line, and word by word where lines differ."""
-    low, high, new_low, new_high = 0, len(text), 0, len(changed)
-    for parts in (_LINES, _WORDS):
-        before, after = parts.findall(text[low:high]), parts.findall(changed[new_low:new_high])
-        if parts is _WORDS and len(before) > _MANY_WORDS:
+    """Where an offset went: compared word by word, in time that grows with the length alone.
+
+    Whoever writes a document chooses how much there is to compare, so nothing here looks further than a few words.
+    """
+    before, after = _WORDS.findall(text), _WORDS.findall(changed)
+    i = j = old = new = 0
+    while i < len(before):
+        n, m = (1, 1) if j < len(after) and before[i] == after[j] else _change(before, after, i, j)
+        if not n and not m:
             return _anchored(text, changed, at, opens=opens)
-        old, new = _offsets(before, low), _offsets(after, new_low)
-        for tag, i1, i2, j1, j2 in _changes(before, after, lined=parts is _LINES):
-            if old[i1] <= at < old[i2] if opens else old[i1] < at <= old[i2]:
-                if tag == "equal":
-                    return new[j1] + at - old[i1]
-                low, high, new_low, new_high = old[i1], old[i2], new[j1], new[j2]
-                break
-    return new_low if opens else new_high
+        end, new_end = old + sum(map(len, before[i : i + n])), new + sum(map(len, after[j : j + m]))
+        if old <= at < end if opens else old < at <= end:
+            same = before[i : i + n] == after[j : j + m]
+            return new + at - old if same else new if opens else new_end
+        i, j, old, new = i + n, j + m, end, new_end
+    return new
 
 
-def _changes(before: Sequence[str], after: Sequence[str], *, lined: bool) -> Iterator[tuple[str, int, int, int, int]]:
-    """Opcodes from one list to the other; as many lines as before are the same lines."""
-    if lined and len(before) == len(after):
-        for n, (old, new) in enumerate(zip(before, after, strict=True)):
-            yield "equal" if old == new else "replace", n, n + 1, n, n + 1
-        return
-    yield from SequenceMatcher(None, before, after, autojunk=len(before) > _MANY_WORDS).get_opcodes()
+def _change(before: Sequence[str], after: Sequence[str], i: int, j: int) -> tuple[int, int]:
+    """How many words were changed into how many, from here on; none where that is not seen within a few words."""
+    for length in range(1, _FURTHEST):
+        for n in range(length + 1):
+            m = length - n
+            following = before[i + n : i + n + _SAME]
+            if i + n <= len(before) and j + m <= len(after) and following == after[j + m : j + m + _SAME]:
+                return n, m
+    return 0, 0
 
 
 def _anchored(text: str, changed: str, at: int, *, opens: bool) -> int:
-    """Where an offset of a line that is too long to compare went: to the same words, about as far into the text."""
+    """Where an offset went in a text that cannot be compared: to the same words, about as far into the text."""
     words = text[at : at + _ANCHOR_CHARS] if opens else text[max(0, at - _ANCHOR_CHARS) : at]
     guess = at * len(changed) // max(1, len(text))
     found = [match.start() for match in re.finditer(re.escape(words), changed)] if words else []
@@ -142,13 +147,6 @@ def _anchored(text: str, changed: str, at: int, *, opens: bool) -> int:
     if nearest is None:
         return guess
     return nearest if opens else nearest + len(words)
-
-
-def _offsets(words: Sequence[str], first: int) -> list[int]:
-    found = [first]
-    for word in words:
-        found.append(found[-1] + len(word))
-    return found
 
 
 def _line_start(text: str, at: int) -> int:

@@ -19,6 +19,8 @@ from millrace.events.query import AnswerProduced, QueryReceived
 from millrace.lineage import Entry, QuestionTrace
 
 _NEWEST: Final = 50
+_LONGEST: Final = 1000
+"""Characters of a question that are looked at for a line of the list."""
 _WIDTH: Final = 1000
 _MAX_DEPTH: Final = 6
 _STAGES: Final[Mapping[str, str]] = {
@@ -71,7 +73,9 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
     async def newest(request: Request) -> Response:
         visitor = await site.visitor(request)
         found = await library.questions(visitor.identity, limit=_NEWEST)
-        return site.page(request, "traces.html", visitor, found=found, mask=site.mask)
+        # Masking looks at every word: not on the event loop, here and below.
+        questions = await asyncio.to_thread(lambda: [site.mask(each.question[:_LONGEST]) for each in found])
+        return site.page(request, "traces.html", visitor, found=list(zip(found, questions, strict=True)))
 
     @router.get("/traces/{name}")
     async def one(request: Request, name: Annotated[str, Path(max_length=200)]) -> Response:
@@ -88,7 +92,7 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
             trace=trace,
             steps=await asyncio.to_thread(steps, trace, site.mask),
             answer=answer,
-            question=site.mask(asked.question) if asked is not None else "",
+            question=await asyncio.to_thread(site.mask, asked.question) if asked is not None else "",
             conversation=asked.conversation if asked is not None else "",
             sources={(each.document, each.version): each for each in trace.sources}.values(),
             took_ms=_took_ms(trace.entries),

@@ -301,7 +301,8 @@ class Asker:
             explain=question.explain,
             labels=dict(question.labels),
             after=after,
-            watermark=self._watermarks.get((question.tenant, question.conversation), "") or question.watermark,
+            # One that is given is newer than what is kept here, where others answered in the meantime.
+            watermark=question.watermark or self._watermarks.get((question.tenant, question.conversation), ""),
             timeout_ms=max(1, int(question.timeout_s * 1000)),
         )
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.api_keys import ApiKey, ApiKeys, new_key, read_keys
+from millrace.errors import Unavailable
 
 
 def written(path: Path, *keys: ApiKey, at_ns: int = 0) -> Path:
@@ -69,3 +70,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text("{}")
     with pytest.raises(ValueError, match="python -m infra keys"):
         read_keys(tmp_path / "keys.json")
+
+
+async def test_while_the_file_cannot_be_read_no_key_counts_and_whoever_comes_may_come_again(tmp_path: Path) -> None:
+    clock = [0.0]
+    key, kept = new_key("crawler", "acme")
+    path = written(tmp_path / "keys.json", kept, at_ns=1)
+    keys = ApiKeys(path, clock=lambda: clock[0])
+    assert await keys(key) is not None
+    path.write_text("[{half of a f")
+    clock[0] = 1.0
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await keys(key)
+    written(path, kept, at_ns=3)
+    assert await keys(key) is not None

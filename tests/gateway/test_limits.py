@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import health
 from gateway.admission import TOKENS_A_UNIT, units_of
 from gateway.serving import Listening, listening
 from gateway.settings import GatewaySettings, Limits
@@ -132,19 +133,30 @@ async def test_without_a_broker_a_question_is_refused_at_once(gateways: Gateways
     assert ready.status_code in {200, 503}  # the next look may have come in between
 
 
-async def test_questions_that_nobody_answers_are_soon_not_taken_but_for_one_a_second(gateways: Gateways) -> None:
+async def test_while_nobody_answers_one_question_a_second_is_taken(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "SILENCE_S", 0.2)
+    monkeypatch.setattr(health, "_PROBE_S", 1000)
     async with gateways.replica() as gateway:
-        for _ in range(3):
-            gateway.service.health.unanswered()
-        with gateways.answering():
-            first = await statuses(gateway, 1, gateways.bearer())
-            assert first == {200: 1}
+        with gateways.answering(lambda question: []):
+            assert await statuses(gateway, 1, gateways.bearer(), timeout_s=1) == {503: 1}
+        with gateways.answering() as worker:
+            gateway.service.health.workers_away()
+            refused = await gateway.client.post("/v1/questions", json={"question": "?"}, headers=gateways.bearer())
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+            assert worker.seen == []
+            monkeypatch.setattr(health, "_PROBE_S", 0)
+            assert await statuses(gateway, 1, gateways.bearer()) == {200: 1}
             assert await statuses(gateway, 3, gateways.bearer()) == {200: 3}
-        for _ in range(3):
-            gateway.service.health.unanswered()
-        gateway.service.health.workers_away()
-        refused = await gateway.client.post("/v1/questions", json={"question": "?"}, headers=gateways.bearer())
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+
+
+async def test_callers_that_allow_no_time_close_the_way_to_nobody(gateways: Gateways) -> None:
+    async with gateways.replica() as gateway:
+        with gateways.answering(lambda question: []):
+            assert await statuses(gateway, 8, gateways.bearer(), timeout_s=0.2) == {503: 8}
+        with gateways.answering():
+            assert await statuses(gateway, 8, gateways.bearer("bob")) == {200: 8}
 
 
 async def test_a_head_that_does_not_come_ends_its_connection(gateways: Gateways) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import time
@@ -176,6 +177,23 @@ async def test_a_new_key_of_the_provider_is_found_and_unknown_ones_do_not_make_i
     for n in range(50):
         assert await jwks.find(f"unknown-{n}") is None
     assert provider.n_read == 2
+
+
+async def test_whoever_comes_while_the_keys_are_read_waits_for_them() -> None:
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read() -> bytes:
+        reading.set()
+        await go_on.wait()
+        return key_set(ec_key())
+
+    jwks = Jwks(read)
+    both = [asyncio.create_task(jwks.find("ec"))]
+    await reading.wait()
+    both.append(asyncio.create_task(jwks.find("ec")))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert None not in await asyncio.gather(*both)
 
 
 async def test_a_key_that_the_provider_withdraws_is_forgotten() -> None:

@@ -108,3 +108,19 @@ def test_masking_a_long_text_takes_no_time_that_a_reader_would_notice() -> None:
         assert time.process_time() - began < 2
         assert cited in found.before[-100:] + found.marked + found.after[:100]
         assert "ann@" not in found.before + found.marked + found.after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111 1111 " + "a " * 10_000 + "4111 1111",
+        "".join(f"{n * n % 19}\n" for n in range(9_000)) + "4111\n1111",
+        "ab 4111 1111 " * 2_000,
+        "4111 1111 " * 3_000,
+    ],
+)
+def test_no_text_makes_a_span_expensive(text: str) -> None:
+    changed = text.replace("4111 1111", "[card]").replace("4111\n1111", "[card]")
+    began = time.process_time()
+    aligned(text, changed, len(text) // 2, len(text) - 5)
+    assert time.process_time() - began < 2
