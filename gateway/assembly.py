@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.admission import Admission
-from gateway.health import Health
+from gateway.health import BROKER_S, Health
 from gateway.identifying import Identification, Verifier
 from gateway.library import Library
 from gateway.metrics import Metrics
@@ -31,8 +31,6 @@ from streams.visibility.answers import RecentAnswers
 
 log = logging.getLogger(__name__)
 
-BROKER_S: Final = 2.0
-"""How long the broker may take to answer before a request is refused, in seconds."""
 _LOOK_S: Final = 1.0
 _READ_S: Final = 10.0
 
@@ -111,7 +109,7 @@ async def assembled(
         ) as millrace,
         RecentEnds(connection).running() as answers,
     ):
-        health = Health(millrace.ping, metrics)
+        health = Health(millrace.ping, metrics, replica.broker_s)
         admission = Admission(limits, health, metrics)
         questions = Questions(
             millrace,

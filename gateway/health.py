@@ -11,7 +11,8 @@ from typing import Final
 from gateway.metrics import Metrics
 
 _LOOK_S: Final = 0.5
-_ANSWER_S: Final = 1.0
+BROKER_S: Final = 2.0
+"""How long the broker may take to answer before requests are refused, in seconds."""
 SILENCE_S: Final = 5.0
 """Workers count as away when a question has waited so long and no frame of any question has come meanwhile."""
 _PROBE_S: Final = 1.0
@@ -26,6 +27,8 @@ class Health:
         Asks the broker something small; raises where it does not answer.
     metrics : Metrics
         Takes the lag of the loop.
+    patience_s : float
+        How long the broker may take to answer, in seconds.
 
     Attributes
     ----------
@@ -33,8 +36,10 @@ class Health:
         Set when open streams have to end.
     """
 
-    def __init__(self, probe: Callable[[], Awaitable[object]], metrics: Metrics) -> None:
+    def __init__(self, probe: Callable[[], Awaitable[object]], metrics: Metrics, patience_s: float = BROKER_S) -> None:
         self._probe = probe
+        self._patience_s = patience_s
+        self._answered_at = float("-inf")
         self._metrics = metrics
         self._open: set[object] = set()
         self._waiting: dict[object, float] = {}
@@ -134,12 +139,13 @@ class Health:
             await self._look()
 
     async def _look(self) -> None:
-        answers = False
+        """One look that takes too long is no news yet: only the time since the last answer is."""
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(self._patience_s - _LOOK_S):
                 await self._probe()
-                answers = True
-        self.broker_answers = answers
+                self._answered_at = loop.time()
+        self.broker_answers = loop.time() - self._answered_at < self._patience_s - _LOOK_S
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

@@ -134,7 +134,12 @@ def test_a_key_is_shown_once_and_listed_without_it(tmp_path: Path) -> None:
 
 
 def test_replicas_share_one_secret_and_share_out_what_a_tenant_may(tmp_path: Path) -> None:
-    found = settings(tmp_path, count=3, port=8080, limits={"requests_per_minute": 100, "documents_per_minute": 2, "tokens_per_minute": 0})
+    found = settings(
+        tmp_path,
+        count=3,
+        port=8080,
+        limits={"requests_per_minute": 100, "documents_per_minute": 2, "tokens_per_minute": 0},
+    )
     assert seal_secret(found) == seal_secret(found)
     assert len(seal_secret(found)) >= 32
     assert (tmp_path / "gateway-secret").stat().st_mode & 0o077 == 0

@@ -15,7 +15,7 @@ from millrace.telemetry import names
 from tests.faults.harness import FaultStack, embedded_stack
 from tests.spans import Receiver, Seen, path, traced
 
-STAGES = ("admit", "retrieve", "read", "answer")
+STAGES = ("admit", "retrieve", "read", "guard_answer", "answer")
 PAGE = "# Harbour\n\nThe north gate of Oulu opens at six o'clock.\n"
 QUESTION = "When does the north gate of Oulu open?"
 
@@ -124,7 +124,7 @@ async def test_a_cut_run_keeps_one_trace_over_two_workers_though_its_asker_trace
     for answer in answers:
         found = of(spans, answer.trace_id)
         ends = path(found, named(found, "answer"))
-        assert ends == ["answer_question", "admit", "retrieve", "read", "read", "answer"]
+        assert ends == ["answer_question", "admit", "retrieve", "read", "read", "guard_answer", "answer"]
         assert len({span.instance for span in found}) == 2, "each worker had a part of it"
         assert question_trace(millrace.connection, answer.trace_id).entries, "the log knows it by the same name"
 
