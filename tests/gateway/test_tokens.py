@@ -120,7 +120,7 @@ FORGED: dict[str, Callable[[], str]] = {
     "never expires": lambda: signed(claims(tenant="acme", exp=None)),
     "expiry of another type": lambda: signed({**VALID, "exp": "tomorrow"}),
     "expiry without end": lambda: signed({**VALID, "exp": True}),
-    "not yet valid": lambda: signed({**VALID, "nbf": NOW + 120}),
+    "not yet valid": lambda: signed({**VALID, "nbf": NOW + 86_400}),
     "issued in the future": lambda: signed({**VALID, "iat": NOW + 3600}),
     "wrong audience": lambda: signed({**VALID, "aud": "another"}),
     "wrong audiences": lambda: signed({**VALID, "aud": ["another", "third"]}),

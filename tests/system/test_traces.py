@@ -86,7 +86,7 @@ async def test_a_question_and_a_document_have_one_trace_each_across_processes(
     assert path(question, embedding)[-2:] == ["retrieve", embedding.name]
     assert embedding.attributes[names.GEN_AI_OPERATION] == "embeddings"
     searched = [span for span in question if names.DB_OPERATION in span.attributes]
-    assert {path(question, span)[-2] for span in searched} <= {"retrieve", "read"}
+    assert {path(question, span)[-2] for span in searched} <= {"retrieve", "read", "guard_answer"}
     assert searched
 
     document = [*of(spans, put.trace_id), put]
