@@ -98,6 +98,8 @@ def test_it_does_not_listen_for_others_whom_it_could_not_know(tmp_path: Path) ->
 def test_people_of_a_demo_stay_on_this_machine(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not loopback"):
         settings(tmp_path, host="0.0.0.0", people=PEOPLE)  # noqa: S104
+    with pytest.raises(ValueError, match="proxies"):
+        settings(tmp_path, proxies=("127.0.0.1",), people=PEOPLE)
     assert len(settings(tmp_path, people=PEOPLE).gateway.people) == 2
 
 
@@ -134,7 +136,12 @@ def test_a_key_is_shown_once_and_listed_without_it(tmp_path: Path) -> None:
 
 
 def test_replicas_share_one_secret_and_share_out_what_a_tenant_may(tmp_path: Path) -> None:
-    found = settings(tmp_path, count=3, port=8080, limits={"requests_per_minute": 100, "documents_per_minute": 2, "tokens_per_minute": 0})
+    found = settings(
+        tmp_path,
+        count=3,
+        port=8080,
+        limits={"requests_per_minute": 100, "documents_per_minute": 2, "tokens_per_minute": 0},
+    )
     assert seal_secret(found) == seal_secret(found)
     assert len(seal_secret(found)) >= 32
     assert (tmp_path / "gateway-secret").stat().st_mode & 0o077 == 0
