@@ -174,14 +174,16 @@ class LogLibrary:
 
     async def answers(self, identity: Identity, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers that the caller may see."""
-        return self._seen(identity, self._visible(identity), self._answers.newest(identity.tenant), limit)
+        return self._seen(
+            identity, self._visible(identity), self._answers.newest(identity.tenant, _asker(identity)), limit
+        )
 
     async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
         """Newest questions that the caller may see."""
         readable = self._visible(identity).documents()
         found = (
             self._question(event)
-            for event in self._questions.newest(identity.tenant)
+            for event in self._questions.newest(identity.tenant, _asker(identity))
             if self._follows(identity, event, readable)
         )
         return list(islice(found, max(1, min(limit, MAX_ITEMS))))
@@ -310,6 +312,11 @@ class LogLibrary:
                 source_event=version.source_event if version is not None else "",
                 source_position=version.source_position if version is not None else "",
             )
+
+
+def _asker(identity: Identity) -> str | None:
+    """Whose questions a caller can see at most; None for everyone's."""
+    return identity.user if identity.kind == "person" else None
 
 
 def _version(visible: VisibleSet, document: str) -> DocumentIndexed | None:
