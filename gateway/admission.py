@@ -39,6 +39,11 @@ class Admission:
         Whether broker and event loop keep up.
     metrics : Metrics
         Counts what was refused.
+
+    Attributes
+    ----------
+    n_uploading : int
+        Bytes of documents that are held.
     """
 
     def __init__(self, limits: Limits, health: Health, metrics: Metrics) -> None:
@@ -52,6 +57,7 @@ class Admission:
             "tokens": _per_minute("tokens", -(-limits.tokens_per_minute // TOKENS_A_UNIT)),
         }
         self._asking: Counter[str] = Counter()
+        self.n_uploading = 0
 
     @property
     def n_asking(self) -> int:
@@ -73,6 +79,25 @@ class Admission:
         """Count a write; `Problem` with 429, or 503 where it could not be done now."""
         self._bearable()
         self._spend("documents", identity, 1)
+
+    @contextmanager
+    def upload(self, announced: str) -> Iterator[None]:
+        """Hold memory for the body of a document; `announced` is its ``Content-Length``, empty where it has none.
+
+        Raises
+        ------
+        Problem
+            503 where those that are read already take up what there is.
+        """
+        most = self.limits.document_bytes
+        size = min(int(announced), most) if announced.isdecimal() else most
+        if self.n_uploading + size > self.limits.uploads_bytes and self.n_uploading:
+            raise self._refused(Problem(503, "overloaded", "too many documents are being sent", retry_after_s=1))
+        self.n_uploading += size
+        try:
+            yield
+        finally:
+            self.n_uploading -= size
 
     def check_question(self, text: str) -> None:
         """Refuse a question that is too long, before anything is done for it."""

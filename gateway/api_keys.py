@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.identity import EVERYONE, Identity, Scope
+from gateway.identity import EVERYONE, OF_KEY, Identity, Scope
 from millrace.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class ApiKeys:
             return None
         return Identity(
             tenant=found.tenant,
-            user=found.name,
+            user=OF_KEY + found.name,
             groups=tuple(sorted({EVERYONE, *found.groups})),
             kind="service",
             scopes=frozenset(found.scopes),

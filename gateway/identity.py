@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 EVERYONE = "*"
+OF_KEY = "key:"
+"""Begins the user of a service; no person's name does, or its questions would be that person's own."""
 Scope = Literal["ask", "write", "access", "read"]
 """What a token may do: ask questions, write documents, change access, read documents and traces."""
 
@@ -19,7 +21,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     tenant : str
         Whose documents and questions; a request cannot name another.
     user : str
-        Who, within the tenant; empty for a service that acts for nobody in particular.
+        Who, within the tenant: a person's name, or ``key:`` and the name of a service's key.
     groups : tuple of str
         Groups in force, sorted, with ``*``.
     kind : {"person", "service"}

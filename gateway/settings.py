@@ -28,6 +28,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Largest body other than a document.
     document_bytes : int
         Largest document.
+    uploads_bytes : int
+        Bodies of documents that are held at the same time, of everyone.
     body_timeout_s : float
         How long a caller may take to send its body, in seconds.
     send_timeout_s : float
@@ -44,6 +46,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     question_timeout_s: float = 120.0
     body_bytes: int = 256 * 1024
     document_bytes: int = 20 * 1024 * 1024
+    uploads_bytes: int = 256 * 1024 * 1024
     body_timeout_s: float = 30.0
     send_timeout_s: float = 30.0
 

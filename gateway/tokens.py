@@ -19,7 +19,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-from gateway.identity import EVERYONE, Identity, Scope
+from gateway.identity import EVERYONE, OF_KEY, Identity, Scope
 from gateway.jwks import Jwks
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,12 @@ def identity_of(claims: Mapping[str, Any], names: Claims) -> Identity | None:
     """Identity that verified claims give; None where they name no tenant or no user, or not as they should."""
     tenant, user = _at(claims, names.tenant), _at(claims, names.user)
     groups = _listed(_at(claims, names.groups))
-    if not (_is_name(tenant) and _is_name(user)) or groups is None or len(groups) > _MAX_GROUPS:
+    if (
+        not (_is_name(tenant) and _is_name(user))
+        or user.startswith(OF_KEY)
+        or groups is None
+        or len(groups) > _MAX_GROUPS
+    ):
         return None
     if not all(_is_name(group) for group in groups):
         return None

@@ -13,5 +13,5 @@ Tier = Literal["trusted", "untrusted"]
 def tier_of(identity: Identity, settings: GatewaySettings, wanted: Tier | None = None) -> Tier:
     """Tier of what a caller writes: its own, or the lower one that it asks for."""
     kind = "persons" if identity.kind == "person" else "services"
-    names = {kind, f"key:{identity.user}"} if identity.kind == "service" else {kind}
+    names = {kind, identity.user} if identity.kind == "service" else {kind}
     return "trusted" if names & set(settings.trust) and wanted != "untrusted" else "untrusted"

@@ -257,10 +257,7 @@ def verifiers_of(settings: Settings) -> list[Verifier]:
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:
-    """Settings of the gateway in its own plain form.
-
-    What a tenant may in all is shared out among the replicas, rounded down.
-    """
+    """Settings of the gateway in its own plain form; what a tenant may is shared out, so that no sum exceeds it."""
     chosen = settings.gateway
     limits = chosen.limits
     shared = ("requests_per_minute", "tokens_per_minute", "documents_per_minute", "concurrent_per_tenant")

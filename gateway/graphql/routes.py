@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from gateway.settings import GatewaySettings
 from gateway.sources import Mask, source_link
 
 _MAX_ERRORS: Final = 20
+_TEXTS: Final = 4
+"""Whole texts that GraphQL holds at the same time, of all callers."""
 
 
 class Operation(Body):
@@ -55,6 +58,7 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
     schema = build_schema()
     budget = settings.graphql
     link = source_link(settings.public_url)
+    texts = asyncio.Semaphore(_TEXTS)
     read_scope = Depends(caller(service, "read"))
 
     @router.post(
@@ -77,7 +81,7 @@ def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> API
         doing = schema.execute(
             operation.query,
             variable_values=operation.variables,
-            context_value=Caller(identity, service, link, mask),
+            context_value=Caller(identity, service, link, mask, texts),
             operation_name=operation.operationName,
         )
         return answered(await unless_gone(request, service, doing))

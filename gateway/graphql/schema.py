@@ -125,6 +125,7 @@ class Mutation:
             timeout_s=timeout_s,
         )
         service, identity = caller.service, caller.identity
+        service.admission.request(identity)  # one operation can ask several times
         answer = await service.asking.answer(identity, found)
         return Answer.given(answer, sealed_watermark(service.seals, identity, answer.watermark), caller.link)
 

@@ -35,6 +35,8 @@ class Caller:
     service: Service
     link: Link
     mask: Mask
+    texts: asyncio.Semaphore
+    """A place for each whole text that may be held at the same time, for however little of it."""
 
 
 Asked = Info[Caller, None]
@@ -335,10 +337,11 @@ class Document:
         """Text of a version between two characters."""
         caller = info.context
         wanted = self.version if version is None else version
-        found = await caller.service.library.source(caller.identity, str(self.id), wanted)
-        if found is None:
-            return None
-        return await asyncio.to_thread(Source.of, found, start, end, caller.mask)
+        async with caller.texts:
+            found = await caller.service.library.source(caller.identity, str(self.id), wanted)
+            if found is None:
+                return None
+            return await asyncio.to_thread(Source.of, found, start, end, caller.mask)
 
     @looked_up("Newest answers that quoted it, those that the caller may see.")
     async def answers_from(self, info: Asked, first: First = 20) -> list[Answer]:

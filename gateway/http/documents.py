@@ -199,19 +199,19 @@ def _writing(router: APIRouter, service: Service, settings: GatewaySettings) -> 
         if groups is not None and "access" not in identity.scopes:
             raise Problem(403, "forbidden", "this token or key may not say who reads a document")
         service.admission.write(identity)
-        content = await read_body(request, settings.limits.document_bytes)
         options: dict[str, Any] = {} if groups is None else {"groups": tuple(groups)}
-        receipt = await service.millrace.put_document(
-            document,
-            content,
-            tenant=identity.tenant,
-            source=_SOURCE,
-            title=title,
-            labels=dict(each.split("=", 1) for each in label),
-            media_type=kind,
-            trust=tier_of(identity, settings, trust),
-            **options,
-        )
+        with service.admission.upload(request.headers.get("content-length", "")):
+            receipt = await service.millrace.put_document(
+                document,
+                await read_body(request, settings.limits.document_bytes),
+                tenant=identity.tenant,
+                source=_SOURCE,
+                title=title,
+                labels=dict(each.split("=", 1) for each in label),
+                media_type=kind,
+                trust=tier_of(identity, settings, trust),
+                **options,
+            )
         return _accepted(service, identity, receipt)
 
     @router.delete(

@@ -27,6 +27,9 @@ from streams.visibility.visible_set import VisibleSet
 
 MAX_ITEMS: Final = 200
 _MAX_TITLES: Final = 100_000
+_FOLLOWING: Final = 2
+_WAITING: Final = 16
+"""Traces that are read from the log at the same time, and callers that may wait for that: each holds a thread."""
 
 Get = Callable[[str], Awaitable[bytes]]
 """``await get(reference)`` gives an object's bytes, or raises `ObjectMissing`."""
@@ -64,6 +67,8 @@ class LogLibrary:
         self._questions = questions
         self._follow = follow
         self._titles: OrderedDict[int, str] = OrderedDict()
+        self._following = asyncio.Semaphore(_FOLLOWING)
+        self._n_waiting = 0
 
     def ready(self) -> bool:
         """Whether all that was in the log at the start has been read."""
@@ -169,14 +174,16 @@ class LogLibrary:
 
     async def answers(self, identity: Identity, *, limit: int = 50) -> Sequence[AnswerProduced]:
         """Newest answers that the caller may see."""
-        return self._seen(identity, self._visible(identity), self._answers.newest(identity.tenant), limit)
+        return self._seen(
+            identity, self._visible(identity), self._answers.newest(identity.tenant, _asker(identity)), limit
+        )
 
     async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
         """Newest questions that the caller may see."""
         readable = self._visible(identity).documents()
         found = (
             self._question(event)
-            for event in self._questions.newest(identity.tenant)
+            for event in self._questions.newest(identity.tenant, _asker(identity))
             if self._follows(identity, event, readable)
         )
         return list(islice(found, max(1, min(limit, MAX_ITEMS))))
@@ -187,16 +194,14 @@ class LogLibrary:
         Raises
         ------
         Unavailable
-            If the broker does not answer.
+            If the broker does not answer, or too many traces are read already.
         """
         readable = self._visible(identity).documents()
         asked = self._questions.find(identity.tenant, name)
         if asked is None or not self._follows(identity, asked, readable):
             return None
         summary = self._question(asked)
-        collected = await asyncio.to_thread(
-            self._follow, summary.correlation, summary.asked_at_ms, summary.answered_at_ms
-        )
+        collected = await self._collected(summary)
         readable = self._visible(identity).documents()
         entries = [entry for entry in collected.entries if entry.event is None or entry.event.tenant == identity.tenant]
         # Whoever chose the same correlation id asked another question: nothing of it is shown, nor the rest.
@@ -208,6 +213,16 @@ class LogLibrary:
             entries=tuple(found for entry in entries if (found := shown(entry, readable)) is not None),
             sources=tuple(self._sources(identity.tenant, asked, readable)),
         )
+
+    async def _collected(self, asked: QuestionSummary) -> QuestionTrace:
+        if self._n_waiting >= _FOLLOWING + _WAITING:
+            raise Unavailable("too many traces are read at the moment; try again shortly")
+        self._n_waiting += 1
+        try:
+            async with self._following:
+                return await asyncio.to_thread(self._follow, asked.correlation, asked.asked_at_ms, asked.answered_at_ms)
+        finally:
+            self._n_waiting -= 1
 
     def _matches(self, visible: VisibleSet, document: str, text: str) -> bool:
         if not text or text in document.casefold():
@@ -297,6 +312,11 @@ class LogLibrary:
                 source_event=version.source_event if version is not None else "",
                 source_position=version.source_position if version is not None else "",
             )
+
+
+def _asker(identity: Identity) -> str | None:
+    """Whose questions a caller can see at most; None for everyone's."""
+    return identity.user if identity.kind == "person" else None
 
 
 def _version(visible: VisibleSet, document: str) -> DocumentIndexed | None:

@@ -93,6 +93,8 @@ class LimitSettings(Group):
     """Largest body other than a document."""
     document_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
     """Largest document."""
+    uploads_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    """Bodies of documents that a replica holds at the same time; one more is told to come again."""
     head_timeout_s: float = Field(default=10.0, gt=0)
     """How long a caller may take for the head of a request, in seconds."""
     body_timeout_s: float = Field(default=30.0, gt=0)
@@ -198,6 +200,8 @@ class GatewaySettings(Group):
                 f"people log in by saying who they are, and host {self.host!r} is not loopback; unset people, or "
                 "listen on 127.0.0.1"
             )
+        if self.people and self.proxies:
+            raise ValueError("people log in by saying who they are, and proxies bring others; unset one of them")
         if len({person.name for person in self.people}) != len(self.people):
             raise ValueError("two of people have the same name")
         return self

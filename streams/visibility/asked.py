@@ -18,6 +18,8 @@ from streams.visibility.recent import Question, RecentTail
 KEEP_S: Final = 30 * 86_400.0
 """As long as the topics themselves keep questions, in seconds."""
 _MAX_BYTES: Final = 32 * 1024 * 1024
+_Asker = tuple[str, str | None]
+"""Tenant and user; None is everyone, so that looking at one's own takes no time for what others asked."""
 
 
 class _ByTime:
@@ -67,12 +69,12 @@ class AnswersByDocument(RecentTail[AnswerProduced]):
         super().__init__(
             connection, ANSWER_PRODUCED, AnswerProduced, keep_s=keep_s, max_bytes=max_bytes, codec=codec, **options
         )
-        self._of_tenant: dict[str, _ByTime] = {}
+        self._of_asker: dict[_Asker, _ByTime] = {}
         self._from_document: dict[tuple[str, str], _ByTime] = {}
 
-    def newest(self, tenant: str) -> Iterator[AnswerProduced]:
-        """Terminal records of a tenant's questions, newest first."""
-        return self._events(self._of_tenant.get(tenant))
+    def newest(self, tenant: str, user: str | None = None) -> Iterator[AnswerProduced]:
+        """Terminal records of the questions of a tenant, or of one of its users, newest first."""
+        return self._events(self._of_asker.get((tenant, user)))
 
     def from_document(self, tenant: str, document: str) -> Iterator[AnswerProduced]:
         """Those that quote a document, newest first."""
@@ -82,13 +84,15 @@ class AnswersByDocument(RecentTail[AnswerProduced]):
         """Put a record into its lists."""
         event, timestamp = self.first(question), self.seen_at_ms(question)
         if event is not None and timestamp is not None:
-            self._of_tenant.setdefault(event.tenant, _ByTime()).add(timestamp, question)
+            for user in (None, event.user):
+                self._of_asker.setdefault((event.tenant, user), _ByTime()).add(timestamp, question)
             for document in _quoted(event):
                 self._from_document.setdefault((event.tenant, document), _ByTime()).add(timestamp, question)
 
     def forgotten(self, question: Question, timestamp_ms: int, event: AnswerProduced) -> None:
         """Take a record out of its lists."""
-        _discard(self._of_tenant, event.tenant, timestamp_ms, question)
+        for user in (None, event.user):
+            _discard(self._of_asker, (event.tenant, user), timestamp_ms, question)
         for document in _quoted(event):
             _discard(self._from_document, (event.tenant, document), timestamp_ms, question)
 
@@ -113,16 +117,16 @@ class RecentQuestions(RecentTail[QueryReceived]):
         super().__init__(
             connection, QUERY_RECEIVED, QueryReceived, keep_s=keep_s, max_bytes=max_bytes, codec=codec, **options
         )
-        self._of_tenant: dict[str, _ByTime] = {}
+        self._of_asker: dict[_Asker, _ByTime] = {}
         self._traces: dict[Question, Question] = {}
 
     def question_of(self, event: QueryReceived) -> Question:
         """Tenant and correlation id; the latter stands in its metadata."""
         return (event.tenant, event.meta.correlation_id)
 
-    def newest(self, tenant: str) -> Iterator[QueryReceived]:
-        """Questions of a tenant, newest first."""
-        found = self._of_tenant.get(tenant)
+    def newest(self, tenant: str, user: str | None = None) -> Iterator[QueryReceived]:
+        """Questions of a tenant, or of one of its users, newest first."""
+        found = self._of_asker.get((tenant, user))
         for question in found.newest_first() if found is not None else ():
             if (event := self.first(question)) is not None:
                 yield event
@@ -135,13 +139,15 @@ class RecentQuestions(RecentTail[QueryReceived]):
         """Know a question by its trace id too."""
         event, timestamp = self.first(question), self.seen_at_ms(question)
         if event is not None and timestamp is not None:
-            self._of_tenant.setdefault(event.tenant, _ByTime()).add(timestamp, question)
+            for user in (None, event.user):
+                self._of_asker.setdefault((event.tenant, user), _ByTime()).add(timestamp, question)
             if trace := trace_id(event):
                 self._traces.setdefault((event.tenant, trace), question)
 
     def forgotten(self, question: Question, timestamp_ms: int, event: QueryReceived) -> None:
         """Forget its trace id as well."""
-        _discard(self._of_tenant, event.tenant, timestamp_ms, question)
+        for user in (None, event.user):
+            _discard(self._of_asker, (event.tenant, user), timestamp_ms, question)
         if self._traces.get(trace := (event.tenant, trace_id(event))) == question:
             del self._traces[trace]
 

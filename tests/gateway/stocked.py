@@ -62,6 +62,7 @@ class ScriptedAsking:
     script: Sequence[Frame | Exception] = field(default_factory=lambda: [piece("The limit is 140 euros."), ended()])
     asked: list[tuple[Identity, Ask]] = field(default_factory=list)
     n_open: int = 0
+    recalled: AnswerProduced | None = None
 
     async def follow(self, identity: Identity, ask: Ask) -> AsyncGenerator[Asked | Frame, None]:
         self.asked.append((identity, ask))
@@ -95,7 +96,7 @@ class ScriptedAsking:
         raise NotImplementedError
 
     async def recall(self, identity: Identity, correlation: str) -> AnswerProduced | None:
-        return None
+        return self.recalled
 
 
 @dataclass

@@ -22,7 +22,7 @@ async def test_a_key_stands_for_its_service(tmp_path: Path) -> None:
     key, kept = new_key("crawler", "acme", ["staff"], ["write"])
     found = await ApiKeys(written(tmp_path / "keys.json", kept))(key)
     assert found is not None
-    assert (found.tenant, found.user, found.groups, found.kind) == ("acme", "crawler", ("*", "staff"), "service")
+    assert (found.tenant, found.user, found.groups, found.kind) == ("acme", "key:crawler", ("*", "staff"), "service")
     assert found.scopes == {"write"}
 
 

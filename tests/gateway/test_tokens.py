@@ -263,3 +263,8 @@ def test_a_token_without_scopes_has_those_of_the_settings() -> None:
     found = identity_of({"sub": "ada", "tenant": "acme"}, Claims(default_scopes=("ask",)))
     assert found is not None
     assert found.scopes == {"ask"}
+
+
+def test_no_person_has_the_name_of_a_key() -> None:
+    assert identity_of({"sub": "crawler", "tenant": "acme"}, Claims()) is not None
+    assert identity_of({"sub": "key:crawler", "tenant": "acme"}, Claims()) is None

@@ -98,6 +98,8 @@ def test_it_does_not_listen_for_others_whom_it_could_not_know(tmp_path: Path) ->
 def test_people_of_a_demo_stay_on_this_machine(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not loopback"):
         settings(tmp_path, host="0.0.0.0", people=PEOPLE)  # noqa: S104
+    with pytest.raises(ConfigurationError, match="proxies"):
+        settings(tmp_path, proxies=("127.0.0.1",), people=PEOPLE)
     assert len(settings(tmp_path, people=PEOPLE).gateway.people) == 2
 
 

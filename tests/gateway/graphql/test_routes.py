@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 
 from gateway.graphql.budget import Budget
 from gateway.graphql.routes import routes
+from gateway.identity import Identity
+from gateway.library import SourceText
 from gateway.problems import Problem
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Limits
 from tests.gateway.graphql.test_budget import BOMBS, UNBOUNDED
 from tests.gateway.stocked import CORRELATION, Stocked, StockedLibrary, citation, recorded, stocked
 
@@ -261,3 +264,29 @@ async def test_a_mistake_is_told_as_one(body: dict[str, Any]) -> None:
     assert response.status_code in {200, 400}, response.text
     assert response.json()["errors"][0]["message"]
     assert shop.library.n_calls == 0
+
+
+async def test_few_whole_texts_are_held_at_a_time_however_many_are_asked_for() -> None:
+    held = most = 0
+
+    class Counting(StockedLibrary):
+        async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            held -= 1
+            return await super().source(identity, document, version)
+
+    many = Counting(texts={"acme": {f"{n}.md": "text" for n in range(50)}})
+    found = await data(made(many), "{ documents(first: 50) { nodes { source { text } } } }")
+    assert [node["source"]["text"] for node in found["documents"]["nodes"]] == ["text"] * 50
+    assert most <= 4
+
+
+async def test_each_question_of_an_operation_counts_as_a_request() -> None:
+    shop = made(settings=GatewaySettings(limits=Limits(requests_per_minute=4)))
+    several = " ".join(f'a{n}: ask(question: "what?") {{ text }}' for n in range(8))
+    found = (await post(shop, f"mutation {{ {several} }}")).json()
+    assert len(shop.asking.asked) == 3
+    assert found["errors"][0]["extensions"]["status"] == 429

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ from millrace.connection import Connection
 from millrace.event import Event
 from millrace.events.corpus import SourceChanged
 from millrace.topics import SOURCE_CHANGED
+from tests.conditions import until
 from tests.gateway.conftest import Gateway, Gateways
 from tests.gateway.libraries import summary
+from tests.gateway.serving import serving
 from tests.millrace.workers import ScriptedWorker, indexed
 
 MARKDOWN = {"Content-Type": "text/markdown"}
@@ -202,3 +205,28 @@ async def test_content_of_no_kind_is_refused(gateways: Gateways, gateway: Gatewa
     response = await gateway.client.put("/v1/documents/a.md", content=b"text", headers=gateways.bearer())
     assert response.status_code == 415
     assert msgspec.json.decode(response.content)["name"] == "unsupported_media_type"
+
+
+async def test_bodies_of_documents_share_what_memory_there_is(gateways: Gateways) -> None:
+    settings = GatewaySettings(limits=Limits(document_bytes=1000, uploads_bytes=2000))
+    body_begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"text"
+        body_begun.set()
+        await go_on.wait()
+
+    async with gateways.replica(settings) as gateway, serving(gateway.app) as client:
+        headers = {**gateways.bearer(), **MARKDOWN}
+        sending = [
+            asyncio.create_task(client.put(f"/v1/documents/{name}.md", content=slowly(), headers=headers))
+            for name in "ab"
+        ]
+        await body_begun.wait()
+        await until(lambda: gateway.service.admission.n_uploading == 2000)
+        refused = await client.put("/v1/documents/c.md", content=b"text", headers=headers)
+        go_on.set()
+        assert [response.status_code for response in await asyncio.gather(*sending)] == [202, 202]
+        taken = await client.put("/v1/documents/c.md", content=b"text", headers=headers)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert taken.status_code == 202

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.gateway.conftest import Gateway, Gateways
+from tests.gateway.stocked import CORRELATION, recorded, stocked
 
 
 async def test_a_question_comes_back_with_its_answer(gateways: Gateways, gateway: Gateway) -> None:
@@ -21,3 +22,14 @@ async def test_without_a_token_there_is_no_detail(gateway: Gateway) -> None:
     assert response.status_code == 401
     assert response.headers["content-type"] == "application/problem+json"
     assert "detail" not in response.json()
+
+
+async def test_an_answer_is_not_told_again_once_its_quotes_may_not_be_read() -> None:
+    shop = stocked()
+    shop.asking.recalled = recorded()
+    async with shop.client() as client:
+        before = await client.get(f"/v1/questions/{CORRELATION}")
+        shop.library.groups["acme", "travel.md"] = ("board",)
+        after = await client.get(f"/v1/questions/{CORRELATION}")
+    assert (before.status_code, before.json()["text"]) == (200, "The limit is 140 euros.")
+    assert after.status_code == 404

@@ -147,6 +147,13 @@ async def test_a_post_from_another_page_or_session_changes_nothing(office: Offic
     assert own.status_code == 303
 
 
+async def test_a_form_with_more_fields_than_any_has_is_told_so(office: Office) -> None:
+    async with office.open() as gateway:
+        refused = await gateway.client.post("/ask", data={f"field{n}": "x" for n in range(30)})
+    assert refused.status_code == 422
+    assert "at most 20 fields" in refused.text
+
+
 async def test_sessions_are_strict_hidden_from_scripts_and_cannot_be_made_up(office: Office) -> None:
     async with office.open() as gateway:
         first = await gateway.client.get("/ask")

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from millrace.events.usage import UsageTotalled
 from millrace.lineage import QuestionTrace
 from streams.visibility.asked import AnswersByDocument, RecentQuestions
 from streams.visibility.tail import Tail
+from tests.conditions import until
 from tests.gateway.reading.conftest import ANN, BEN, MALLORY, SERVICE, Log
 from tests.streams.visibility.corpus_log import indexed
 
@@ -219,3 +222,30 @@ async def test_a_question_that_is_still_worked_on_can_be_followed(log: Log) -> N
     found = await log.library.trace(ANN, "q9")
     assert found is not None
     assert [entry.what for entry in found.entries] == ["Now?", "6 characters, 0 quotes"]
+
+
+async def test_few_traces_are_read_at_a_time_and_too_many_are_refused(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.write(QueryReceived(tenant="acme", conversation="c", question="Now?", user="ann"), correlation="q9")
+    go_on, lock = threading.Event(), threading.Lock()
+    reading = most = 0
+
+    def follow(correlation: str, asked_ms: int, answered_ms: int) -> QuestionTrace:
+        nonlocal reading, most
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        go_on.wait(20)
+        with lock:
+            reading -= 1
+        return QuestionTrace(correlation_id=correlation, trace_id="", entries=(), sources=())
+
+    monkeypatch.setattr(log.library, "_follow", follow)
+    looking = [asyncio.create_task(log.library.trace(ANN, "q9")) for _ in range(24)]
+    await until(lambda: sum(each.done() for each in looking) >= 6)
+    go_on.set()
+    found = await asyncio.gather(*looking, return_exceptions=True)
+    assert [type(each) for each in found].count(Unavailable) == 6
+    assert [type(each) for each in found].count(QuestionTrace) == 18
+    assert most == 2

@@ -9,18 +9,18 @@ from streams.visibility.asked import AnswersByDocument, RecentQuestions
 CONNECTION = {"bootstrap_servers": "127.0.0.1:1"}
 
 
-def answer(correlation: str, *documents: str, tenant: str = "acme") -> AnswerProduced:
+def answer(correlation: str, *documents: str, tenant: str = "acme", user: str = "") -> AnswerProduced:
     citations = tuple(
         Citation(document=name, version=1, chunk_id=name, title="", heading="", start=0, end=1, quote="")
         for name in documents
     )
     return AnswerProduced(
-        tenant=tenant, conversation="c", correlation=correlation, status="answered", citations=citations
+        tenant=tenant, conversation="c", correlation=correlation, status="answered", citations=citations, user=user
     )
 
 
-def question(correlation: str, trace: str, tenant: str = "acme") -> QueryReceived:
-    event = QueryReceived(tenant=tenant, conversation="c", question=correlation)
+def question(correlation: str, trace: str, tenant: str = "acme", user: str = "") -> QueryReceived:
+    event = QueryReceived(tenant=tenant, conversation="c", question=correlation, user=user)
     meta = Meta(
         id=correlation, type=event.type_name(), source="test", time_us=1, tenant=tenant,
         correlation_id=correlation, traceparent=f"00-{trace}-{'1' * 16}-01",
@@ -41,6 +41,17 @@ def test_answers_are_found_newest_first_by_tenant_and_by_each_document_they_quot
     assert names(view.from_document("acme", "a.md")) == ["late", "early"]
     assert names(view.from_document("acme", "b.md")) == ["late"]
     assert names(view.from_document("acme", "c.md")) == []
+
+
+def test_ones_own_are_found_without_looking_at_those_of_others() -> None:
+    answers, questions = AnswersByDocument(CONNECTION), RecentQuestions(CONNECTION)
+    for n, user in enumerate(["ann", "ben", "ben", "ann"]):
+        answers.keep(answer(f"q{n}", user=user), n, 100)
+        questions.keep(question(f"q{n}", f"{n}" * 32, user=user), n, 100)
+    answers.keep(answer("foreign", tenant="evil", user="ann"), 9, 100)
+    assert names(answers.newest("acme", "ann")) == ["q3", "q0"]
+    assert [event.question for event in questions.newest("acme", "ann")] == ["q3", "q0"]
+    assert names(answers.newest("acme", "eve")) == []
 
 
 def test_what_was_forgotten_is_in_no_list() -> None:
