@@ -152,6 +152,12 @@ def path(spans: Iterable[Seen], span: Seen) -> list[str]:
     return found[::-1]
 
 
+def whole(spans: Iterable[Seen]) -> bool:
+    """Whether the parent of each span is among them: processes send theirs one after another."""
+    found = list(spans)
+    return {span.parent_id for span in found if span.parent_id} <= {span.span_id for span in found}
+
+
 def _decoded(span: Any, about: Mapping[str, Any]) -> Seen:
     return Seen(
         name=span.name,

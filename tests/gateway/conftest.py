@@ -23,7 +23,7 @@ from millrace.event import Event
 from millrace.events.query import QueryReceived
 from streams.embedded_broker import EmbeddedBroker
 from tests.brokers import Broker
-from tests.gateway.callers import Callers
+from tests.gateway.callers import Callers, unhurried
 from tests.gateway.libraries import MemoryLibrary
 from tests.millrace.workers import ScriptedWorker, answering, completed, create_catalogue
 
@@ -68,7 +68,7 @@ class Gateways:
         self, settings: GatewaySettings | None = None, routers: Sequence[Routers] = (), **options: Any
     ) -> AsyncIterator[Gateway]:
         """A running replica."""
-        chosen = settings or GatewaySettings()
+        chosen = unhurried(settings or GatewaySettings())
         parts = {
             "library": self.library,
             "verifiers": self.callers.verifiers(),

@@ -26,7 +26,7 @@ from millrace.client.frames import Frame
 from millrace.errors import InputRejected
 from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, Citation, Hit
 from millrace.lineage import Entry, QuestionTrace, Source
-from tests.gateway.callers import Callers
+from tests.gateway.callers import Callers, unhurried
 
 CORRELATION = "f00d" * 8
 
@@ -262,7 +262,7 @@ def stocked(
     admit: Callable[[Admission], Any] = lambda admission: admission,
 ) -> Stocked:
     """An application with some interfaces over fakes."""
-    settings = settings or GatewaySettings()
+    settings = unhurried(settings or GatewaySettings())
     metrics, callers = Metrics(), Callers()
     health = Health(_answers, metrics)
     health.broker_answers = True

@@ -23,7 +23,7 @@ from openai import AsyncOpenAI
 from pydantic import SecretStr
 
 from gateway.app import create_app
-from gateway.assembly import assembled
+from gateway.assembly import Replica, assembled
 from gateway.faces import faces
 from gateway.identity import Identity
 from gateway.openai.wire import NOTHING_FOUND
@@ -33,7 +33,7 @@ from inference.hashing import HashingEmbedder
 from millrace.contract import codec_of
 from streams.stores.objects import ContentStore
 from tests.conditions import until
-from tests.gateway.callers import Callers
+from tests.gateway.callers import Callers, unhurried
 from tests.gateway.serving import serving
 from tests.system.stacks import System
 
@@ -78,7 +78,7 @@ class Served:
 @pytest.fixture
 async def served(system: System, tenant: str, tmp_path: Path) -> AsyncIterator[Served]:
     """A gateway with every interface, over a stack whose workers run inside the test."""
-    connection, callers, settings = system.connection, Callers(), GatewaySettings()
+    connection, callers, settings = system.connection, Callers(), unhurried(GatewaySettings())
     other = f"{tenant}-other"
     async with (
         system.inside(),
@@ -96,6 +96,7 @@ async def served(system: System, tenant: str, tmp_path: Path) -> AsyncIterator[S
             verifiers=callers.verifiers(),
             secret=b"of this test run, the same everywhere",
             embedder=HashingEmbedder(),
+            replica=Replica(broker_s=20.0),
         ) as service,
     ):
         receipts = [await millrace.put_document(name, text, groups=["*"]) for name, text in PAGES.items()]

@@ -13,7 +13,7 @@ from millrace.connection import find_connection
 from millrace.lineage import question_trace
 from millrace.telemetry import names
 from tests.faults.harness import FaultStack, embedded_stack
-from tests.spans import Receiver, Seen, path, traced
+from tests.spans import Receiver, Seen, path, traced, whole
 
 STAGES = ("admit", "retrieve", "read", "guard_answer", "answer")
 PAGE = "# Harbour\n\nThe north gate of Oulu opens at six o'clock.\n"
@@ -118,7 +118,8 @@ async def test_a_cut_run_keeps_one_trace_over_two_workers_though_its_asker_trace
         answers = [await millrace.ask(f"{QUESTION} {n}") for n in range(3)]
 
     def complete(spans: list[Seen]) -> bool:
-        return all("answer" in {span.name for span in of(spans, answer.trace_id)} for answer in answers)
+        traces = [of(spans, answer.trace_id) for answer in answers]
+        return all("answer" in {span.name for span in found} and whole(found) for found in traces)
 
     spans = receiver.until(complete)
     for answer in answers:
