@@ -17,10 +17,11 @@ from millrace.errors import RequestFailed
 from tests.faults.ends import broken_ends, ends_of
 from tests.faults.log_access import Raw
 from tests.faults.oracle import Entity, Oracle
+from tests.faults.workload import scaled
 
 GRACE_S = 0.5
-PACE = 20
-"""Questions a second at most: people ask all the while, and leave the workers time for documents."""
+PACE = scaled(20, 1000)
+"""Questions a second at most; at full scale people ask all the while and leave the workers time for documents."""
 
 
 class Readers:
@@ -96,8 +97,8 @@ class Readers:
         try:
             rng = random.Random(5)
             async with Millrace(find_connection(home=self._home)) as client:
+                tenants = sorted(self._oracle.tenants)
                 while not self._stop.is_set():
-                    tenants = sorted(self._oracle.tenants)
                     await asyncio.gather(
                         asyncio.sleep(len(tenants) / PACE),
                         *(self._ask(client, tenant, rng) for tenant in tenants),
