@@ -94,7 +94,10 @@ async def test_a_question_that_is_too_long_reaches_nobody(gateways: Gateways) ->
     assert len(worker.seen) == 1
 
 
-async def test_places_to_wait_are_bounded_for_a_tenant_and_for_all(gateways: Gateways) -> None:
+async def test_places_to_wait_are_bounded_for_a_tenant_and_for_all(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "SILENCE_S", 3600.0)
     async with gateways.replica(limited(concurrent=3, concurrent_per_tenant=2)) as gateway:
         with gateways.answering(lambda question: []):
             own = [
