@@ -12,7 +12,7 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input --quiet install --require-hashes --no-deps
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
-PACKAGES := $(wildcard millrace streams agents inference infra bench tests tools)
+PACKAGES := $(wildcard millrace streams agents inference gateway infra bench tests tools)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install install-dev test test-kafka test-native test-faults bench bench-peers check docs lock lock-peers clean distclean
@@ -52,6 +52,7 @@ check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project
 
 docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and commands from the code
 	@$(PY) -m tools.reference
+	@$(PY) -m tools.dashboards
 
 # uv is a maintainer's tool and only resolves; it is in no lock file. Existing pins stay: pass ARGS=--upgrade for newer ones.
 # python-pptx wants XlsxWriter for the charts that it writes; slides are only read here.

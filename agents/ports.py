@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,11 +12,13 @@ import numpy.typing as npt
 from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed, Order
 from millrace.events.query import AnswerProduced, Receipt
+from millrace.findings import Finding, Scan
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
 if TYPE_CHECKING:  # the policies' packages import this module
     from agents.corpus.policy import CorpusPolicy
+    from agents.guard.policy import GuardPolicy
     from agents.query.policy import QueryPolicy
 
 
@@ -262,6 +265,44 @@ class CorpusPorts(msgspec.Struct, frozen=True):
     policy: CorpusPolicy
 
 
+class Rank(IntEnum):
+    """Whose scan goes first when many wait; the lowest wins."""
+
+    QUESTION = 0
+    DOCUMENT = 1
+    REPORT = 2
+
+
+class TextScanner(Protocol):
+    """Looks for orders to a model, hidden or plain, in a text."""
+
+    def quick(self, text: str) -> Sequence[Finding]:
+        """What the fast subset of the rules finds; for questions and quotes, about a millisecond for 500 characters."""
+
+    def begin(self, text: str, rank: Rank) -> None:
+        """Let a full scan begin that will be asked for later; returns at once."""
+
+    async def scan(self, text: str, rank: Rank) -> Scan:
+        """What all rules find, in a process of its own and once per content; incomplete after the time limit."""
+
+
+class KnownScans(Protocol):
+    """Outcomes of full scans of documents, by the reference of their text, so that none is scanned at each start."""
+
+    async def get(self, tenant: str, ref: str) -> Scan | None:
+        """Outcome of an earlier scan by the same rules."""
+
+    async def put(self, tenant: str, ref: str, scan: Scan) -> None:
+        """Remember one."""
+
+
+class PersonalData(Protocol):
+    """Finds personal data with a structure: addresses, numbers of cards, accounts, telephones, identities."""
+
+    def find(self, text: str) -> Sequence[Finding]:
+        """Places of personal data and secrets, in order and without overlaps."""
+
+
 class StatisticsPorts(msgspec.Struct, frozen=True):
     """What measure_statistics works with."""
 
@@ -282,3 +323,16 @@ class QueryPorts(msgspec.Struct, frozen=True):
     statistics: Statistics
     policy: QueryPolicy
     n_reply_partitions: int
+    scanner: TextScanner
+    known_scans: KnownScans
+    personal_data: PersonalData
+    guard: GuardPolicy
+
+
+class GuardPorts(msgspec.Struct, frozen=True):
+    """What scans documents."""
+
+    scanner: TextScanner
+    known_scans: KnownScans
+    objects: ObjectStore
+    guard: GuardPolicy

@@ -41,6 +41,7 @@ BENCHMARKS = {
     "P8": Benchmark("a revoked permission until it is enforced", freshness.revocations),
     "P9": Benchmark("model calls through Triton", models.measure, broker=False),
     "P11": Benchmark("the visibility table", visibility.measure, broker=False),
+    "T1": Benchmark("what tracing costs", throughput.traces),
 }
 
 

@@ -1,5 +1,7 @@
 """P1 and P2: what an event costs on its way through an agent, and through an agent that answers each with another."""
 
+from typing import Literal
+
 import msgspec
 
 from bench.contenders.job import Job
@@ -76,6 +78,51 @@ async def transform(lab: Lab) -> Outcome:
             "acknowledgement. Both producers are idempotent, with acks=all and no linger. The bare loop sends the "
             "events of one fetch before it awaits those of the fetch before, and writes no headers; its rate with "
             "as many headers as Millrace writes stands beside."
+        ),
+    )
+
+
+async def traces(lab: Lab) -> Outcome:
+    """T1: what spans cost: none exported, all sampled away at the first hop, all exported."""
+    n = lab.size(40_000, 2_000)
+    job = _prefilled(lab, n, sink=lab.create_topic("bench.traced"))
+    variants: dict[str, Literal["off", "none", "all"]] = {
+        "export off": "off", "export on, none sampled": "none", "export on, all sampled": "all"
+    }  # fmt: skip
+    samples = await interleaved(
+        {name: lab.contender("millrace", msgspec.structs.replace(job, traces=kind)) for name, kind in variants.items()},
+        lab.repetitions,
+    )
+    off, none, everything = (samples[name] for name in variants)
+    return Outcome(
+        checks=(
+            Check(
+                id="T1",
+                what="export on, every event sampled away at its first hop, against off",
+                relation=">=",
+                limit=0.5,
+                unit="x",
+                values=rate_ratios(none, off),
+            ),
+            Check(
+                id="T1",
+                what="export on, every event with a span, against off",
+                relation=">=",
+                limit=0.2,
+                unit="x",
+                values=rate_ratios(everything, off),
+            ),
+        ),
+        numbers={
+            **medians(samples),
+            "CPU of off / CPU of none sampled": cpu_ratio(none, off),
+            "CPU of off / CPU of all sampled": cpu_ratio(everything, off),
+        },
+        notes=(
+            f"{n} events with one output each, as in P2, by a plain function: the dearest case, because there is "
+            "nothing but the way. With export off no code of tracing runs: the pump has an invoker that knows nothing "
+            "of it. Spans go into an exporter that forgets them, so the collector is not part of it; a question has "
+            "about a dozen spans, and an ingested document six."
         ),
     )
 

@@ -45,6 +45,7 @@ def up(
     home: HomeOption = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Worker processes")] = None,
     no_workers: Annotated[bool, typer.Option("--no-workers", help="Broker and topics alone")] = False,
+    gateways: Annotated[int | None, typer.Option("--gateways", help="Replicas of the gateway")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start what is not running yet, wait until it is ready, and leave it running in the background."""
@@ -53,7 +54,7 @@ def up(
         from infra.launch import up as launch
         from infra.launch.seeding import seed_embedded
 
-        loaded = load_settings(home, profile, 0 if no_workers else workers)
+        loaded = load_settings(home, profile, 0 if no_workers else workers, gateways)
         result = launch.up(loaded, seed=seed_embedded, progress=progress)
         stack = result.stack
         if as_json:
@@ -87,7 +88,7 @@ def install(*, profile: ProfileOption = None, home: HomeOption = None, as_json: 
 
 @app.command()
 def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """End workers, then the broker. Data on disk stays; what the embedded broker held is gone."""
+    """End gateways, then workers, then the broker. Data on disk stays; what the embedded broker held is gone."""
 
     def run() -> None:
         from infra.launch import up as launch
@@ -282,6 +283,14 @@ def main() -> None:
         from infra.worker import worker
 
         app.command()(worker)
+    if sys.argv[1:2] in ([], ["--help"], ["gateway"]):
+        from infra.gateway import gateway
+
+        app.command()(gateway)
+    if sys.argv[1:2] in ([], ["--help"], ["keys"]):
+        from infra.gateway_secrets import keys
+
+        app.add_typer(keys)
     app()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,22 @@ from aiokafka import TopicPartition
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
-from agents.ports import CorpusPorts, CorpusTexts, QueryPorts, StatisticsPorts, TermStatistics, VectorStore
+from agents.guard.policy import GuardPolicy
+from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
-from infra.embedders import open_embedder
+from inference.triton import TritonEmbedder
+from infra.embedders import open_embedder, provider
+from infra.guarding import Guards, open_guards
 from infra.launch import model_server
 from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
+from infra.metrics import Metrics
+from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
+from infra.worker_metrics import Models
 from millrace import schema_folder
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
@@ -63,13 +69,6 @@ class _Service(Protocol):
     async def stop(self) -> None: ...
 
 
-class Store(VectorStore, CorpusTexts, Protocol):
-    """Chunk rows, as all agents together need them."""
-
-    async def maintain(self, tenant: str) -> bool:
-        """Tidy up where there is need; says whether there was."""
-
-
 class Composition:
     """Adapters of one worker process; make it with `compose`.
 
@@ -83,12 +82,16 @@ class Composition:
         By agent name, what is told of its events once they are acknowledged.
     watched : list of Watched
         Views whose failure ends the worker.
+    models : Models or None
+        The model server's client, where one is asked.
     """
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
+        self.models: Models | None = None
         self.prepare: dict[str, Prepare] = {}
         self.note: dict[str, Note] = {}
+        self.guards: Guards | None = None
         self.tail: Tail | None = None
         self.answers: RecentAnswers | None = None
         self.cancellations: RecentCancellations | None = None
@@ -104,7 +107,9 @@ class Composition:
         for spec in (part for each in specs for part in split(each, cut)):
             wanted = ports_class(spec)
             if wanted is QueryPorts and self.tail is not None:
-                self.prepare[spec.name] = _folded(self.tail, self.answers, self.cancellations)
+                self.prepare[spec.name] = _folded(
+                    self.tail, self.answers, self.cancellations, loaded=self.guards.loaded if self.guards else None
+                )
                 if self.answers is not None:
                     self.note[spec.name] = self.answers.note
             elif wanted is CorpusPorts and self.tail is not None:
@@ -134,7 +139,13 @@ def ports_class(spec: AgentSpec) -> type | None:
 
 @asynccontextmanager
 async def compose(
-    settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, name: str, client: Mapping[str, Any]
+    settings: Settings,
+    stack: Stack,
+    specs: Collection[AgentSpec],
+    *,
+    name: str,
+    client: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> AsyncIterator[Composition]:
     """Open what `specs` need; everything is closed again at the end.
 
@@ -150,6 +161,8 @@ async def compose(
         Name of the worker: its visibility table is its own.
     client : mapping
         Options of an aiokafka client.
+    watch : Watch, optional
+        Watches the calls of models and stores.
 
     Raises
     ------
@@ -162,8 +175,12 @@ async def compose(
     async with AsyncExitStack() as services:
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
+        watch = watch or Watch(Metrics())
+        builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
+        if classes & {GuardPorts, QueryPorts}:
+            await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await _Builder(composition, of_views, settings, stack, name, client, services).build(classes)
+            await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
@@ -181,6 +198,15 @@ class _Builder:
     name: str
     client: Mapping[str, Any]
     services: AsyncExitStack
+    watch: Watch
+
+    async def guards(self, classes: Collection[type | None]) -> None:
+        """Open what looks at questions, answers and documents, and provide it to who scans documents."""
+        chosen = policy(GuardPolicy, self.settings.guard, "guard")
+        guards = self.composition.guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
+        if guards.documents is not None:
+            objects = ContentStore(self.stack.objects)
+            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
@@ -193,7 +219,10 @@ class _Builder:
         embedder = await services.enter_async_context(
             open_embedder(settings, self.stack.address(model_server.NAME, "grpc"))
         )
-        vectors = await _vectors(settings, self.stack, embedder.dim, services)
+        self.composition.models = embedder if isinstance(embedder, TritonEmbedder) else None
+        embedder = ObservedEmbedder(embedder, self.watch, provider(settings))
+        rows = await _vectors(settings, self.stack, embedder.dim, services)
+        vectors = ObservedStore(rows, self.watch, {"lance": "lancedb"}.get(settings.stores.kind, settings.stores.kind))
         producer = Producer(self.client)
         await self._start(producer)
         letters = AccessLetters(producer)
@@ -210,16 +239,17 @@ class _Builder:
         await self._start(statistics)
         composition.watched += [tail, statistics]
         if CorpusPorts in classes:
-            cache = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
-            services.callback(cache.close)
-            parser = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
-            await self._start(parser)
+            known = EmbeddingCache(settings.state / f"{self.name}.embeddings.db")
+            services.callback(known.close)
+            pool = ParserPool(parser_limits(settings.parser, corpus_policy.max_document_bytes))
+            await self._start(pool)
+            cache, parser = ObservedCache(known, self.watch), ObservedParser(pool, self.watch)
             emitted = EmittedVersions()
             composition.provide(CorpusPorts(embedder, cache, objects, parser, vectors, tail, emitted, corpus_policy))
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
-        if QueryPorts in classes:
+        if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
             await self._start(answers)
@@ -236,6 +266,7 @@ class _Builder:
                     statistics=statistics,
                     policy=query_policy,
                     n_reply_partitions=settings.partitions.reply,
+                    **composition.guards.of_questions(),
                 )
             )
 
@@ -338,9 +369,15 @@ def _term_statistics(event: StatisticsComputed, frequencies: bytes) -> TermStati
     return TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, decode_frequencies(frequencies))
 
 
-def _folded(tail: Tail, *of_questions: RecentAnswers | RecentCancellations | None) -> Prepare:
+def _folded(
+    tail: Tail,
+    *of_questions: RecentAnswers | RecentCancellations | None,
+    loaded: Callable[[], Awaitable[None]] | None = None,
+) -> Prepare:
     async def prepare(partitions: Collection[TopicPartition]) -> None:
         numbers = {at.partition for at in partitions}
+        if loaded is not None:
+            await loaded()
         await tail.wait_ready()
         if not of_questions:
             await tail.caught_up(numbers)

@@ -13,20 +13,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.redaction import Redaction, secrets_of
 from infra.settings import Loaded, load
 from millrace.errors import ConfigurationError, MillraceError
 
 out = Console(soft_wrap=True)
 notes = Console(stderr=True, soft_wrap=True)
+_redact = Redaction()  # no secret in what goes wrong
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with all that the stack keeps; .millrace")]
 ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded, kafka or native")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there")]
 
 
-def load_settings(home: Path | None, profile: str | None = None, workers: int | None = None) -> Loaded:
+def load_settings(
+    home: Path | None, profile: str | None = None, workers: int | None = None, gateways: int | None = None
+) -> Loaded:
     """All settings, with those that were given as options; errors as of `load`."""
-    return load({"home": home, "profile": profile, "worker": {"count": workers}})
+    loaded = load({"home": home, "profile": profile, "worker": {"count": workers}, "gateway": {"count": gateways}})
+    _redact.add(*secrets_of(loaded.settings))
+    return loaded
 
 
 def guarded(run: Callable[[], None], *, as_json: bool) -> None:
@@ -35,9 +41,9 @@ def guarded(run: Callable[[], None], *, as_json: bool) -> None:
         run()
     except MillraceError as error:
         if as_json:
-            print_json({"error": error.error_type, "message": str(error)})
+            print_json({"error": error.error_type, "message": _redact(str(error))})
         else:
-            notes.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+            notes.print(f"[red]error:[/red] {escape(_redact(str(error)))}", highlight=False)
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
 
 

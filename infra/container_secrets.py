@@ -13,8 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
+from gateway.api_keys import PREFIX, ApiKey, digest_of
+from gateway.tokens import SCOPES
 from infra.launch.home import write_private
-from infra.rights import APP, CONNECT, OPERATOR
+from infra.rights import APP, CONNECT, GATEWAY, OPERATOR
 from infra.servers.kafka.security import ADMIN
 from millrace.errors import ConfigurationError
 
@@ -22,12 +26,16 @@ POSTGRES_USER: Final = "millrace"
 _WORKERS: Final = ("corpus-worker", "query-worker")
 _CAPTURE: Final = ("worker", CONNECT)
 DRAWN: Final = (
-    *(f"kafka-{principal}" for principal in (ADMIN, *_WORKERS, *_CAPTURE, APP, OPERATOR)),
+    *(f"kafka-{principal}" for principal in (ADMIN, *_WORKERS, *_CAPTURE, GATEWAY, APP, OPERATOR)),
     *(f"weaviate-{user}" for user in ("admin", "worker", "reader", "cluster")),
     "triton-key",
     "postgres",
+    "grafana",
+    "gateway-secret",
+    "gateway-key",
 )
 """Files with one random value each, 256 bits."""
+_FIRST: Final = "first"
 _LOGIN: Final = "org.apache.kafka.common.security"
 
 
@@ -97,6 +105,18 @@ def _weaviate(values: Mapping[str, str]) -> str:
     return f"AUTHENTICATION_APIKEY_ALLOWED_KEYS={keys}\nCLUSTER_BASIC_AUTH_PASSWORD={values['weaviate-cluster']}\n"
 
 
+def _first_key(values: Mapping[str, str]) -> str:
+    """What is kept of the first key of the gateway, ``mr_first_`` and the drawn value; `infra keys` makes others."""
+    kept = ApiKey(
+        id=_FIRST,
+        digest=digest_of(f"{PREFIX}{_FIRST}_{values['gateway-key']}"),
+        name=_FIRST,
+        tenant="default",
+        scopes=tuple(sorted(SCOPES)),
+    )
+    return msgspec.json.encode([kept]).decode() + "\n"
+
+
 def _command_line(values: Mapping[str, str]) -> str:
     return f'[kafka]\nsasl_password = "{values[f"kafka-{OPERATOR}"]}"\n'
 
@@ -104,7 +124,7 @@ def _command_line(values: Mapping[str, str]) -> str:
 DERIVED: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = MappingProxyType(
     {
         "kafka-server.properties": _kafka_server,
-        "kafka-users.json": _users(*_WORKERS, APP, OPERATOR),
+        "kafka-users.json": _users(*_WORKERS, GATEWAY, APP, OPERATOR),
         "kafka-capture-users.json": _users(*_CAPTURE),
         "weaviate.env": _weaviate,
         "millrace.toml": _command_line,
@@ -115,7 +135,8 @@ KEPT: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = MappingProxyType
     {
         "database-url": lambda values: f"postgresql://{POSTGRES_USER}:{values['postgres']}@postgres:5432/postgres",
         "pip.conf": lambda _: "",
+        "gateway-keys.json": _first_key,
         "maven-settings.xml": lambda _: "<settings/>\n",
     }
 )
-"""Files that may be the user's own, who has a database, or packages from elsewhere; written where they are missing."""
+"""Files that may be the user's own, who has a database, keys, or packages from elsewhere; written where missing."""

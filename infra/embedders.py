@@ -66,6 +66,14 @@ async def open_embedder(settings: Settings, served_at: str = "") -> AsyncIterato
             local.close()
 
 
+def provider(settings: Settings) -> str:
+    """Who computes embeddings, as spans call it."""
+    models = settings.models
+    if models.embedder == "hashing":
+        return "hashing"
+    return "triton" if models.server == "triton" else "onnxruntime"
+
+
 def triton_options(settings: TritonSettings) -> TritonOptions:
     """How workers ask the server, in the adapter's own form."""
     return msgspec.convert(_fields(settings, TritonOptions), TritonOptions)

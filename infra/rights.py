@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -45,6 +45,7 @@ from millrace.topics import (
 )
 
 APP: Final = "app"
+GATEWAY: Final = "gateway"
 OPERATOR: Final = "operator"
 CONNECT: Final = "connect"
 CONNECT_GROUP: Final = "millrace.connect"
@@ -113,6 +114,13 @@ def app_rights() -> Rights:
         writes=_names(SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED),
         groups=frozenset({READER_GROUP}),
     )
+
+
+def gateway_rights() -> Rights:
+    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own."""
+    app = app_rights()
+    of_questions = _names(*(topic for topic in CATALOGUE.values() if topic.group != "corpus"))
+    return replace(app, reads=app.reads | of_questions | _names(*_VISIBILITY))
 
 
 def operator_rights(group_prefix: str) -> Rights:

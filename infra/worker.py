@@ -1,8 +1,8 @@
 """``python -m infra worker``: run agents, Millrace's own or anyone's, until SIGTERM.
 
 The worker finds the broker in ``stack.json``, or where there is none in its settings, creates the topics of the agents
-it was given, and says how it is in ``<home>/run/<name>.json`` and on a loopback port (``/ready``, ``/alive``,
-``/metrics``).
+it was given, and says how it is in ``<home>/run/<name>.json`` and on a port of its own (``/ready``, ``/alive``,
+``/numbers``, ``/metrics``), by default on loopback.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -26,10 +26,19 @@ from infra.launch.elsewhere import stack_of
 from infra.launch.home import write_private
 from infra.launch.running import load_running
 from infra.launch.stack import Stack
+from infra.launch.vector_store import vector_store_access
 from infra.launch.workers import WorkerReport, WorkerState, report_path
+from infra.logs import start_logs
+from infra.metrics import CONTENT_TYPE, Metrics
+from infra.observed import Watch
+from infra.redaction import Redaction
 from infra.settings import Settings
+from infra.tracing import active_trace_id, tracing
+from infra.worker_metrics import WorkerSamples, counted
 from millrace.agent import CATALOGUE, AgentSpec
+from millrace.cutting import split
 from millrace.errors import ConfigurationError, MillraceError
+from millrace.published import mask_with
 from millrace.topics import Topic
 from streams import health
 from streams.admin import (
@@ -48,7 +57,7 @@ from streams.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
-OWN_AGENTS: Final = ("agents.corpus", "agents.query", "agents.usage")
+OWN_AGENTS: Final = ("agents.corpus", "agents.guard", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _EMBEDDED_LEADER_MS: Final = 100
 _SWITCH_S: Final = 0.001  # the loop gets the interpreter back after a millisecond from a thread that computes, not five
@@ -78,11 +87,11 @@ def worker(
     home: Annotated[Path | None, typer.Option("--home", help="Folder of the stack; .millrace")] = None,
 ) -> None:
     """Run agents until SIGTERM; then what is in flight ends, offsets are committed, and the exit code is 0."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     sys.setswitchinterval(_SWITCH_S)
     settings = load_running(home).settings
-    report = Report(settings.home, name)
+    redact = start_logs(settings, trace_id=active_trace_id)
+    mask_with(redact)
+    report = Report(settings.home, name, redact)
     try:
         report.write("starting", "loading agents")
         chosen = agents or settings.worker.agents
@@ -101,15 +110,17 @@ def worker(
 class Report:
     """The worker's state file, written in one step at each change."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, redact: Redaction | None = None) -> None:
         self.name = name
+        self.redact = redact or Redaction()
         self._path = report_path(home, name)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.health_port = 0
+        self.port = 0
 
     def write(self, state: WorkerState, detail: str = "") -> None:
         """Say where the worker stands."""
-        report = WorkerReport(os.getpid(), state, detail, self.health_port)
+        report = WorkerReport(os.getpid(), state, self.redact(detail), self.health_port, self.port)
         write_private(self._path, msgspec.json.encode(report).decode())
 
 
@@ -151,37 +162,68 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     running: list[Worker] = []
-    async with health.serve(lambda: running[0] if running else None) as report.health_port:
+    metrics = Metrics()
+    chosen = settings.telemetry
+    async with health.serve(
+        lambda: running[0] if running else None,
+        chosen.health_host,
+        chosen.health_port,
+        metrics=metrics.render,
+        metrics_type=CONTENT_TYPE,
+    ) as report.health_port:
         report.write("starting", "connecting")
         stack = await asyncio.to_thread(stack_of, settings)
         if captures:
             specs = [*specs, *capturing(settings)]
         await asyncio.to_thread(ensure_topics, settings, stack, specs)
         client = broker_connection(settings, stack.bootstrap, settings.kafka.principal).aiokafka()
-        async with compose(settings, stack, specs, name=report.name, client=client) as composition:
-            plain = WorkerSettings(
-                connection=client,
-                pump=pump_settings(settings),
-                cut=frozenset(settings.worker.cut),
-                data=str(settings.home),
-            )
-            async with Worker(
-                specs,
-                plain,
-                ports_for=composition.ports_for,
-                prepare=composition.prepare,
-                note=composition.note,
-                codec=composition.codec,
-                watched=composition.watched,
-            ) as started:
-                running.append(started)
-                report.write("starting", "joining consumer groups")
-                if await started.ready_or(stop):
-                    running_agents = f"{len(specs)} agents: {', '.join(spec.name for spec in specs)}"
-                    report.write("ready", running_agents)
-                    log.info("ready: %s", running_agents)
-                    await started.run(stop)
-                log.info("stopping: what is in flight ends, offsets are committed")
+        report.redact.add(*_drawn(settings, stack, client))
+        plain = WorkerSettings(
+            connection=client,
+            pump=pump_settings(settings),
+            cut=frozenset(settings.worker.cut),
+            data=str(settings.home),
+        )
+        with tracing(chosen, instance=report.name, redact=report.redact) as spans:
+            tracer = spans.tracer if spans is not None else None
+            watch = Watch(metrics, tracer)
+            async with compose(settings, stack, specs, name=report.name, client=client, watch=watch) as composition:
+                started = Worker(
+                    specs,
+                    plain,
+                    ports_for=composition.ports_for,
+                    prepare=composition.prepare,
+                    note=counted(
+                        composition.note, [part.name for spec in specs for part in split(spec, plain.cut)], metrics
+                    ),
+                    codec=composition.codec,
+                    watched=composition.watched,
+                    tracer=tracer,
+                )
+                view, models = composition.tail, composition.models
+                metrics.read(
+                    WorkerSamples(lambda: running[0] if running else None, view=view, models=models, tracing=spans)
+                )
+                async with started:
+                    running.append(started)
+                    await _run(started, specs, report, stop)
+
+
+def _drawn(settings: Settings, stack: Stack, client: Mapping[str, Any]) -> Iterator[str]:
+    """Credentials that no setting holds, because the launcher drew them."""
+    yield str(client.get("sasl_plain_password") or "")
+    if settings.stores.kind == "weaviate":
+        yield vector_store_access(settings, stack).api_key
+
+
+async def _run(worker: Worker, specs: Sequence[AgentSpec], report: Report, stop: asyncio.Event) -> None:
+    report.write("starting", "joining consumer groups")
+    if await worker.ready_or(stop):
+        running_agents = f"{len(specs)} agents: {', '.join(spec.name for spec in specs)}"
+        report.write("ready", running_agents)
+        log.info("ready: %s", running_agents)
+        await worker.run(stop)
+    log.info("stopping: what is in flight ends, offsets are committed")
 
 
 def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec], *, user: str | None = None) -> None:

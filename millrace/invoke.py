@@ -27,6 +27,7 @@ from millrace.errors import (
 )
 from millrace.event import Event, Meta, attach
 from millrace.ids import output_id
+from millrace.published import describe
 from millrace.stepping import Suspended, first_step
 from millrace.topics import Topic
 
@@ -315,13 +316,6 @@ class Invoker:
             )
         results: Sequence[Result] = returned
         return results
-
-
-def describe(error: BaseException, agent: str) -> str:
-    """Message about a failure that is safe to publish: an unknown exception's own text may hold content."""
-    if classify(error) != "unknown":
-        return str(error)
-    return f"{type(error).__name__} in agent {agent!r}; see the worker's log"
 
 
 def _checked(stage: "_Stage", event: Event, result: Result) -> list[Output] | BaseException:

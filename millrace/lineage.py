@@ -1,21 +1,23 @@
 """Follow a question or a document through the log: what happened, in which order, and what it came from."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from millrace.causation import hops
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
-from millrace.events.query import AnswerProduced, ContextRetrieved
+from millrace.events.guard import ReviewItemOpened, VerdictGiven
+from millrace.events.query import AnswerProduced, CompletionGenerated, CompletionGuarded, ContextRetrieved
 from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
-from millrace.positions import Start
+from millrace.positions import Start, Stop
 from millrace.reader import LogReader, RawRecord, decode
 from millrace.topics import (
     ACL_CHANGED,
@@ -28,6 +30,8 @@ from millrace.topics import (
 )
 
 _HISTORY: Final = (SOURCE_CHANGED, CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
+
+_OTHER: Final = frozenset({"corpus", "query", "reply"})  # groups of topics whose other events are none of a document
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +89,19 @@ class QuestionTrace(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     sources: tuple[Source, ...] = ()
 
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds per stage, as the terminal record says; empty before it."""
+        return next((entry.event.timings_ms for entry in self.entries if isinstance(entry.event, AnswerProduced)), {})
+
     def data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "correlation_id": self.correlation_id,
             "trace_id": self.trace_id,
             "events": [entry.data() for entry in self.entries],
+            "tree": _tree(self.entries),
+            "timings_ms": self.timings_ms,
             "sources": msgspec.to_builtins(self.sources),
         }
 
@@ -107,6 +118,7 @@ class DocumentHistory(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "document": msgspec.to_builtins(self.known),
             "events": [entry.data() for entry in self.events],
+            "tree": _tree(self.events),
             "visible": msgspec.to_builtins(self.visible) if self.visible is not None else None,
         }
 
@@ -116,18 +128,21 @@ def question_trace(
     name: str,
     *,
     start: Start = "beginning",
+    stop: Stop = "now",
     progress: Callable[[int, int], None] | None = None,
     topics: Iterable[Topic] = tuple(CATALOGUE.values()),
+    sources: bool = True,
 ) -> QuestionTrace:
     """Collect every record of a question by its correlation or trace id, and what its chunks came from.
 
-    Records are chosen by their headers, so those of other questions are not decoded.
+    Records are chosen by their headers, so those of other questions are not decoded. Without `sources` nothing is read
+    of the corpus: for those who know the versions already.
     """
     wanted = {topic.name: topic for topic in topics if topic.group != "corpus"}
     entries: list[Entry] = []
     trace_id = correlation_id = ""
     codec = codec_of(connection)
-    with LogReader(connection, list(wanted), start=start) as reader:
+    with LogReader(connection, list(wanted), start=start, stop=stop) as reader:
         for n, record in enumerate(reader, 1):
             if progress is not None and n % 1000 == 0:
                 progress(n, reader.total)
@@ -141,54 +156,81 @@ def question_trace(
         correlation_id=correlation_id,
         trace_id=trace_id,
         entries=tuple(entries),
-        sources=_sources(connection, codec, entries),
+        sources=_sources(connection, codec, entries) if sources else (),
     )
 
 
-def document_history(connection: Connection, tenant: str, document: str) -> DocumentHistory:
-    """Collect every record of a document, and fold them."""
+def document_history(
+    connection: Connection,
+    tenant: str,
+    document: str,
+    *,
+    start: Start = "beginning",
+    topics: Iterable[Topic] = tuple(CATALOGUE.values()),
+) -> DocumentHistory:
+    """Collect every record of a document, and fold them; verdicts on it and whatever else has its key included."""
     key = document_key(tenant, document)
+    wanted = {topic.name: topic for topic in (*_HISTORY, *(each for each in topics if each.group not in _OTHER))}
     codec = codec_of(connection)
     known = KnownDocument(tenant=tenant, document=document)
     visible: DocumentIndexed | None = None
     entries = []
-    with LogReader(connection, _HISTORY, keys=[key]) as reader:
+    with LogReader(connection, list(wanted), start=start, keys=[key]) as reader:
         for record in reader:
             if record.key != key.encode():
                 continue
-            entry = _entry(codec, record)
+            entry = _entry(codec, record, wanted[record.topic])
             entries.append(entry)
             if entry.event is not None:
                 known.fold(entry.event)
             if isinstance(entry.event, DocumentIndexed) and (visible is None or entry.event.order >= visible.order):
                 visible = entry.event
-    entries.sort(key=lambda entry: (entry.timestamp_ms, entry.position))
+    entries.sort(key=lambda entry: (entry.timestamp_ms, _stage(entry), entry.position))
     return DocumentHistory(known=known, events=tuple(entries), visible=visible)
 
 
 def describe(event: Event) -> str:
     """An event in a few words."""
-    match event:
-        case SourceChanged():
-            what = f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}"
-        case ChunksEmbedded():
-            what = f"part {event.part + 1} of {event.n_parts}, {event.model}"
-        case DocumentIndexed(deleted=True):
-            what = "deleted"
-        case DocumentIndexed():
-            counts = f"{event.n_embedded} embedded, {event.n_reused} reused, {event.n_retired} retired"
-            what = f"{len(event.chunks)} chunks: {counts}"
-        case DocumentSettled():
-            what = f"{event.outcome}: {event.message or event.reason}"
-        case AclChanged():
-            what = f"groups {', '.join(event.groups) or 'none'}"
-        case ContextRetrieved():
-            what = f"{len(event.hits)} chunks at {event.watermark}"
-        case AnswerProduced():
-            what = f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
-        case _:
-            what = _short(event)
-    return what.rstrip(": ")
+    words = _WORDS.get(type(event), _short)
+    return words(event).rstrip(": ")
+
+
+def _of_version(event: DocumentIndexed) -> str:
+    if event.deleted:
+        return "deleted"
+    counts = f"{event.n_embedded} embedded, {event.n_reused} reused, {event.n_retired} retired"
+    return f"{len(event.chunks)} chunks: {counts}"
+
+
+def _of_verdict(event: VerdictGiven) -> str:
+    places = f"{event.n_found} place{'' if event.n_found == 1 else 's'}"
+    return f"{event.action}: {event.rule} ({event.kind}) at {places} of {event.subject_kind} {event.subject}"
+
+
+def _of_answer(event: AnswerProduced) -> str:
+    return f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
+
+
+_WORDS: Final[Mapping[type[Event], Callable[[Any], str]]] = {
+    SourceChanged: lambda event: f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}",
+    ChunksEmbedded: lambda event: f"part {event.part + 1} of {event.n_parts}, {event.model}",
+    DocumentIndexed: _of_version,
+    DocumentSettled: lambda event: f"{event.outcome}: {event.message or event.reason}",
+    AclChanged: lambda event: f"groups {', '.join(event.groups) or 'none'}",
+    ContextRetrieved: lambda event: f"{len(event.hits)} chunks at {event.watermark}",
+    CompletionGenerated: lambda event: event.text or "nothing found",
+    CompletionGuarded: lambda event: event.text or "nothing found",
+    VerdictGiven: _of_verdict,
+    ReviewItemOpened: lambda event: event.reason,
+    AnswerProduced: _of_answer,
+}
+
+
+def _tree(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [
+        {"id": hop.id, "position": hop.position, "depth": hop.depth, "at_ms": hop.at_ms, "hop_ms": hop.hop_ms}
+        for hop, _ in hops(entries)
+    ]
 
 
 def _short(event: Event) -> str:

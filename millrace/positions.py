@@ -35,8 +35,14 @@ class Last(msgspec.Struct, frozen=True):
     n: int
 
 
+class Until(msgspec.Struct, frozen=True):
+    """Stop before the first record at or after a time, in unix milliseconds."""
+
+    timestamp_ms: int
+
+
 Start = Literal["beginning", "end"] | Since | Last | Mapping[Place, int]
-Stop = Literal["now", "never"] | Mapping[Place, int]
+Stop = Literal["now", "never"] | Until | Mapping[Place, int]
 
 
 class LogBounds:
@@ -98,11 +104,14 @@ class LogBounds:
             case "end":
                 found = {place: high for place, (_, high) in bounds.items()}
             case Since(timestamp_ms):
-                asked = [TopicPartition(topic, partition, timestamp_ms) for topic, partition in bounds]
-                answered = self._consumer.offsets_for_times(asked, timeout=self._timeout_s) if asked else []
-                at = {(tp.topic, tp.partition): tp.offset for tp in answered}
-                # A negative offset says that no record is as new.
-                found = {place: at[place] if at[place] >= 0 else high for place, (_, high) in bounds.items()}
+                at = self._at_time(timestamp_ms, bounds)
+                # A negative offset says that no record is as new, or that the broker cannot look times up, as the
+                # embedded one: then it finds nothing since 1970 either, and all is read.
+                first = self._at_time(0, bounds) if any(offset < 0 for offset in at.values()) else at
+                found = {
+                    place: at[place] if at[place] >= 0 else high if first[place] >= 0 else low
+                    for place, (low, high) in bounds.items()
+                }
             case Last(n):
                 found = {place: max(low, high - n) for place, (low, high) in bounds.items()}
             case _:
@@ -112,6 +121,21 @@ class LogBounds:
             if not low <= found[place] <= high:
                 raise truncated(place, found[place], f"the log holds {low} to {high}")
         return found
+
+    def ends(self, stop: Stop, bounds: Bounds) -> dict[Place, int]:
+        """Offset in each partition that is not read any more; the end of the log where `stop` names none before it."""
+        match stop:
+            case Until(timestamp_ms):
+                named: Mapping[Place, int] = self._at_time(timestamp_ms, bounds)
+            case _:
+                named = stop if isinstance(stop, Mapping) else {}
+        return {place: named[place] if named.get(place, -1) >= 0 else high for place, (_, high) in bounds.items()}
+
+    def _at_time(self, timestamp_ms: int, bounds: Bounds) -> dict[Place, int]:
+        """Offset of the first record at or after a time in each partition, negative where none was found."""
+        asked = [TopicPartition(topic, partition, timestamp_ms) for topic, partition in bounds]
+        answered = self._consumer.offsets_for_times(asked, timeout=self._timeout_s) if asked else []
+        return {(tp.topic, tp.partition): tp.offset for tp in answered}
 
     def _watermarks(self, place: Place) -> tuple[int, int]:
         deadline = time.monotonic() + self._timeout_s

@@ -3,7 +3,7 @@
 A reader whose position is gone stops with `LogTruncated`; it never skips.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -61,7 +61,7 @@ class LogReader:
         What to read.
     start : {"beginning", "end"}, Since, Last or mapping of (topic, partition) to offset
         First position; partitions a mapping does not name start at the beginning.
-    stop : {"now", "never"} or mapping of (topic, partition) to offset
+    stop : {"now", "never"}, Until or mapping of (topic, partition) to offset
         ``now`` ends at the end offsets seen at the start; a mapping names offsets that are not read any more.
     keys : collection of str, optional
         Read only the partitions of these record keys; records of other keys on them come too.
@@ -109,8 +109,7 @@ class LogReader:
             bounds = asked.of(places)
             self.positions = asked.starts(start, bounds)
             self._follow = stop == "never"
-            ends = stop if isinstance(stop, Mapping) else {}
-            self._ends = {place: ends.get(place, high) for place, (_, high) in bounds.items()}
+            self._ends = asked.ends(stop, bounds)
             open_places = [p for p in places if self._follow or self.positions[p] < self._ends[p]]
             self._open = set(open_places)
             self.total = sum(max(0, self._ends[p] - self.positions[p]) for p in places)

@@ -20,6 +20,7 @@ from millrace.events.corpus import (
     SourceChanged,
     StatisticsComputed,
 )
+from millrace.events.guard import ReviewItemOpened, VerdictGiven
 from millrace.events.query import (
     AnswerCompleted,
     AnswerDelta,
@@ -27,6 +28,7 @@ from millrace.events.query import (
     AnswerProduced,
     AnswerRetracted,
     CompletionGenerated,
+    CompletionGuarded,
     ContextRetrieved,
     QueryAdmitted,
     QueryCancelled,
@@ -111,6 +113,12 @@ def _tenant(event: Any) -> str:
     return keys.key(event.tenant)
 
 
+def _subject(event: VerdictGiven) -> str:
+    if event.subject_kind == "document":
+        return keys.document_key(event.tenant, event.subject)
+    return keys.key(event.tenant, "q", event.subject)
+
+
 def _corpus(name: str, event: type[Event], **options: Any) -> Topic:
     return Topic(name=name, events=(event,), key=_document, group="corpus", **options)
 
@@ -134,6 +142,7 @@ QUERY_CANCELLED = _query("query.request.cancelled.v1", QueryCancelled, retention
 QUERY_ADMITTED = _query("query.request.admitted.v1", QueryAdmitted)
 CONTEXT_RETRIEVED = _query("query.context.retrieved.v1", ContextRetrieved)
 COMPLETION_GENERATED = _query("query.completion.generated.v1", CompletionGenerated)
+COMPLETION_GUARDED = _query("query.completion.guarded.v1", CompletionGuarded)
 ANSWER_PRODUCED = _query("query.answer.produced.v1", AnswerProduced)
 REPLY = Topic(
     name="query.reply.v1",
@@ -142,6 +151,11 @@ REPLY = Topic(
     group="reply",
     retention_ms=6 * 3_600_000,
     reply=True,
+)
+
+VERDICT_GIVEN = Topic(name="guard.verdict.given.v1", events=(VerdictGiven,), key=_subject)
+REVIEW_ITEM_OPENED = Topic(
+    name="review.item.opened.v1", events=(ReviewItemOpened,), key=lambda event: keys.key(event.tenant, "i", event.item)
 )
 
 USAGE_METERED = Topic(name="usage.answer.metered.v1", events=(UsageMetered,), key=_tenant)
@@ -162,8 +176,11 @@ CATALOGUE: dict[str, Topic] = {
         QUERY_ADMITTED,
         CONTEXT_RETRIEVED,
         COMPLETION_GENERATED,
+        COMPLETION_GUARDED,
         ANSWER_PRODUCED,
         REPLY,
+        VERDICT_GIVEN,
+        REVIEW_ITEM_OPENED,
         USAGE_METERED,
         USAGE_TOTALLED,
     )

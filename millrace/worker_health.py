@@ -73,7 +73,7 @@ def _health(folder: Path, process: Process, timeout_s: float) -> WorkerHealth:
         return WorkerHealth(name=name, pid=pid, state=report.state, detail=report.detail)
     try:
         ready, alive = (_get(report.health_port, path, timeout_s) for path in ("/ready", "/alive"))
-        agents = _get(report.health_port, "/metrics", timeout_s)
+        agents = _get(report.health_port, "/numbers", timeout_s)
     except (OSError, ValueError, http.client.HTTPException) as error:
         detail = f"its health port {report.health_port} does not answer: {error}"
         return WorkerHealth(name=name, pid=pid, state="stuck", detail=detail)

@@ -9,7 +9,7 @@ from typing import Any
 from millrace.codec import ConsumedRecord, Record
 from millrace.dead_letters import PREFIX, SUFFIX
 from millrace.errors import TooLarge, error_type
-from millrace.invoke import describe
+from millrace.published import describe
 
 _MESSAGE_CHARS = 500
 

@@ -1,4 +1,4 @@
-"""Whether a worker is ready and alive, and its numbers, on a loopback port: ``/ready``, ``/alive``, ``/metrics``.
+"""Whether a worker is ready and alive, and its numbers: ``/ready``, ``/alive``, ``/numbers``, ``/metrics``.
 
 Small on purpose: a probe sends one line and reads one answer.
 """
@@ -47,13 +47,24 @@ def numbers(counters: Counters, lag: int = 0, in_flight: int = 0) -> dict[str, A
 
 
 @asynccontextmanager
-async def serve(worker: Callable[[], Reporting | None], host: str = _LOOPBACK, port: int = 0) -> AsyncIterator[int]:
+async def serve(
+    worker: Callable[[], Reporting | None],
+    host: str = _LOOPBACK,
+    port: int = 0,
+    *,
+    metrics: Callable[[], bytes] = bytes,
+    metrics_type: str = "text/plain; version=0.0.4; charset=utf-8",
+) -> AsyncIterator[int]:
     """Answer probes while the context lasts; gives the port.
 
     Parameters
     ----------
     worker : callable
         The worker, or None while there is none yet: it is alive then, and not ready.
+    metrics : callable
+        What ``/metrics`` says, for Prometheus.
+    metrics_type : str
+        In which form.
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,9 +73,14 @@ async def serve(worker: Callable[[], Reporting | None], host: str = _LOOPBACK, p
                 line = await reader.readline()
                 while (await reader.readline()).strip():
                     pass
-            status, body = _answer(line.decode("latin-1").split(), worker())
-            content = json.dumps(body).encode()
-            head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
+            request = line.decode("latin-1").split()
+            status, kind = "200 OK", metrics_type
+            if request[1:2] == ["/metrics"]:
+                content = metrics()
+            else:
+                status, body = _answer(request, worker())
+                content, kind = json.dumps(body).encode(), "application/json"
+            head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(content)}\r\n"
             writer.write(f"{head}connection: close\r\n\r\n".encode() + content)
             await writer.drain()
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
@@ -88,9 +104,9 @@ def _answer(request: list[str], worker: Reporting | None) -> tuple[str, Mapping[
         case "/alive":
             good = worker is None or worker.alive
             return _status(good), {"alive": good}
-        case "/metrics":
+        case "/numbers":
             return "200 OK", worker.report() if worker else {}
-    return "404 Not Found", {"error": f"nothing at {path!r}; there are /ready, /alive and /metrics"}
+    return "404 Not Found", {"error": f"nothing at {path!r}; there are /ready, /alive, /numbers and /metrics"}
 
 
 def _status(good: bool) -> str:  # noqa: FBT001 - one flag is all it takes

@@ -8,6 +8,7 @@ crash in between repeats them with the same ids; the changelog has the entry bef
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,10 +18,11 @@ from aiokafka.errors import KafkaError
 
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
-from millrace.errors import classify
+from millrace.errors import classify, error_type
 from millrace.event import Event, Origin
-from millrace.invoke import Invoker
 from millrace.registered import once_met
+from millrace.telemetry import Tracer
+from millrace.telemetry.invoking import invoker_of
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
 from streams.pump.settings import Counters, PumpSettings
@@ -77,6 +79,8 @@ class TableAgent:
         An agent with state.
     n_partitions : int
         Partitions of its sources and of its changelog.
+    tracer : Tracer, optional
+        Makes spans of what it handles.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class TableAgent:
         settings: PumpSettings,
         n_partitions: int,
         ports: Any = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.spec = spec
         self.counters = Counters()
@@ -97,7 +102,7 @@ class TableAgent:
         self._producer = producer
         self._settings = settings
         self._ports = ports
-        self._invoker = Invoker(spec)
+        self._invoker = invoker_of(spec, tracer)
         self._topics = {topic.name: topic for topic in spec.sources}
         table: Any = app.Table(spec.name, partitions=n_partitions, key_type=bytes, value_type=bytes)
         table.key_serializer = table.value_serializer = "raw"
@@ -130,15 +135,17 @@ class TableAgent:
         record = _Record(message)
         attempts = tries = 0
         while True:
+            began_s = time.monotonic()
             try:
                 await self._step(record, message.generation_id)
+                self.counters.seconds.add(time.monotonic() - began_s)
                 return
             except _Rebalanced:
                 raise
             except Exception as error:  # noqa: BLE001 - Faust would acknowledge and forget it
                 kind, tries = classify(error), tries + 1
                 attempts += kind == "unknown"
-                self.counters.errors[type(error).__name__, self.spec.name] += 1
+                self.counters.errors[error_type(error), self.spec.name] += 1
                 log.warning("table agent %s failed at %s: %r", self.spec.name, record, error)
                 if kind == "permanent" or attempts >= self.spec.max_attempts:
                     await self._bury(record, error, max(attempts, 1))

@@ -18,6 +18,7 @@ from millrace.agent import AgentSpec
 from millrace.codec import Codec
 from millrace.cutting import split
 from millrace.errors import ConfigurationError
+from millrace.telemetry import Tracer
 from streams import health
 from streams.producer import Producer
 from streams.pump import Prepare, Pump, PumpSettings, positions
@@ -93,6 +94,8 @@ class Worker:
         By agent name, what is told of each of its events once that is acknowledged.
     port_settings : Any
         Handed to `AgentSpec.ports`.
+    tracer : Tracer, optional
+        Makes spans of what its agents handle.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Worker:
         watched: Collection[Watched] = (),
         note: Mapping[str, Note] | None = None,
         port_settings: Any = None,
+        tracer: Tracer | None = None,
     ) -> None:
         if not specs:
             raise ConfigurationError("no agents to run; name modules that declare some: --agents their.module")
@@ -118,6 +122,7 @@ class Worker:
         self._prepare = prepare or {}
         self._watched = watched
         self._note = note or {}
+        self._tracer = tracer
         self._stack = AsyncExitStack()
         self._root: Service | None = None
 
@@ -146,14 +151,14 @@ class Worker:
                     self.tables.append(
                         TableAgent(
                             app, spec, codec=self._codec, producer=producer, settings=pump_settings,
-                            n_partitions=n, ports=ports,
+                            n_partitions=n, ports=ports, tracer=self._tracer,
                         )
                     )  # fmt: skip
                     continue
                 pump = Pump(
                     spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
                     ports=ports, prepare=self._prepare.get(spec.name), company=company,
-                    note=self._note.get(spec.name, lambda _: None),
+                    note=self._note.get(spec.name, lambda _: None), tracer=self._tracer,
                 )  # fmt: skip
                 root.add_dependency(pump)
                 self.pumps.append(pump)

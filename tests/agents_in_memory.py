@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 from agents.corpus.featurize import featurize
 from agents.corpus.index import index
+from agents.guard.answer import guard_answer
+from agents.guard.document import clear_untrusted, report_trusted
 from agents.query.admit import admit
 from agents.query.answer import answer
 from agents.query.read import read
 from agents.query.retrieve import retrieve
+from millrace.agent import Outputs
 from millrace.event import Event
-from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, SourceChanged
-from millrace.events.query import CompletionGenerated, ContextRetrieved, QueryAdmitted, QueryReceived
+from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.query import CompletionGenerated, CompletionGuarded, ContextRetrieved, QueryAdmitted, QueryReceived
 from tests.builders import events_of, granted, with_meta
 from tests.fakes import Stack
 
@@ -22,6 +25,20 @@ async def feature(stack: Stack, *changes: SourceChanged) -> list[tuple[Event, ..
         tuple(with_meta(event, cause=change, agent="featurize") for event in events_of(result))
         for change, result in zip(changes, results, strict=True)
     ]
+
+
+async def guarded(stack: Stack, *events: Event) -> list[Event]:
+    """Outputs of the agents that scan documents, with metadata."""
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, ChunksEmbedded):
+            outputs, name = await clear_untrusted(event, stack.guard), "clear_untrusted"
+        elif isinstance(event, DocumentIndexed):
+            outputs, name = await report_trusted(event, stack.guard), "report_trusted"
+        else:
+            continue
+        found += [with_meta(output, cause=event, agent=name) for output in _several(outputs)]
+    return found
 
 
 async def index_parts(stack: Stack, *events: Event) -> list[Event]:
@@ -39,7 +56,11 @@ async def ingest(stack: Stack, *changes: SourceChanged, fold: bool = True) -> li
     for outputs in await feature(stack, *changes):
         parts = [event for event in outputs if isinstance(event, ChunksEmbedded)]
         outcomes += [event for event in outputs if not isinstance(event, ChunksEmbedded)]
-        outcomes += await index_parts(stack, *parts)
+        looked_at = await guarded(stack, *parts)
+        outcomes += [event for event in looked_at if isinstance(event, DocumentSettled)]
+        outcomes += await index_parts(
+            stack, *parts, *(event for event in looked_at if isinstance(event, ChunksEmbedded))
+        )
     if fold:
         stack.fold(outcomes)
         await index_parts(stack, *(event for event in outcomes if isinstance(event, DocumentIndexed)))
@@ -77,7 +98,13 @@ async def stage(stack: Stack, event: Event) -> Sequence[Event]:
     elif isinstance(event, ContextRetrieved):
         found = await read(event, ports)
     elif isinstance(event, CompletionGenerated):
+        found = await guard_answer(event, ports)
+    elif isinstance(event, CompletionGuarded):
         found = await answer(event, ports)
     else:
         return []
-    return [found] if isinstance(found, Event) else list(found or ())
+    return _several(found)
+
+
+def _several(outputs: Outputs) -> list[Event]:
+    return [outputs] if isinstance(outputs, Event) else list(outputs or ())

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
-from agents.ports import CorpusPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
+from agents.guard.policy import GuardPolicy
+from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
 from millrace.errors import ObjectMissing, Unreadable
@@ -20,6 +21,7 @@ from millrace.events.query import AnswerProduced, Receipt
 from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
+from tests.guard_fakes import MemoryPersonalData, MemoryScanner, MemoryScans
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -300,6 +302,10 @@ class Stack:
     cancellations: MemoryCancellations = field(default_factory=MemoryCancellations)
     statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
     emitted: EmittedVersions = field(default_factory=EmittedVersions)
+    scanner: MemoryScanner = field(default_factory=MemoryScanner)
+    known_scans: MemoryScans = field(default_factory=MemoryScans)
+    personal_data: MemoryPersonalData = field(default_factory=MemoryPersonalData)
+    guard_policy: GuardPolicy = field(default_factory=GuardPolicy)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
     query_policy: QueryPolicy = field(default_factory=QueryPolicy)
 
@@ -327,6 +333,16 @@ class Stack:
             statistics=self.statistics,
             policy=self.query_policy,
             n_reply_partitions=4,
+            scanner=self.scanner,
+            known_scans=self.known_scans,
+            personal_data=self.personal_data,
+            guard=self.guard_policy,
+        )
+
+    @property
+    def guard(self) -> GuardPorts:
+        return GuardPorts(
+            scanner=self.scanner, known_scans=self.known_scans, objects=self.objects, guard=self.guard_policy
         )
 
     @property

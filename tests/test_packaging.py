@@ -21,7 +21,7 @@ import importlib, importlib.util, pkgutil, sys
 sys.path[:0] = sys.argv[1:]
 import millrace
 assert millrace.__file__.startswith(sys.argv[1]), millrace.__file__
-for name in ("streams", "agents", "inference", "infra"):
+for name in ("streams", "agents", "inference", "gateway", "infra"):
     found = importlib.util.find_spec(name)
     assert found is None, f"{name} is importable from {found.origin}"
 for module in pkgutil.walk_packages(millrace.__path__, "millrace."):

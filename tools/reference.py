@@ -1,4 +1,4 @@
-"""Write the reference pages of events, topics, settings, errors and commands from the code.
+"""Write the reference pages of events, topics, settings, errors, commands and metrics from the code.
 
 ``python -m tools.reference``          write ``docs/reference/``
 ``python -m tools.reference --check``  fail when a page is not what the code says
@@ -20,7 +20,10 @@ from infra.worker import worker
 from millrace import errors
 from millrace.cli import app as cli
 from millrace.schema import avro_schema
+from millrace.telemetry.metrics import LABELS, METRICS
+from millrace.telemetry.names import ATTRIBUTES
 from millrace.topics import CATALOGUE, DAY_MS, Topic
+from tools.alerts import ALERTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->\n\n"
@@ -168,11 +171,38 @@ def _parameters(command: Any) -> Iterator[str]:
         yield f"| `{name}` | {default} | {(each.help or '').replace('|', '/')} |"
 
 
+def metrics_page() -> str:
+    """Metrics with their labels, what spans carry, and the alerts."""
+    lines = [
+        "# Metrics and spans",
+        "",
+        "A worker answers `/metrics` on its health port, the gateway on its own. Labels have few values; no tenant,",
+        "user or document is ever one.",
+        "",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for metric in METRICS.values():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    lines += ["", "| label | values |", "|---|---|"]
+    lines += [f"| `{label}` | {about} |" for label, about in LABELS.items()]
+    lines += ["", "## Alerts", "", "| alert | when | for | severity |", "|---|---|---|---|"]
+    for alert in ALERTS:
+        name = f"[{alert.name}](../how-to/see-what-happens.md#{alert.name.lower()})"
+        expression = alert.expression.replace("|", "\\|")
+        lines.append(f"| {name} | `{expression}` | {alert.lasts} | {alert.severity} |")
+    lines += ["", "## Attributes of spans", ""]
+    lines += [f"- `{name}`" for name in sorted(ATTRIBUTES)]
+    return _NOTE + "\n".join(lines) + "\n"
+
+
 PAGES = {
     "events.md": events_page,
     "settings.md": settings_page,
     "errors.md": errors_page,
     "commands.md": commands_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -276,6 +276,7 @@ async def _finish(planned: PlannedVersion, written: Written, ports: CorpusPorts)
             model=version.model,
             rows=rows_ref,
             manifest=ref,
+            trust=change.trust,
         )
         for part, rows_ref in enumerate(rows)
     )

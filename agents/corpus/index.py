@@ -6,6 +6,8 @@ older version is dropped by its order. All that moves or removes rows of a docum
 * rows retired by a version are archived when that version's DocumentIndexed is read back from the log. Only then is it
   decided for every reader; readers that have not folded it yet still fetch the rows by id, because a fetch looks into
   both tables;
+* of an untrusted version nothing is written before its scan is over: its last part then comes again, cleared, and
+  brings the rows of the others with it;
 * rows that no retained version lists are deleted on MaintenanceDue, rows of abandoned versions among them. The newest
   version this process has emitted counts as retained, so a version whose outcome is still on its way keeps its rows.
 """
@@ -52,7 +54,7 @@ async def index(events: Sequence[IndexInput], ports: CorpusPorts) -> Sequence[Re
     Unavailable
         If the vector store is down: the whole batch is tried again.
     """
-    parts = [event for event in events if isinstance(event, ChunksEmbedded)]
+    parts = [event for event in events if isinstance(event, ChunksEmbedded) and not _waits(event)]
     loaded = {id(part): found for part, found in zip(parts, await _load_all(parts, ports), strict=True)}
     ready = [found for found in loaded.values() if isinstance(found, _Part)]
     rows = [row for part in ready for row in part.rows]
@@ -61,7 +63,9 @@ async def index(events: Sequence[IndexInput], ports: CorpusPorts) -> Sequence[Re
     decided = {id(part.event): result for part, result in zip(ready, await _decide_all(ready, ports), strict=True)}
     results = []
     for event in events:
-        if isinstance(event, ChunksEmbedded):
+        if isinstance(event, ChunksEmbedded) and _waits(event):
+            results.append(Result.ok())
+        elif isinstance(event, ChunksEmbedded):
             found = loaded[id(event)]
             results.append(found if isinstance(found, Result) else decided[id(event)])
         elif isinstance(event, DocumentIndexed):
@@ -70,6 +74,11 @@ async def index(events: Sequence[IndexInput], ports: CorpusPorts) -> Sequence[Re
             emitted = ports.emitted.newest(NAME, event.tenant, event.document)
             results.append(await _kept_up(collect_garbage(event, emitted, ports)))
     return results
+
+
+def _waits(part: ChunksEmbedded) -> bool:
+    """Whether a part belongs to an untrusted version that nobody has cleared: see `agents.guard.document`."""
+    return part.trust != "trusted" and not part.cleared
 
 
 class _Part(msgspec.Struct, frozen=True):

@@ -11,10 +11,20 @@ from collections.abc import Awaitable, Sequence
 from millrace.agent import Outputs, agent
 from millrace.event import Event
 from millrace.events.query import AnswerProduced, QueryAdmitted, QueryReceived, Receipt
-from millrace.topics import ANSWER_PRODUCED, QUERY_ADMITTED, QUERY_RECEIVED, REPLY
+from millrace.topics import (
+    ANSWER_PRODUCED,
+    QUERY_ADMITTED,
+    QUERY_RECEIVED,
+    REPLY,
+    REVIEW_ITEM_OPENED,
+    VERDICT_GIVEN,
+)
 
+from agents.correlation import correlation_of
+from agents.guard.question import REFUSED, judge_quickly
+from agents.guard.verdicts import Subject, listed
 from agents.ports import Principal, QueryPorts
-from agents.query.replies import NOT_READY, correlation_of, ended_without_answer, terminal_frames
+from agents.query.replies import GUARDED, NOT_READY, ended_without_answer, terminal_frames
 
 EVERYONE = "*"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -41,7 +51,12 @@ def cancel(event: Event, ports: QueryPorts) -> Awaitable[None] | None:
     return ports.cancellations.watch(event.tenant, correlation)
 
 
-@agent(source=QUERY_RECEIVED, sinks=(QUERY_ADMITTED, ANSWER_PRODUCED, REPLY), park=park, cancel=cancel)
+@agent(
+    source=QUERY_RECEIVED,
+    sinks=(QUERY_ADMITTED, VERDICT_GIVEN, REVIEW_ITEM_OPENED, ANSWER_PRODUCED, REPLY),
+    park=park,
+    cancel=cancel,
+)
 async def admit(question: QueryReceived, ports: QueryPorts) -> Outputs:
     """Admit a question, refuse it, or repeat its end."""
     policy = ports.policy
@@ -59,6 +74,15 @@ async def admit(question: QueryReceived, ports: QueryPorts) -> Outputs:
         return ended_without_answer(
             question, "failed", "not_ready", NOT_READY, retry_after_ms=policy.not_ready_retry_ms
         )
+    subject = Subject(question.tenant, "question", correlation_of(question), admit.__name__)
+    judged = judge_quickly(text, subject, ports.scanner, ports.personal_data, ports.guard)
+    if judged.blocked_by:
+        message, said = REFUSED.format(rule=judged.blocked_by), listed(judged.verdicts)
+        return [*judged.events(), *ended_without_answer(question, "refused", GUARDED, message, verdicts=said)]
+    return [*judged.events(), _admitted(question, text)]
+
+
+def _admitted(question: QueryReceived, text: str) -> QueryAdmitted:
     return QueryAdmitted(
         tenant=question.tenant,
         conversation=question.conversation,

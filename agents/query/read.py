@@ -1,6 +1,6 @@
 """Read an answer from the retrieved chunks: their best sentences, quoted word for word, or an honest no.
 
-Delivery: at least once; a redelivery reads again and its frames carry a higher attempt.
+Delivery: at least once; a redelivery reads again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,18 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 from millrace.agent import Outputs, agent
-from millrace.event import Event
-from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, ContextRetrieved, Hit
+from millrace.events.query import Citation, CompletionGenerated, ContextRetrieved, Hit
 from millrace.rows import ChunkRow
-from millrace.topics import COMPLETION_GENERATED, CONTEXT_RETRIEVED, REPLY
+from millrace.topics import COMPLETION_GENERATED, CONTEXT_RETRIEVED
 
+from agents.guard.answer import SEPARATOR
 from agents.lexical import CorpusTerms, bm25, count, terms
 from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.policy import QueryPolicy
-from agents.query.replies import correlation_of
 
 TOLD = frozenset({"superseded", "deleted", "filtered", "rank"})
 """Reasons for which a drop is told to the asker: those of documents that they may, or could, read."""
 READER = "sentences@2"
-SEPARATOR = "\n"
 SCORE_DECIMALS = 6
 
 
@@ -40,7 +38,7 @@ class Quote(msgspec.Struct, frozen=True):
         return self.row.sentences[self.first][0], self.row.sentences[self.last][1]
 
 
-@agent(source=CONTEXT_RETRIEVED, sinks=(COMPLETION_GENERATED, REPLY))
+@agent(source=CONTEXT_RETRIEVED, sinks=(COMPLETION_GENERATED,))
 async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
     """Quote the sentences nearest to the question, or say that the corpus does not hold the answer."""
     confidence = answerable(context.question, context.hits, context.n_chunks)
@@ -56,10 +54,8 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
         n_words = sum(len(row.text.split()) for row in rows.values())
         view = ports.visibility.visible(context.tenant, Principal(context.user, frozenset(context.groups)))
         citations = cite(quotes(context, rows, policy), view)
-    # A frame cannot be taken back unseen: nothing is streamed from a table that may be behind.
-    deltas = _deltas(context, citations) if context.meta.reply_to and ports.visibility.confirmed() else []
     text = SEPARATOR.join(citation.quote for citation in citations)
-    completion = CompletionGenerated(
+    return CompletionGenerated(
         tenant=context.tenant,
         conversation=context.conversation,
         text=text,
@@ -76,9 +72,8 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
         confidence=confidence,
         n_tokens_in=n_words,
         n_tokens_out=len(text.split()),
-        n_frames=len(deltas),
+        question=context.question,
     )
-    return [*deltas, completion]
 
 
 def answerable(question: str, hits: Sequence[Hit], n_chunks: int) -> float:
@@ -168,17 +163,3 @@ def cite(found: Sequence[Quote], view: VisibleSet) -> tuple[Citation, ...]:
             )
         )
     return tuple(citations)
-
-
-def _deltas(context: ContextRetrieved, citations: Sequence[Citation]) -> list[Event]:
-    """One frame per quote; together they are the text of the completion."""
-    return [
-        AnswerDelta(
-            tenant=context.tenant,
-            correlation=correlation_of(context),
-            attempt=context.meta.attempt,
-            n=n,
-            text=(SEPARATOR if n else "") + citation.quote,
-        )
-        for n, citation in enumerate(citations)
-    ]

@@ -8,21 +8,21 @@ from millrace.events.query import (
     AnswerFailed,
     AnswerProduced,
     AnswerRetracted,
-    CompletionGenerated,
+    CompletionGuarded,
     QueryReceived,
 )
 
+from agents.correlation import correlation_of
+
 NOT_READY = "this worker cannot confirm that it has seen the latest changes; ask again shortly"
 RETRACTED = "a passage that was read is no longer visible to you"
-
-
-def correlation_of(event: Event) -> str:
-    """Correlation id of the question that an event belongs to."""
-    return event.meta.correlation_id or event.meta.id
+GUARDED = "guard"
+"""Error type of what the guards refuse or take back."""
+TAKEN_BACK = "the guards took the answer back; ask for what you want to know in other words"
 
 
 def ended_without_answer(
-    question: QueryReceived | CompletionGenerated,
+    question: QueryReceived | CompletionGuarded,
     status: str,
     error_type: str,
     message: str,
@@ -30,6 +30,7 @@ def ended_without_answer(
     retry_after_ms: int = 0,
     n_frames: int = 0,
     reply: bool = True,
+    verdicts: Sequence[str] = (),
 ) -> Sequence[Event]:
     """Record and frame of a question that was refused or failed; `reply` says whether a frame may be sent."""
     record = AnswerProduced(
@@ -42,18 +43,20 @@ def ended_without_answer(
         retry_after_ms=retry_after_ms,
         n_frames=n_frames,
         user=question.user,
+        verdicts=tuple(verdicts),
     )
     return [record, *(terminal_frames(record, question) if reply else [])]
 
 
-def terminal_frames(record: AnswerProduced, cause: QueryReceived | CompletionGenerated) -> Sequence[Event]:
+def terminal_frames(record: AnswerProduced, cause: QueryReceived | CompletionGuarded) -> Sequence[Event]:
     """Frame that ends the question, if the asker wants one; the same record gives the same frame again."""
     if not cause.meta.reply_to:
         return []
     place = {"tenant": record.tenant, "correlation": record.correlation}
     attempt, n = cause.meta.attempt, record.n_frames
     if record.status == "retracted":
-        return [AnswerRetracted(**place, attempt=attempt, n=n, reason=RETRACTED, retry_after_ms=record.retry_after_ms)]
+        reason = TAKEN_BACK if record.error_type == GUARDED else RETRACTED
+        return [AnswerRetracted(**place, attempt=attempt, n=n, reason=reason, retry_after_ms=record.retry_after_ms)]
     if record.status in {"refused", "failed"}:
         return [
             AnswerFailed(

@@ -35,6 +35,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     agent : {"function", "coroutine", "waiting"}
         What Millrace's agent is: a plain function, a coroutine that never waits, or one that waits for a turn of the
         event loop, as one would that asks a model.
+    traces : {"off", "none", "all"}
+        Whether Millrace exports spans, and of which events: those of none are sampled away at the first hop.
     """
 
     bootstrap: str
@@ -47,6 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     headers: bool = False
     agent: Literal["function", "coroutine", "waiting"] = "function"
+    traces: Literal["off", "none", "all"] = "off"
 
 
 class Stopwatch:

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from bench.contenders.job import Job, Stopwatch
 from bench.measure import Sample
 from bench.readings import EVENTS, ReadingChecked, ReadingTaken, reading_topic
+from infra.settings import TelemetrySettings
+from infra.tracing import Tracing
 from millrace.agent import agent, spec_of
 from millrace.codec import Codec, Record
 from streams.producer import Ack, Producer
@@ -69,12 +74,14 @@ async def _run(job: Job) -> Sample:
 
     producer = _Remembering(job, ended.set)
     await producer.start()
+    tracing = _tracing(job)
     pump = Pump(
         spec_of(function),
         codec=Codec(EVENTS),
         producer=producer,
         connection={"bootstrap_servers": job.bootstrap},
         settings=PumpSettings(group_prefix=f"{job.group}."),
+        tracer=tracing.tracer if tracing is not None else None,
     )
     await pump.start()
     await ended.wait()
@@ -85,4 +92,24 @@ async def _run(job: Job) -> Sample:
     sample = count.sample()
     await pump.stop()
     await producer.stop()
+    if tracing is not None:
+        tracing.stop()
     return sample
+
+
+def _tracing(job: Job) -> Tracing | None:
+    """Spans into an exporter that forgets them: what is measured is what the worker pays, not the collector."""
+    if job.traces == "off":
+        return None
+    settings = TelemetrySettings(export=True, sample_ratio=float(job.traces == "all"), queue=1_000_000)
+    return Tracing(settings, _Forgetting(), instance="bench")
+
+
+class _Forgetting(SpanExporter):
+    """Takes everything and keeps nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - the library's signature
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """There is nothing to end."""

@@ -16,6 +16,7 @@ from agents.corpus.emitted import EmittedVersions
 from agents.corpus.featurize import featurize
 from agents.corpus.index import index
 from agents.corpus.policy import CorpusPolicy
+from agents.guard.policy import GuardPolicy
 from agents.ports import CorpusPorts, QueryPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from agents.query.read import Quote, best_sentences, read
@@ -214,7 +215,8 @@ async def open_stack(folder: Path, models: Path, cache: Path, policy: QueryPolic
             CorpusPorts(embedder, known, objects, parser, vectors, view, EmittedVersions(), CorpusPolicy()),
             QueryPorts(
                 embedder=asked, vectors=vectors, visibility=view, answers=unused, cancellations=unused,
-                statistics=_NoStatistics(), policy=policy, n_reply_partitions=1,
+                statistics=_NoStatistics(), policy=policy, n_reply_partitions=1, scanner=unused, known_scans=unused,
+                personal_data=unused, guard=GuardPolicy(questions=False, answers=False),
             ),
             table,
         )  # fmt: skip

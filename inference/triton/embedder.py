@@ -169,6 +169,10 @@ class TritonEmbedder:
         await _all([run(batch) for batch in cut_batches([len(row) for row in ids], self._batch_tokens)])
         return vectors
 
+    def available(self) -> dict[str, bool]:
+        """Whether calls pass, by name of the model."""
+        return {model.name: model.available for model in self._lanes.values()}
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the two that mark its ends included, without truncation."""
         return self._encoder.count(texts)

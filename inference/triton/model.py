@@ -100,6 +100,16 @@ class TritonModel:
         self._late_proofs = 0
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def name(self) -> str:
+        """Its name at the server."""
+        return self._name
+
+    @property
+    def available(self) -> bool:
+        """Whether calls pass; False while its breaker is open."""
+        return self._breaker.closed
+
     async def embed(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """Embed texts, given as token ids, with one request; repeated once if the model's process died over it.
 

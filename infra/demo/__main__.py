@@ -9,10 +9,13 @@ from typing import Annotated, Final
 
 import typer
 
+from infra.demo import guards, outside
 from infra.demo.log import count_embedded
 from infra.demo.report import Report
 from infra.demo.steps import Demo
+from infra.launch.gateways import gateway_url
 from infra.launch.seeding import seed_embedded
+from infra.launch.stack import read_stack
 from infra.launch.up import down, up
 from infra.settings import Loaded, load
 from millrace.client import Millrace
@@ -31,18 +34,21 @@ def demo(
 ) -> None:
     """Run the main job once on a stack of its own; exit code 0 only if every step showed what it should."""
     report = Report(as_json)
-    loaded = load({"home": home, "profile": profile})
+    pages = ""
+    loaded = load({"home": home, "profile": profile, "gateway": {"count": 1, "people": outside.PEOPLE}})
     try:
         _clear(loaded)
         try:
             _run(loaded, report)
+            pages = _address(loaded)
         finally:
             if not keep:
                 down(loaded.settings)
     except MillraceError as error:
         report.check("the demo runs to its end", passed=False, detail=str(error))
     end = f"python -m infra down --home {home}" if keep else "ended, nothing is left running"
-    raise typer.Exit(report.finish(profile=profile, home=str(loaded.settings.home), stack=end))
+    open_at = {"pages": f"{pages}/"} if pages and keep else {}
+    raise typer.Exit(report.finish(profile=profile, home=str(loaded.settings.home), stack=end, **open_at))
 
 
 def _clear(loaded: Loaded) -> None:
@@ -71,10 +77,21 @@ def _start(loaded: Loaded, report: Report, step: str) -> None:
     report.say(f"broker {stack.bootstrap}, {len(stack.workers)} worker")
 
 
+def _address(loaded: Loaded) -> str:
+    stack = read_stack(loaded.settings.home)
+    if stack is None or not stack.gateways:
+        return ""
+    return gateway_url(loaded.settings, stack.ports[stack.gateways[0].name]["http"])
+
+
 async def _first_run(loaded: Loaded, demo: Demo) -> int:
     async with _client(loaded) as millrace:
         for step in (demo.ingest, demo.ask, demo.measure, demo.edit, demo.revoke, demo.delete, demo.watch, demo.poison):
             await step(millrace)
+        for shown in (guards.mask, guards.hold, guards.leave_out):
+            await shown(demo, millrace)
+        for asked in (outside.ask_over_http, outside.chat, outside.look):
+            await asked(demo, _address(loaded))
         return 0 if loaded.settings.profile == "embedded" else await count_embedded(millrace)
 
 

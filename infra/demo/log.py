@@ -8,13 +8,16 @@ import time
 from confluent_kafka import Producer
 
 from millrace.client import Millrace
+from millrace.contract import codec_of
 from millrace.dead_letters import Letter
 from millrace.errors import Unavailable
 from millrace.events.corpus import DocumentIndexed
-from millrace.reader import LogReader, raw_record, read
-from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED
+from millrace.events.guard import ReviewItemOpened
+from millrace.reader import LogReader, decode, raw_record, read
+from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, REVIEW_ITEM_OPENED
 
 LETTER_TIMEOUT_S = 15.0
+REVIEW_TIMEOUT_S = 60.0
 
 
 async def version_of(millrace: Millrace, document: str, version: int) -> DocumentIndexed | None:
@@ -27,6 +30,19 @@ async def version_of(millrace: Millrace, document: str, version: int) -> Documen
 async def count_embedded(millrace: Millrace) -> int:
     """Records on the topic of embedded chunks, so that none since can be shown."""
     return len(await asyncio.to_thread(lambda: list(read(millrace.connection, [CHUNKS_EMBEDDED]))))
+
+
+def review_items(millrace: Millrace, document: str) -> list[ReviewItemOpened]:
+    """Review items of a document; waits for the first, because a trusted one is scanned beside everything else."""
+    give_up_s = time.monotonic() + REVIEW_TIMEOUT_S
+    codec = codec_of(millrace.connection)
+    with LogReader(millrace.connection, [REVIEW_ITEM_OPENED], stop="never") as reader:
+        for batch in reader.batches(idle=lambda: time.monotonic() > give_up_s):
+            events = [decode(codec, raw_record(message), REVIEW_ITEM_OPENED) for message in batch]
+            found = [event for event in events if isinstance(event, ReviewItemOpened) and event.subject == document]
+            if found:
+                return found
+    return []
 
 
 def write_raw(millrace: Millrace, topic: str, key: bytes, value: bytes) -> None:

@@ -81,13 +81,13 @@ class Demo:
         """Answers quote the right page, to those who may read it."""
         self.report.begin("two people ask: kim, and maria of hr")
         for who, question, expected, document in QUESTIONS:
-            answer = await self._ask(millrace, question, who)
+            answer = await self.put(millrace, question, who)
             self.report.check(
                 f"quotes {document}: {expected!r}", _quotes(answer, expected, document), answer.text[:120]
             )
-        answer = await self._ask(millrace, NOWHERE, KIM)
+        answer = await self.put(millrace, NOWHERE, KIM)
         self.report.check("says so when the corpus holds no answer", not answer.found, answer.text[:120])
-        answer = await self._ask(millrace, WEEKS, KIM)
+        answer = await self.put(millrace, WEEKS, KIM)
         self.report.check("kim does not see what is for hr", not _cites(answer, LEAVE), answer.text[:120])
 
     async def measure(self, millrace: Millrace) -> None:
@@ -112,7 +112,7 @@ class Demo:
         shutil.copy(HANDBOOK / "revisions" / "travel.md", self.folder / TRAVEL)
         sent = await self._ingest(millrace, "everyone", wait=False)
         self.report.check("one page was sent", sent.n_sent == 1, f"{sent.n_sent} were")
-        answer = await self._ask(millrace, ALLOWANCE, KIM, after=tuple(sent.receipts))
+        answer = await self.put(millrace, ALLOWANCE, KIM, after=tuple(sent.receipts))
         self.report.check("the new text is quoted", _quotes(answer, "66 euros", TRAVEL), answer.text[:120])
         version = await version_of(millrace, TRAVEL, sent.receipts[0].version)
         n_new, n_chunks = (version.n_embedded, len(version.chunks)) if version else (-1, -1)
@@ -122,7 +122,7 @@ class Demo:
         """Access is its own stream: taking it away embeds nothing and shows at once."""
         self.report.begin("revoke access and ask again")
         receipt = await millrace.revoke(LEAVE, ["hr"])
-        answer = await self._ask(millrace, WEEKS, MARIA, after=(receipt,))
+        answer = await self.put(millrace, WEEKS, MARIA, after=(receipt,))
         self.report.check("maria does not see it any more", not _cites(answer, LEAVE), answer.text[:120])
 
     async def delete(self, millrace: Millrace) -> None:
@@ -130,7 +130,7 @@ class Demo:
         self.report.begin("delete a page, ingest with sync, and ask again")
         (self.folder / DEVICES).unlink()
         sent = await self._ingest(millrace, "everyone", sync=True, wait=False)
-        answer = await self._ask(millrace, STOLEN, KIM, after=tuple(sent.receipts))
+        answer = await self.put(millrace, STOLEN, KIM, after=tuple(sent.receipts))
         self.report.check("the deleted page is not quoted", not _cites(answer, DEVICES), answer.text[:120])
 
     async def watch(self, millrace: Millrace) -> None:
@@ -152,7 +152,7 @@ class Demo:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-        answer = await self._ask(millrace, "What does the canteen serve every Thursday?", KIM)
+        answer = await self.put(millrace, "What does the canteen serve every Thursday?", KIM)
         self.report.check(
             "the new page is quoted", _quotes(answer, "lentil stew", "everyone/canteen.md"), answer.text[:120]
         )
@@ -173,11 +173,11 @@ class Demo:
     async def again(self, millrace: Millrace, before: int) -> None:
         """The same questions after ``down`` and ``up`` get the same answers from what is stored."""
         self.report.begin("ask again after down and up")
-        answer = await self._ask(millrace, ALLOWANCE, KIM)
+        answer = await self.put(millrace, ALLOWANCE, KIM)
         self.report.check("the same answer", _quotes(answer, "66 euros", TRAVEL), answer.text[:120])
-        answer = await self._ask(millrace, STOLEN, KIM)
+        answer = await self.put(millrace, STOLEN, KIM)
         self.report.check("what was deleted stays deleted", not _cites(answer, DEVICES), answer.text[:120])
-        answer = await self._ask(millrace, WEEKS, MARIA)
+        answer = await self.put(millrace, WEEKS, MARIA)
         self.report.check("what was revoked stays revoked", not _cites(answer, LEAVE), answer.text[:120])
         embedded = await count_embedded(millrace) - before
         self.report.check("0 chunks were embedded since", embedded == 0, f"{embedded} were")
@@ -196,7 +196,8 @@ class Demo:
             self.report.say(f"not sent ({skipped.reason}): {skipped.id}: {skipped.message}")
         return found
 
-    async def _ask(self, millrace: Millrace, question: str, who: Mapping[str, object], **options: object) -> Answer:
+    async def put(self, millrace: Millrace, question: str, who: Mapping[str, object], **options: object) -> Answer:
+        """Ask, and print question and answer."""
         answer = await millrace.ask(question, **who, **options)  # type: ignore[arg-type]
         self.report.say(f"{who['user']}: {question}")
         said = " ".join(answer.text.split()) or "not in the corpus"

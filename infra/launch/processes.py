@@ -20,7 +20,7 @@ import psutil
 
 from millrace.errors import ConfigurationError
 
-Role = Literal["broker", "database", "server", "worker"]
+Role = Literal["broker", "database", "gateway", "server", "worker"]
 # The kernel counts start times from boot; as wall-clock times they move by up to this when the clock is adjusted.
 _SAME_START_S = 2.0
 
@@ -56,6 +56,8 @@ class ProcessRecord:
             return "broker"
         if self.name == "postgres":
             return "database"
+        if self.name.startswith("gateway-"):
+            return "gateway"
         return "worker" if self.name.startswith("worker-") else "server"
 
     def find(self) -> psutil.Process | None:

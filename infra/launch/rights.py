@@ -13,11 +13,13 @@ from infra.launch.stack import Stack
 from infra.rights import (
     APP,
     CONNECT,
+    GATEWAY,
     OPERATOR,
     Rights,
     app_rights,
     connect_rights,
     ensure_users,
+    gateway_rights,
     grant,
     operator_rights,
     worker_rights,
@@ -28,7 +30,7 @@ from millrace.agent import AgentSpec
 from millrace.errors import ConfigurationError
 
 DEPLOYABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "corpus-worker": ("agents.corpus",),
+    "corpus-worker": ("agents.corpus", "agents.guard"),
     "query-worker": ("agents.query", "agents.usage"),
 }
 """Principals of workers that run a part of Millrace's agents, and the modules of each."""
@@ -97,7 +99,7 @@ def all_rights(settings: Settings) -> dict[str, Rights]:
         )
         for name, specs in specs_of(settings).items()
     }
-    own = {APP: app_rights(), OPERATOR: operator_rights(pump.group_prefix)}
+    own = {APP: app_rights(), GATEWAY: gateway_rights(), OPERATOR: operator_rights(pump.group_prefix)}
     return {**workers, **_of_capture(settings), **own}
 
 

@@ -85,6 +85,11 @@ class Stack:
         return tuple(record for record in self.processes if record.role == "worker")
 
     @property
+    def gateways(self) -> tuple[ProcessRecord, ...]:
+        """The replicas of the gateway."""
+        return tuple(record for record in self.processes if record.role == "gateway")
+
+    @property
     def servers(self) -> tuple[ProcessRecord, ...]:
         """The servers beside the broker."""
         return tuple(record for record in self.processes if record.role == "server")

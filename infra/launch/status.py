@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.launch.broker import broker_connection
+from infra.launch.gateways import gateway_url
 from infra.launch.home import read_format
 from infra.launch.processes import ProcessRecord
 from infra.launch.profiles import parts_of
@@ -125,6 +126,9 @@ def _process(
     elif record.role == "worker":
         report = read_report(settings.home, record)
         state, detail = report.state, report.detail
+    elif record.role == "gateway":
+        report = read_report(settings.home, record)
+        state, detail = report.state, gateway_url(settings, report.port) if report.port else report.detail
     elif record.role in ("server", "database"):
         ports = ", ".join(f"{name} {port}" for name, port in stack.ports.get(record.name, {}).items())
         unwell = part.unwell(settings, stack) if part else ""

@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka.admin import AdminClient
 
 from infra.launch.broker import broker_connection, embedded_broker, start_broker
+from infra.launch.gateways import start_gateways, wait_gateways
 from infra.launch.home import held, prepare_home
 from infra.launch.processes import ProcessRecord, Role, end_all
 from infra.launch.profiles import PARTS, parts_of
@@ -31,7 +32,7 @@ SeedEmbedded = Callable[[Settings, Stack], int]
 
 WORKER_GRACE_S: Final = 15.0
 _SERVER_GRACE_S: Final = 30.0
-_ENDED: Final[tuple[tuple[Role, ...], ...]] = (("worker",), ("server",), ("broker", "database"))
+_ENDED: Final[tuple[tuple[Role, ...], ...]] = (("gateway",), ("worker",), ("server",), ("broker", "database"))
 """Those that write before those that are written to."""
 
 
@@ -92,7 +93,8 @@ def up(
         already = frozenset(record.name for record in found.processes) if found else frozenset[str]()
         try:
             stack = _with_servers(settings, stack, parts_of(settings) if parts is None else parts, progress)
-            stack = _with_workers(loaded, stack, worker_command, progress)
+            stack = _with_workers(loaded, start_gateways(loaded, stack), worker_command, progress)
+            stack = wait_gateways(settings, stack, progress)
         except BaseException:
             current = read_stack(settings.home) or stack
             _end([record for record in current.processes if record.name not in already], progress)
@@ -105,7 +107,9 @@ def up(
 def down(
     settings: Settings, progress: Progress = lambda _: None, *, worker_grace_s: float = WORKER_GRACE_S
 ) -> list[str]:
-    """End workers, then the servers; data stays. Only processes of ``stack.json`` with the same start time are touched.
+    """End gateways, workers, then the servers; data stays.
+
+    Only processes of ``stack.json`` with the same start time are touched.
 
     Parameters
     ----------
@@ -221,7 +225,7 @@ def _with_workers(loaded: Loaded, stack: Stack, command: Sequence[str] | None, p
 
 def _end(records: Sequence[ProcessRecord], progress: Progress, worker_grace_s: float = WORKER_GRACE_S) -> None:
     for roles in _ENDED:
-        grace_s = worker_grace_s if "worker" in roles else _SERVER_GRACE_S
+        grace_s = _SERVER_GRACE_S if set(roles).isdisjoint({"gateway", "worker"}) else worker_grace_s
         for name in end_all([record for record in records if record.role in roles], grace_s):
             progress(f"warning: {name} did not end within {grace_s:g} s of being asked to, and was killed")
 
@@ -232,7 +236,8 @@ def _forget(settings: Settings, stack: Stack, keep: frozenset[str] = frozenset()
         if record.name not in keep:
             report_path(settings.home, record.name).unlink(missing_ok=True)
     left = tuple(record for record in stack.processes if record.name in keep)
+    ports = {name: of for name, of in stack.ports.items() if not name.startswith("gateway-") or name in keep}
     if left:
-        write_stack(replace(stack, processes=left))
+        write_stack(replace(stack, processes=left, ports=ports))
     else:
         (settings.home / "stack.json").unlink(missing_ok=True)

@@ -36,12 +36,15 @@ class WorkerReport:
         What it waits for, or why it failed and what to do.
     health_port : int
         Where it tells of its health, on loopback; 0 before it does.
+    port : int
+        Where a gateway listens for callers; 0 before it does, and for workers.
     """
 
     pid: int
     state: WorkerState
     detail: str = ""
     health_port: int = 0
+    port: int = 0
 
 
 def report_path(home: Path, name: str) -> Path:

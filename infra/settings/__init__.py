@@ -9,11 +9,13 @@ from infra.settings.fields import (
     ModelSettings,
     ParserSettings,
     PartitionSettings,
+    ScannerSettings,
     Settings,
     StoreSettings,
     TenantSettings,
     WorkerSettings,
 )
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     KafkaSettings,
@@ -22,18 +24,23 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.sources import CONFIG_FILE, Loaded, load, process_environment
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 
 __all__ = [
     "CONFIG_FILE",
     "CaptureSettings",
+    "GatewaySettings",
     "KafkaSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "ParserSettings",
     "PartitionSettings",
     "RegistrySettings",
+    "ScannerSettings",
     "Settings",
     "StoreSettings",
+    "TelemetrySettings",
     "TenantSettings",
     "TritonSettings",
     "WeaviateSettings",

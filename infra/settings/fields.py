@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from infra.settings.gateway import GatewaySettings
 from infra.settings.servers import (
     CaptureSettings,
     Group,
@@ -17,6 +18,7 @@ from infra.settings.servers import (
     TritonSettings,
     WeaviateSettings,
 )
+from infra.settings.telemetry import LogSettings, TelemetrySettings
 from millrace.connection import EMBEDDED_FETCH_MS
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -75,6 +77,19 @@ class ParserSettings(Group):
     """Nesting of elements, arrays and objects."""
     documents_per_process: int = Field(default=200, ge=1)
     """Documents after which a process is replaced."""
+
+
+class ScannerSettings(Group):
+    """What it may cost to scan texts for orders to a model; in child processes of the worker."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Documents scanned at a time; questions have a process of their own."""
+    window_cpu_s: float = Field(default=3.0, gt=0)
+    """Processor time for 8,000 characters, in seconds; a text that needs more counts as not read to its end."""
+    text_s: float = Field(default=60.0, gt=0)
+    """Time for one text, waits left out, in seconds."""
+    memory_mb: int = Field(default=1024, ge=256)
+    """Address space of a process, in MiB."""
 
 
 class StoreSettings(Group):
@@ -172,6 +187,8 @@ class Settings(BaseSettings):
     """Triton."""
     parser: ParserSettings = ParserSettings()
     """Parsers."""
+    scanner: ScannerSettings = ScannerSettings()
+    """Scanners."""
     stores: StoreSettings = StoreSettings()
     """Stores."""
     weaviate: WeaviateSettings = WeaviateSettings()
@@ -182,10 +199,18 @@ class Settings(BaseSettings):
     """Tenant defaults."""
     capture: CaptureSettings = CaptureSettings()
     """Change capture."""
+    gateway: GatewaySettings = GatewaySettings()
+    """Gateway."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Telemetry."""
+    logs: LogSettings = LogSettings()
+    """Logs."""
     corpus: dict[str, Any] = {}
     """Policy of the corpus path, by field of `agents.corpus.policy.CorpusPolicy`; JSON in the environment."""
     query: dict[str, Any] = {}
     """Policy of the question path, by field of `agents.query.policy.QueryPolicy`; JSON in the environment."""
+    guard: dict[str, Any] = {}
+    """Policy of the guards, by field of `agents.guard.policy.GuardPolicy`; JSON in the environment."""
 
     @classmethod
     def settings_customise_sources(

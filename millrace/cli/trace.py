@@ -1,4 +1,4 @@
-"""``millrace trace``: one question or document, from the log alone."""
+"""``millrace trace``: one question or document as a tree, from the log alone."""
 
 import re
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ def trace(
 ) -> None:
     """Show everything that happened to a question, and where the chunks it used came from; or a document's history."""
     if document or not _QUESTION.fullmatch(name):
-        _document(context, name, tenant, as_json=as_json)
+        _document(context, name, tenant, since=since, agents=agents, as_json=as_json)
         return
     from millrace.lineage import question_trace
 
@@ -44,11 +44,14 @@ def trace(
     show(found.data(), lambda: _render(found), as_json=as_json)
 
 
-def _document(context: typer.Context, name: str, tenant: str, *, as_json: bool) -> None:
+def _document(
+    context: typer.Context, name: str, tenant: str, *, since: str, agents: list[str] | None, as_json: bool
+) -> None:
     from millrace.lineage import document_history
 
     tenant = tenant_of(context, tenant)
-    history = document_history(connection_of(context), tenant, name)
+    topics = tuple(catalogue(agents).values())
+    history = document_history(connection_of(context), tenant, name, start=start_of(since), topics=topics)
     if not history.events:
         raise NotInLog(f"the log has no document {name!r} of tenant {tenant!r} and no question of that name")
 
@@ -62,6 +65,10 @@ def _document(context: typer.Context, name: str, tenant: str, *, as_json: bool) 
 def _render(found: Any) -> None:
     say(f"question {found.correlation_id} (trace {found.trace_id or 'none'})")
     _tree(found.entries)
+    if found.timings_ms:
+        total_ms = sum(found.timings_ms.values())
+        stages = ", ".join(f"{name} {spent_ms:.1f}" for name, spent_ms in found.timings_ms.items())
+        say(f"{'':>9}  at work {total_ms:.1f} ms: {stages}")
     if found.sources:
         say("read from")
         columns = ("chunk", "document", "# version", "indexed at", "source event at")
@@ -72,18 +79,11 @@ def _render(found: Any) -> None:
 
 
 def _tree(entries: Any) -> None:
-    """Events in order of time, each under the one that caused it."""
-    known = {entry.id for entry in entries if entry.id}
-    start_ms = min(entry.timestamp_ms for entry in entries)
+    """Each event under the one that caused it: time since the first, time since its cause, what it says, where."""
+    from millrace.causation import hops
 
-    def branch(cause: str, depth: int) -> None:
-        for entry in entries:
-            root = entry.causation_id not in known
-            if (root and not cause) or (cause and entry.causation_id == cause and entry.id != cause):
-                head = f"{'  ' * depth}{'└ ' if depth else ''}{entry.type}"
-                say(f"{entry.timestamp_ms - start_ms:>7} ms  {head}  {one_line(entry.what, _WIDTH)}")
-                say(f"{'':>10}  {'  ' * depth}  {entry.position}  {entry.id}")
-                if entry.id:
-                    branch(entry.id, depth + 1)
-
-    branch("", 0)
+    for hop, entry in hops(entries):
+        since_cause = "" if hop.hop_ms is None else f" (+{hop.hop_ms} ms)"
+        say(f"{hop.at_ms:>6} ms  {hop.branch}{entry.type}{since_cause}  {one_line(entry.what, _WIDTH)}")
+        rest = "".join("  " if end else "│ " for end in hop.last)
+        say(f"{'':>9}  {rest}  {entry.position}  {entry.id}")

@@ -9,8 +9,9 @@ from typing import Final, Self, Unpack
 import msgspec
 
 from millrace.client.answers import Answer
-from millrace.client.asking import Asker
+from millrace.client.asking import Asked, Asker
 from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
 from millrace.client.outcomes import Outcome
 from millrace.client.producing import EventProducer
@@ -23,11 +24,13 @@ from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
-from millrace.topics import Topic
+from millrace.telemetry import Tracer, names
+from millrace.telemetry.tracing import Value, ended
+from millrace.topics import SOURCE_CHANGED, Topic
 
 _ACCESS_ATTEMPTS: Final = 8
 
-__all__ = ["Answer", "Millrace", "Outcome", "Produced"]
+__all__ = ["Answer", "Asked", "Millrace", "Outcome", "Produced"]
 
 
 class Produced(msgspec.Struct, frozen=True):
@@ -57,6 +60,8 @@ class Millrace:
         How long the broker may take to answer or acknowledge, in seconds.
     max_pending : int
         Questions that may wait for an answer at the same time.
+    tracer : Tracer, optional
+        Makes a span of each question and of each document that is written; see `millrace.telemetry.opentelemetry`.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Millrace:
         codec: Codec | None = None,
         timeout_s: float = 10.0,
         max_pending: int = 1024,
+        tracer: Tracer | None = None,
     ) -> None:
         self.connection = connection or find_connection()
         self.tenant = tenant or self.connection.tenant
@@ -86,7 +92,9 @@ class Millrace:
             partition=reply_partition,
             max_pending=max_pending,
             timeout_s=timeout_s,
+            tracer=tracer,
         )
+        self._tracer = tracer
 
     async def __aenter__(self) -> Self:
         await self._producer.start()
@@ -271,6 +279,26 @@ class Millrace:
         """
         return self._asker.stream(question_of(question, self.tenant, options))
 
+    def follow(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[Asked | Frame, None]:
+        """Ask, and follow what the log says: for whoever hands replies on and lets others come back for the rest.
+
+        First comes an `Asked`, then the frames in order, each with its place in ``meta.origin``; the terminal one,
+        whatever it says, is the last. A question that is given back before its first piece is asked again, with another
+        `Asked`. Arguments as in `ask`, and what it raises where no frame came.
+        """
+        return self._asker.follow(question_of(question, self.tenant, options))
+
+    def cancel(self, asked: Asked, *, tenant: str | None = None) -> None:
+        """Tell the workers, in the background, that nobody waits for the answer to a question any more."""
+        self._asker.cancel(tenant or self.tenant, asked)
+
+    def leave_questions(self) -> None:
+        """From now on a question that is given up, or that is pending when the client ends, is not cancelled.
+
+        For a replica that goes while others remain: its callers read the rest of their replies there.
+        """
+        self._asker.leave()
+
     async def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Retrieve without reading: the answer's ``hits`` are the best visible chunks. Arguments as in `ask`."""
         options["mode"] = "search"
@@ -280,14 +308,40 @@ class Millrace:
         """Number of partitions of a topic."""
         return await self._producer.partitions(topic.name)
 
+    async def ping(self) -> None:
+        """Ask the broker for something small.
+
+        Raises
+        ------
+        Unavailable
+            It does not answer.
+        """
+        await self._producer.ping()
+
     async def _send(self, change: Change) -> Receipt:
         await self.waiter.prepare()
-        return await _acknowledged(await self.documents.send(change))
+        if self._tracer is None:
+            return await _acknowledged(await self.documents.send(change))
+        span = self._tracer.start("put_document", "producer", attributes=_about(change))
+        with ended(span):
+            receipt = await _acknowledged(await self.documents.send(change, trace=span.context))
+            span.set(names.VERSION, receipt.version)
+            return receipt
 
 
 async def _acknowledged(sent: Sent) -> Receipt:
     await sent.acknowledged
     return sent.receipt
+
+
+def _about(change: Change) -> dict[str, Value]:
+    return {
+        names.TENANT: change.tenant,
+        names.MESSAGING_SYSTEM: "kafka",
+        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
+        names.MEDIA_TYPE: change.media_type,
+        names.BYTES: len(change.content or b""),
+    }
 
 
 def _receipt_of(event: Event) -> Receipt | None:

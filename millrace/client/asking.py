@@ -22,6 +22,8 @@ from millrace.connection import Connection
 from millrace.errors import InputRejected, RequestFailed
 from millrace.events.query import AnswerCompleted, AnswerDelta, QueryReceived, Receipt
 from millrace.receipts import MAX_RECEIPTS, merged
+from millrace.telemetry import Span, TraceContext, Tracer, names
+from millrace.telemetry.tracing import ended, undecided
 from millrace.topics import REPLY
 
 _CONVERSATIONS: Final = 1024
@@ -46,6 +48,28 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that is on the log, and where its replies will be.
+
+    Attributes
+    ----------
+    correlation : str
+        Its name in the log; a question that is asked again gets another.
+    conversation : str
+        Conversation it belongs to.
+    trace_id : str
+        Its trace, which attempts of one question share; empty where it is not known.
+    partition, offset : int
+        Partition of the reply topic, and the offset that all its frames come behind.
+    """
+
+    correlation: str
+    conversation: str
+    trace_id: str = ""
+    partition: int
+    offset: int
+
+
 class Asker:
     """Asks over the topics; one reply reader serves all pending questions.
 
@@ -61,6 +85,8 @@ class Asker:
         Questions that may wait at the same time.
     timeout_s : float
         How long the broker may take to answer, in seconds.
+    tracer : Tracer, optional
+        Makes a span of each question.
     """
 
     def __init__(
@@ -73,7 +99,9 @@ class Asker:
         partition: int | None,
         max_pending: int,
         timeout_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._connection = connection
         self._codec = codec
         self._producer = producer
@@ -85,6 +113,7 @@ class Asker:
         self._watermarks: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._past_late = 0
         self._canceller = Canceller(producer, most=max_pending)
+        self._leaving = False
         self.replies: ReplyReader | None = None
 
     @property
@@ -115,36 +144,91 @@ class Asker:
         """Pieces in order, then the answer; see `millrace.client.Millrace.ask_stream`."""
         return self._parts(question, pieces=True)
 
+    def follow(self, question: Question) -> AsyncGenerator[Asked | Frame, None]:
+        """Frames as they are on the log; see `millrace.client.Millrace.follow`."""
+        return self._asked(question, pieces=True)
+
+    def cancel(self, tenant: str, asked: Asked) -> None:
+        """Tell the workers that nobody waits for a question any more."""
+        self._canceller.cancel(tenant, asked.conversation, asked.correlation)
+
+    def leave(self) -> None:
+        """From now on a question that is given up is not cancelled: someone else will read its reply."""
+        self._leaving = True
+
     async def _parts(self, question: Question, *, pieces: bool) -> AsyncGenerator[AnswerDelta | Answer, None]:
+        """Pieces if they are wanted, and the answer; raises where there is none."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        conversation = trace_id = ""
+        async with aclosing(self._asked(question, pieces=pieces)) as frames:
+            async for frame in frames:
+                if isinstance(frame, Asked):
+                    conversation, trace_id = frame.conversation, frame.trace_id
+                elif isinstance(frame, AnswerCompleted):
+                    latency_ms = (loop.time() - started) * 1000
+                    yield answer_of(frame, trace_id=trace_id, conversation=conversation, latency_ms=latency_ms)
+                elif not isinstance(frame, AnswerDelta):
+                    raise failure_of(frame)
+                elif pieces:
+                    yield frame
+
+    async def _asked(self, question: Question, *, pieces: bool) -> AsyncGenerator[Asked | Frame, None]:
+        correlation = secrets.token_hex(16)
+        if self._tracer is None:
+            async with aclosing(self._attempts(question, correlation, None, pieces=pieces)) as frames:
+                async for frame in frames:
+                    yield frame
+            return
+        attributes = {names.TENANT: question.tenant, names.MODE: question.mode, names.MESSAGING_SYSTEM: "kafka"}
+        span = self._tracer.start("ask", "client", undecided(correlation), attributes=attributes)
+        n = 0
+        with ended(span):
+            async with aclosing(self._attempts(question, correlation, span, pieces=pieces)) as frames:
+                async for frame in frames:
+                    if not isinstance(frame, Asked):
+                        if not n:
+                            span.happened(names.FIRST_FRAME)
+                        n += 1
+                        span.set(names.FRAMES, n)
+                    if isinstance(frame, AnswerCompleted):
+                        span.set(names.STATUS, "found" if frame.found else "not_found")
+                    yield frame
+
+    async def _attempts(
+        self, question: Question, correlation: str, span: Span | None, *, pieces: bool
+    ) -> AsyncGenerator[Asked | Frame, None]:
         """Ask, and ask anew while the workers say that it makes sense, unless a piece was already given away."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        correlation = secrets.token_hex(16)
         conversation = question.conversation or correlation
         allowed_s = question.timeout_s
         for n in count():
             given = False
             once = msgspec.structs.replace(question, conversation=conversation, timeout_s=allowed_s)
-            async with aclosing(self._frames(once, correlation)) as frames:
+            trace = span.context if span is not None else undecided(correlation, secrets.token_hex(8))
+            async with aclosing(self._frames(once, correlation, trace)) as frames:
                 async for frame in frames:
-                    if not isinstance(frame, AnswerDelta):
+                    if not isinstance(frame, Asked | AnswerDelta):
                         end = frame
                         break
-                    if pieces:
-                        given = True
-                        yield frame
+                    given = given or (pieces and isinstance(frame, AnswerDelta))
+                    yield frame
             if isinstance(end, AnswerCompleted):
-                yield self._answer(end, question.tenant, conversation, correlation, (loop.time() - started) * 1000)
+                self._keep_watermark(end.watermark, question.tenant, conversation)
+                yield end
                 return
-            failure = failure_of(end)
-            wait_s = failure.retry_after_ms / 1000 * 2**n
+            wait_s = end.retry_after_ms / 1000 * 2**n
             if given or not wait_s or loop.time() + wait_s >= started + question.timeout_s:
-                raise failure
+                yield end
+                return
             await asyncio.sleep(wait_s)
             correlation = secrets.token_hex(16)
             allowed_s = started + question.timeout_s - loop.time()
 
-    async def _frames(self, question: Question, correlation: str) -> AsyncGenerator[Frame, None]:
+    async def _frames(
+        self, question: Question, correlation: str, trace: TraceContext
+    ) -> AsyncGenerator[Asked | Frame, None]:
         """Send a question once and follow its frames; the terminal one is the last."""
         expires_at = asyncio.get_running_loop().time() + question.timeout_s
         pending: Pending | None = None
@@ -152,10 +236,18 @@ class Asker:
         try:
             async with asyncio.timeout_at(expires_at):
                 replies = await self._replies()
+                asked = Asked(
+                    correlation=correlation,
+                    conversation=question.conversation,
+                    trace_id=trace.trace_id,
+                    partition=replies.partition,
+                    offset=replies.position,
+                )
                 pending = replies.open(correlation, question.tenant, expires_at)
-                record = self._record(question, correlation, replies.partition)
+                record = self._record(question, correlation, trace, replies.partition)
                 unanswered = True
                 await self._producer.produce(record)
+            yield asked
             while True:
                 frame = await pending.next()
                 unanswered = unanswered and isinstance(frame, AnswerDelta)
@@ -169,15 +261,16 @@ class Asker:
         finally:
             if pending is not None and self.replies is not None:
                 self.replies.close(pending)
-            if unanswered:
-                self._canceller.cancel(question.tenant, question.conversation, correlation)
+            if unanswered and not self._leaving:
+                self._canceller.cancel(question.tenant, question.conversation, correlation, trace)
 
-    def _record(self, question: Question, correlation: str, partition: int) -> Record:
+    def _record(self, question: Question, correlation: str, trace: TraceContext, partition: int) -> Record:
         body = self._body(question)
         event = self._producer.with_meta(
             body,
             correlation_id=correlation,
-            traceparent=f"00-{correlation}-{secrets.token_hex(8)}-01",
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
             reply_to=REPLY.name,
             reply_partition=partition,
             deadline_ms=time.time_ns() // 1_000_000 + body.timeout_ms,
@@ -208,19 +301,17 @@ class Asker:
             explain=question.explain,
             labels=dict(question.labels),
             after=after,
-            watermark=self._watermarks.get((question.tenant, question.conversation), "") or question.watermark,
+            # One that is given is newer than what is kept here, where others answered in the meantime.
+            watermark=question.watermark or self._watermarks.get((question.tenant, question.conversation), ""),
             timeout_ms=max(1, int(question.timeout_s * 1000)),
         )
 
-    def _answer(
-        self, frame: AnswerCompleted, tenant: str, conversation: str, correlation: str, latency_ms: float
-    ) -> Answer:
-        if frame.watermark:
-            self._watermarks[tenant, conversation] = frame.watermark
+    def _keep_watermark(self, watermark: str, tenant: str, conversation: str) -> None:
+        if watermark:
+            self._watermarks[tenant, conversation] = watermark
             self._watermarks.move_to_end((tenant, conversation))
             if len(self._watermarks) > _CONVERSATIONS:
                 self._watermarks.popitem(last=False)
-        return answer_of(frame, trace_id=correlation, conversation=conversation, latency_ms=latency_ms)
 
     async def _replies(self) -> ReplyReader:
         async with self._starting:

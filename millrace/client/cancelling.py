@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import secrets
 
 from millrace.client.producing import EventProducer
 from millrace.errors import MillraceError
 from millrace.event import Event
 from millrace.events.query import QueryCancelled
+from millrace.telemetry import TraceContext
+from millrace.telemetry.tracing import undecided
 
 
 class Canceller:
@@ -27,15 +28,17 @@ class Canceller:
         self._sending: set[asyncio.Task[None]] = set()
         self.n_dropped = 0
 
-    def cancel(self, tenant: str, conversation: str, correlation: str) -> None:
+    def cancel(self, tenant: str, conversation: str, correlation: str, trace: TraceContext | None = None) -> None:
         """Send a cancellation in the background; its id is the question's, so that sending it twice changes nothing."""
         if len(self._sending) >= self._most:
             self.n_dropped += 1
             return
+        trace = trace or undecided(correlation)
         event = self._producer.with_meta(
             QueryCancelled(tenant=tenant, conversation=conversation, correlation=correlation),
             correlation_id=correlation,
-            traceparent=f"00-{correlation}-{secrets.token_hex(8)}-01",
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
         )
         sending = asyncio.create_task(self._send(event), name="millrace-cancel")
         self._sending.add(sending)

@@ -14,6 +14,7 @@ from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
+from millrace.telemetry import TraceContext
 from millrace.topics import INLINE_MAX_BYTES
 
 INLINE_SMALL_BYTES: Final = 4096
@@ -85,11 +86,13 @@ class DocumentWriter:
         folder = connection.objects_folder
         self._objects = ObjectFolder(folder, flush=not connection.embedded) if folder is not None else None
 
-    async def send(self, change: Change, *, refresh: bool = True) -> Sent:
+    async def send(self, change: Change, *, refresh: bool = True, trace: TraceContext | None = None) -> Sent:
         """Queue a change: access first where it changes, then the content.
 
         Parameters
         ----------
+        trace : TraceContext, optional
+            Headers of the span that writes it; without one, its trace is named after its id.
         refresh : bool
             Look into the log for the newest version first; without it, `known` is taken as it is.
 
@@ -108,6 +111,7 @@ class DocumentWriter:
                 body.replace(version=version, source_epoch=epoch, acl_version=acl_version),
                 source=change.source,
                 subject=change.document,
+                **(trace._asdict() if trace is not None else {}),
             )
             record = self._producer.encode(event)
             access = acl_version if change.groups is not None else 0

@@ -15,12 +15,17 @@ class FrameOrder:
     A higher attempt takes the place of all frames of lower ones, repeated frames are dropped, and a frame that is
     ahead of its turn is held until the gap is closed. The first terminal frame ends the question, whatever its number:
     it carries the whole answer, so nothing that is still missing matters.
+
+    Parameters
+    ----------
+    attempt, first : int
+        What is due next, where frames were seen before; by default the first frame of any attempt.
     """
 
-    def __init__(self) -> None:
-        self.attempt = -1
+    def __init__(self, attempt: int = -1, first: int = 0) -> None:
+        self.attempt = attempt
         self.ended = False
-        self._next = 0
+        self._next = first
         self._held: dict[int, AnswerDelta] = {}
 
     def accept(self, frame: Frame) -> list[Frame]:

@@ -158,6 +158,22 @@ class EventProducer:
         except (KafkaError, TimeoutError) as error:
             raise self._unavailable(f"says nothing about {topic}", error) from error
 
+    async def ping(self) -> None:
+        """Ask the broker for the metadata that the producer keeps.
+
+        Raises
+        ------
+        Unavailable
+            If it does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answered = await self._producer.client.force_metadata_update()
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise self._unavailable("does not answer", error) from error
+        if not answered:
+            raise self._unavailable("does not answer", TimeoutError("no metadata"))
+
     async def _acknowledged(self, future: asyncio.Future[Any], topic: str) -> Origin:
         try:
             async with asyncio.timeout(self._timeout_s):

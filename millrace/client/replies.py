@@ -78,6 +78,11 @@ class ReplyReader:
         Questions that may wait at the same time.
     timeout_s : float
         How long the broker may take to answer at the start, in seconds.
+
+    Attributes
+    ----------
+    position : int
+        Offset of the next record; replies to what is sent from now on come at or behind it.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class ReplyReader:
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
         self.n_late = 0
+        self.position = 0
 
     @property
     def alive(self) -> bool:
@@ -127,6 +133,10 @@ class ReplyReader:
                 consumer.assign([self._place])
                 end = (await consumer.end_offsets([self._place]))[self._place]
                 consumer.seek(self._place, end)
+                self.position = end
+        except asyncio.CancelledError:
+            await close_consumer(consumer)
+            raise
         except (KafkaError, TimeoutError, OSError) as error:
             await close_consumer(consumer)
             raise Unavailable(
@@ -179,6 +189,7 @@ class ReplyReader:
             while True:
                 found = await self._consumer.getmany(timeout_ms=1000)
                 for record in found.get(self._place, ()):
+                    self.position = record.offset + 1
                     await self._deliver(record)
         except OffsetOutOfRangeError:
             self._fail(

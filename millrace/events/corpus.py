@@ -76,6 +76,10 @@ class ChunksEmbedded(_VersionEvent, frozen=True, kw_only=True):
     manifest: Annotated[
         str, "Object with the whole version: its DocumentIndexed, encoded, without counts of the store."
     ]
+    trust: Annotated[
+        str, "Trust tier of the source; versions of untrusted ones are scanned before they are visible."
+    ] = "trusted"
+    cleared: Annotated[bool, "Whether this repeats the last part of an untrusted version after its scan."] = False
 
     def slot(self) -> str:
         """Parts are told apart by their number."""

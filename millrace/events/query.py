@@ -116,8 +116,8 @@ class ContextRetrieved(_QueryEvent, frozen=True, kw_only=True):
     labels: Annotated[dict[str, str], "Labels the search was restricted to."] = {}
 
 
-class CompletionGenerated(_QueryEvent, frozen=True, kw_only=True):
-    """A reader or generator made a text from the context."""
+class _Completion(_QueryEvent, frozen=True, kw_only=True):
+    """A text made from the context, with what the end of the question needs."""
 
     text: Annotated[str, "The text; empty when nothing in the corpus answers."]
     found: Annotated[bool, "Whether the corpus holds an answer."]
@@ -135,6 +135,18 @@ class CompletionGenerated(_QueryEvent, frozen=True, kw_only=True):
     n_tokens_out: Annotated[int, "Tokens written."] = 0
     cost_usd: Annotated[float, "Price of the call; 0 for local models."] = 0.0
     n_frames: Annotated[int, "Delta frames sent before."] = 0
+    question: Annotated[str, "The question, as it was admitted; empty in records of earlier times."] = ""
+
+
+class CompletionGenerated(_Completion, frozen=True, kw_only=True):
+    """A reader or generator made a text from the context; nobody outside has seen it yet."""
+
+
+class CompletionGuarded(_Completion, frozen=True, kw_only=True):
+    """A completion as it may leave: masked, without foreign links and without quotes that give orders to a model."""
+
+    verdicts: Annotated[tuple[str, ...], "What the guards said so far, as stage:rule:action."] = ()
+    blocked: Annotated[str, "Rule by which nothing of it may leave; empty where some may."] = ""
 
 
 class AnswerProduced(_QueryEvent, frozen=True, kw_only=True):
@@ -157,6 +169,7 @@ class AnswerProduced(_QueryEvent, frozen=True, kw_only=True):
     n_frames: Annotated[int, "Delta frames sent before the terminal one."] = 0
     timings_ms: Annotated[dict[str, float], "Milliseconds per stage."] = {}
     user: Annotated[str, "Who asked; the end of a question is repeated to nobody else."] = ""
+    verdicts: Annotated[tuple[str, ...], "What the guards said of question and answer, as stage:rule:action."] = ()
 
 
 class _Frame(Event, frozen=True, kw_only=True):

@@ -155,12 +155,14 @@ class Flow:
     async def finish(self, items: Sequence[Item], handling: Awaitable[Sequence[Verdict]]) -> None:
         """Wait for the verdicts of items in flight and do what they say."""
         verdicts: Sequence[Verdict] = [Verdict("lost")] * len(items)  # what a cancelled batch leaves
+        began_s = time.monotonic()
         try:
             verdicts = await handling
         except Exception as error:  # noqa: BLE001 - fatal, or a fault of ours: either way nothing may go on
             self.stopped = True
             self._fail(error)
         finally:
+            self._counters.seconds.add(time.monotonic() - began_s, len(items))
             for item, verdict in zip(items, verdicts, strict=True):
                 self._land(item, verdict)
             self.changed.set()

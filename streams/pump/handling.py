@@ -18,12 +18,14 @@ from millrace.event import Event, attach
 from millrace.invoke import Invoker, Output
 from millrace.registered import UnmetSchema
 from millrace.stepping import Suspended
+from millrace.telemetry import Tracer
 from streams import dead_letters
 from streams.lanes import Item
 from streams.producer import Producer, acknowledged
 from streams.pump.delivery import Delivery, Lost, Note, NotYetVisible, Work
 from streams.pump.settings import Counters, PumpSettings
 from streams.pump.tenure import Tenure
+from streams.pump.tracing import TracedDelivery, trace_letter
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Handler:
         Decodes a record that could not be decoded when it came, because the schema registry had to be asked.
     note : callable
         See `Delivery`.
+    tracer : Tracer, optional
+        Makes spans of what is sent and of what is given up.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class Handler:
         ports: Any,
         read: Callable[[ConsumedRecord], Event],
         note: Note = lambda _: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._invoker = invoker
         self._spec: AgentSpec = invoker.spec
         self._codec = codec
@@ -253,6 +259,8 @@ class Handler:
             if not (told and isinstance(error, _TOLD_IS_ENOUGH)):
                 await self._tenure.guard(item)
                 await acknowledged([await self._producer.send(letter)])
+                if self._tracer is not None:
+                    trace_letter(self._tracer, work.record, error, self._spec.name)
                 self._counters.dead_lettered += 1
         except Lost:
             return _LOST
@@ -285,7 +293,10 @@ class Handler:
             attach(event, msgspec.structs.replace(event.meta, attempt=self._tenure.first_attempt + work.tries))
 
     def _delivery(self, item: Item) -> Delivery:
-        return Delivery(self._codec, self._producer, partial(self._tenure.guard, item), self._note)
+        guard = partial(self._tenure.guard, item)
+        if self._tracer is not None:
+            return TracedDelivery(self._tracer, self._codec, self._producer, guard, self._note)
+        return Delivery(self._codec, self._producer, guard, self._note)
 
     def _backoff_s(self, tries: int) -> float:
         """Exponential with full jitter in its upper half, so that workers do not come back together."""

@@ -110,11 +110,13 @@ class Inline:
 
     async def _begin(self, leg: "_Leg", reached: "asyncio.Future[int]") -> None:
         """Run records of a chunk; say how far that came, and stay with the one that waits or failed, if any."""
-        kept = None
+        kept, began_s = None, time.monotonic()
         with self._flow.working():
             try:
                 kept = await self._advance(leg)
             finally:
+                if leg.ran:
+                    self._counters.seconds.add((time.monotonic() - began_s) / len(leg.ran), len(leg.ran))
                 self._ran(leg)
                 if not reached.done():
                     reached.set_result(leg.at)

@@ -24,7 +24,8 @@ from mode import Service
 from millrace.agent import AgentSpec, Batch
 from millrace.codec import Codec
 from millrace.errors import MillraceError, Unavailable
-from millrace.invoke import Invoker
+from millrace.telemetry import Tracer
+from millrace.telemetry.invoking import invoker_of
 from streams.lanes import Item, Lanes
 from streams.ledger import Ledger
 from streams.producer import Producer
@@ -48,7 +49,7 @@ _SHORT_POLL_MS = 10  # while a partition is full: until its buffered records are
 
 
 class Pump(Service):
-    """Runs one agent on a broker until it is stopped.
+    """Runs one agent on a broker until it is stopped; `parking` holds inputs that wait beside the lanes.
 
     Parameters
     ----------
@@ -72,9 +73,11 @@ class Pump(Service):
         Shared by the pumps of a process, so that a suspect runs alone in it.
     note : callable
         ``note(event)`` is told of every event that is acknowledged, before the terminal frame of its input is sent.
+    tracer : Tracer, optional
+        Makes spans of what it handles.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, most with a default
         self,
         spec: AgentSpec,
         *,
@@ -87,6 +90,7 @@ class Pump(Service):
         clock: Callable[[], float] = time.monotonic,
         company: Company | None = None,
         note: Note = lambda _: None,
+        tracer: Tracer | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -98,12 +102,12 @@ class Pump(Service):
         self._ports = ports
         self._prepare = prepare
         self._read = read = reader(codec, spec.sources)
-        self._invoker = Invoker(spec)
+        self._invoker = invoker_of(spec, tracer)
         self._ledger = Ledger(settings.max_uncommitted)
         self._tenure = Tenure(settings.group_prefix + spec.name, self._ledger, settings, self.counters, clock)
         handler = Handler(
             self._invoker, codec, producer, tenure=self._tenure, settings=settings, counters=self.counters,
-            ports=ports, read=read, note=note,
+            ports=ports, read=read, note=note, tracer=tracer,
         )  # fmt: skip
         batch = spec.batch or Batch()
         lanes = Lanes(max(settings.max_in_flight, 2 * batch.max_items), batch)
@@ -115,7 +119,7 @@ class Pump(Service):
             self._invoker, codec, producer, read=read, ledger=self._ledger, flow=self._flow, handler=handler,
             counters=self.counters, ports=ports, queue=self._queue,
         )  # fmt: skip
-        self._parking = Parking(settings.max_parked, self._unpark)
+        self.parking = Parking(settings.max_parked, self._unpark)
         self._unrecorded: set[TopicPartition] = set()  # no start of a head recorded yet in this assignment
         self._cautious: dict[TopicPartition, int] = {}  # records still to be handled one at a time
         self._commit_due = asyncio.Event()
@@ -240,7 +244,7 @@ class Pump(Service):
         self._tenure.close(partitions)
         for tp in partitions:
             self._flow.close(tp)
-            self._parking.drop(tp)
+            self.parking.drop(tp)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
                 async with self._intake:  # an inline chunk that is under way
@@ -386,7 +390,7 @@ class Pump(Service):
         else:
             budget_s = self._invoker.budget_s(event)
             left_s = self.spec.timeout_s if budget_s is None else max(budget_s, 0.0)
-            self._parking.park(item, parked, left_s, partial(self._invoker.watch, event, self._ports))
+            self.parking.park(item, parked, left_s, partial(self._invoker.watch, event, self._ports))
 
     def _unpark(self, item: Item, error: BaseException | None) -> None:
         """Let an item in whose wait is over; `error` is why it ended badly."""

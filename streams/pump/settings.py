@@ -1,9 +1,12 @@
 """What can be set on a pump, and what it counts."""
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
+
+from millrace.telemetry.metrics import SECONDS
 
 
 class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,30 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_max_ms: int = 10_000
 
 
+class Durations:
+    """Durations in buckets, for a histogram.
+
+    Attributes
+    ----------
+    counts : list of int
+        One for each of `millrace.telemetry.metrics.SECONDS`: of those at most so long, and longer than the one before;
+        the last is of those longer than all.
+    sum_s : float
+        All of them together, in seconds.
+    """
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float, n: int = 1) -> None:
+        """Count `n` durations of `seconds` each."""
+        self.counts[bisect_left(SECONDS, seconds)] += n
+        self.sum_s += seconds * n
+
+
 @dataclass
 class Counters:
     """Plain numbers about one pump; read them, do not write them.
@@ -56,6 +83,11 @@ class Counters:
         Failures by (bounded error type, stage).
     batch_sizes
         Batches by size, rounded up to a power of two.
+    batched
+        Events in all batches.
+    seconds
+        How long inputs were at work, until their outputs were acknowledged; of those run in place, until they were
+        sent, and that as the mean of the chunk they came in.
     """
 
     consumed: int = 0
@@ -66,7 +98,10 @@ class Counters:
     failed_commits: int = 0
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     batch_sizes: Counter[int] = field(default_factory=Counter)
+    batched: int = 0
+    seconds: Durations = field(default_factory=Durations)
 
     def batch(self, size: int) -> None:
         """Count a batch."""
+        self.batched += size
         self.batch_sizes[1 << (size - 1).bit_length()] += 1

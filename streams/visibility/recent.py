@@ -81,25 +81,38 @@ class RecentTail(TopicView, Generic[E]):
     def noted(self, question: Question) -> None:
         """Called when the first event of a question was read; for subclasses."""
 
+    def forgotten(self, question: Question, timestamp_ms: int, event: E) -> None:
+        """Called when the event of a question was forgotten; for subclasses."""
+
+    def question_of(self, event: E) -> Question:
+        """Which question an event belongs to."""
+        return (event.tenant, getattr(event, "correlation"))  # noqa: B009 - every kind has one, unless overridden
+
+    def seen_at_ms(self, question: Question) -> int | None:
+        """When the broker took the first event of a question, unix milliseconds; None where there is none."""
+        found = self._known.get(question)
+        return None if found is None else found[0]
+
     def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:
         """Take an event of the kind in, if it is recent and the first of its question."""
         if isinstance(event, self._kind):
             self._keep(event, timestamp_ms, n_bytes)
 
     def _keep(self, event: E, timestamp: int, size: int) -> None:
-        question: Question = (event.tenant, getattr(event, "correlation"))  # noqa: B009 - every kind has one
+        question = self.question_of(event)
         self._newest_ms = max(self._newest_ms, timestamp)
         if question in self._known or timestamp < self._newest_ms - self._keep_ms:
             return
         self._known[question] = (timestamp, size, event)
         self._n_bytes += size
-        self._forget()
         self.noted(question)
+        self._forget()
 
     def _forget(self) -> None:
         while self._known:
-            timestamp, size, _ = next(iter(self._known.values()))
+            question, (timestamp, size, event) = next(iter(self._known.items()))
             if timestamp >= self._newest_ms - self._keep_ms and self._n_bytes <= self._max_bytes:
                 return
-            self._known.popitem(last=False)
+            del self._known[question]
             self._n_bytes -= size
+            self.forgotten(question, timestamp, event)

@@ -172,6 +172,21 @@ class Tail:
         """
         return self.ready() and not self.table.unread_access and self._folder.confirmed(CONFIRMED_WITHIN_S)
 
+    @property
+    def confirmed_age_s(self) -> float | None:
+        """Seconds since the end of the log was last confirmed; None before the first time."""
+        return self._folder.confirmed_age_s
+
+    @property
+    def behind(self) -> int:
+        """Records that it has yet to fold."""
+        return self._folder.behind
+
+    def size(self) -> tuple[int, int]:
+        """Documents and chunks that count now, over all tenants; looks at every document."""
+        sizes = self.table.statistics().values()
+        return sum(size.n_documents for size in sizes), sum(size.n_chunks for size in sizes)
+
     def visible(
         self, tenant: str, principal: Grouped, *, at: str | None = None, labels: Mapping[str, str] | None = None
     ) -> VisibleSet:

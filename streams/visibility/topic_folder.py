@@ -193,6 +193,17 @@ class TopicFolder:
         """Whether an end of the log asked for within the last seconds has been reached."""
         return self.ready() and self._confirmed_at is not None and self._clock() - self._confirmed_at <= within_s
 
+    @property
+    def confirmed_age_s(self) -> float | None:
+        """Seconds since an end of the log was asked for that has been reached; None before the first time."""
+        return None if self._confirmed_at is None else self._clock() - self._confirmed_at
+
+    @property
+    def behind(self) -> int:
+        """Records up to the newest end that was asked for and has not been reached."""
+        newest = self._checks[-1][1] if self._checks else {}
+        return sum(max(0, end - self.positions.get(at, 0)) for at, end in newest.items())
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when a condition on what was read holds; it is looked at after every batch.
 

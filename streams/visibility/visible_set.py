@@ -62,8 +62,13 @@ class VisibleSet:
 
     def get(self, document: str) -> DocumentIndexed | None:
         """Visible version of a document, or None."""
+        row = self.row(document)
+        return None if row is None else self._versions.get(row)
+
+    def row(self, document: str) -> int | None:
+        """Number of a document's visible version, which no other version ever has; None where it is not visible."""
         effective = self._documents[document].effective if document in self._members else None
-        return None if effective is None else self._versions.get(effective.row)
+        return None if effective is None else effective.row
 
     def why_not(self, document: str, chunk_id: str) -> str | None:
         """None when the chunk is visible, else deleted, superseded, forbidden or filtered."""

@@ -7,7 +7,7 @@ from millrace.cli.output import ExitCode
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "find-what-is-wrong.md").read_text()
-PRODUCT = ("millrace", "streams", "agents", "infra")
+PRODUCT = ("millrace", "streams", "agents", "gateway", "infra")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| ")]
 
 

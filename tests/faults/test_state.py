@@ -167,7 +167,7 @@ def test_a_worker_that_takes_a_full_disk_for_a_mistake_gives_documents_up(stack:
 
 def _retried(worker: Worker) -> int:
     """How often its agents have tried again because something was away."""
-    answer = httpx.get(f"http://127.0.0.1:{worker.report()['health_port']}/metrics", timeout=10)
+    answer = httpx.get(f"http://127.0.0.1:{worker.report()['health_port']}/numbers", timeout=10)
     errors = [error for agent in answer.json().values() for error in agent["errors"]]
     return sum(error["n"] for error in errors if error["type"] == "unavailable")
 

@@ -53,7 +53,10 @@ class Containers:
         found = {name: self.here(str(value)) for name, value in spec["environment"].items()}
         kept = {name: value for name, value in process_environment().items() if not name.startswith("MILLRACE_")}
         cache = str(load().settings.cache)
-        return {**kept, **{f"MILLRACE_{k}": str(v) for k, v in image.items()}, "MILLRACE_CACHE": cache, **found}
+        # Containers share neither ports nor a machine.
+        alone = {"MILLRACE_TELEMETRY__HEALTH_PORT": "0", "MILLRACE_TELEMETRY__HEALTH_HOST": "127.0.0.1"}
+        image_variables = {f"MILLRACE_{k}": str(v) for k, v in image.items()}
+        return {**kept, **image_variables, "MILLRACE_CACHE": cache, **found, **alone}
 
     def here(self, text: str) -> str:
         for there, local in self.addresses.items():

@@ -52,7 +52,7 @@ from tests.brokers import Broker
 from tests.faults.report import FaultRow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-PRINCIPALS = ("app", "operator", "worker", *DEPLOYABLES)
+PRINCIPALS = ("app", "gateway", "operator", "worker", *DEPLOYABLES)
 OTHERS_REPLIES = "query.reply.other-app.v1"
 
 

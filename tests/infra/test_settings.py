@@ -1,7 +1,7 @@
 """Settings: flags, then environment, then millrace.toml, then defaults; each with its origin."""
 
+import ast
 import json
-import re
 from pathlib import Path
 from typing import get_args
 
@@ -235,13 +235,19 @@ def test_every_setting_is_described_for_the_reference() -> None:
     assert len(_groups(Settings)) > 5
 
 
+def _reads_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os"
+    return isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+
+
 def test_nothing_else_of_the_stack_reads_the_environment() -> None:
     checkout = Path(__file__).parents[2]
     reading = {
         str(path.relative_to(checkout))
-        for package in ("streams", "agents", "inference", "infra")
+        for package in ("streams", "agents", "inference", "gateway", "infra")
         for path in (checkout / package).rglob("*.py")
-        if re.search(r"\bos\.environ\b|\bgetenv\b|from os import", path.read_text())
+        if any(map(_reads_environment, ast.walk(ast.parse(path.read_text()))))
     }
     assert reading == {"infra/settings/sources.py"}
 

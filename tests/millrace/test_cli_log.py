@@ -266,7 +266,7 @@ def test_the_doctor_sees_workers_that_are_gone_stuck_or_not_ready(
     report(health_port=1)
     assert "stuck, its health port 1 does not answer" in worker_0()[1]
     report(health_port=health.server_port)
-    Health.says = {"/ready": {"ready": True}, "/alive": {"alive": True}, "/metrics": {"featurize": {"lag": 7}}}
+    Health.says = {"/ready": {"ready": True}, "/alive": {"alive": True}, "/numbers": {"featurize": {"lag": 7}}}
     assert worker_0() == ("ok", "ready, 2 agents; records behind: featurize 7")
     Health.says = Health.says | {"/alive": {"alive": False}}
     assert worker_0()[0] == "wrong"

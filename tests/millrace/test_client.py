@@ -215,6 +215,14 @@ async def test_a_reply_of_another_tenant_is_no_reply(embedded: Connection, tenan
             assert (await millrace.ask("mine")).text == "echo: mine"
 
 
+async def test_a_watermark_that_is_given_counts_before_the_one_that_is_kept(embedded: Connection, tenant: str) -> None:
+    with answering(embedded, tenant, lambda question: [completed(question, watermark="w7")]) as worker:
+        async with Millrace(embedded, tenant=tenant) as millrace:
+            await millrace.ask("first", conversation="talk")
+            await millrace.ask("second", conversation="talk", watermark="w9")
+    assert [question.watermark for question in worker.seen] == ["", "w9"]
+
+
 async def test_a_conversation_sends_its_watermark_back(embedded: Connection, tenant: str) -> None:
     with answering(embedded, tenant, lambda question: [completed(question, watermark="w7")]) as worker:
         async with Millrace(embedded, tenant=tenant) as millrace:

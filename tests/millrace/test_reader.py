@@ -14,7 +14,7 @@ from millrace.connection import Connection
 from millrace.errors import ConfigurationError, LogTruncated, UndecodableRecord
 from millrace.events.corpus import AclChanged
 from millrace.keys import document_key, partition_for
-from millrace.positions import Last, Since, log_bounds, log_sizes
+from millrace.positions import Last, Since, Until, log_bounds, log_sizes
 from millrace.reader import LogReader, decode, read
 from millrace.topics import ACL_CHANGED
 from tests.brokers import Broker
@@ -66,9 +66,23 @@ def test_it_starts_where_it_is_told(connection: Connection, topic: str, write: A
     assert values(LogReader(connection, [topic], start="end")) == []
     assert values(LogReader(connection, [topic], start={(topic, 0): 1}, stop={(topic, 0): 2})) == ["b"]
     assert values(LogReader(connection, [topic], only=[(topic, 1)])) == []
-    if connection.profile == "kafka":  # the embedded broker keeps no index of times
-        assert values(LogReader(connection, [topic], start=Since(1_500_000))) == ["b", "c"]
+
+
+def test_times_bound_what_is_read_and_where_the_broker_knows_none_all_is_read(
+    connection: Connection, topic: str, write: Any
+) -> None:
+    write("a", timestamp=1_000_000)
+    write("b", timestamp=2_000_000)
+    write("c", timestamp=3_000_000)
+    since, until = LogReader(connection, [topic], start=Since(1_500_000)), Until(2_500_000)
+    if connection.profile == "kafka":
+        assert values(since) == ["b", "c"]
         assert values(LogReader(connection, [topic], start=Since(9_000_000))) == []
+        assert values(LogReader(connection, [topic], stop=until)) == ["a", "b"]
+        assert values(LogReader(connection, [topic], start=Since(1_500_000), stop=until)) == ["b"]
+    else:  # the embedded broker keeps no index of times
+        assert values(since) == ["a", "b", "c"]
+        assert values(LogReader(connection, [topic], stop=until)) == ["a", "b", "c"]
 
 
 def test_it_follows_new_records_until_it_is_told_to_stop(connection: Connection, topic: str, write: Any) -> None:

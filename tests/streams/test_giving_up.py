@@ -106,11 +106,11 @@ async def test_what_is_parked_can_be_given_up(world: World) -> None:
 
     await world.produce([ordered("k", 0), ordered("k", 1)])
     async with world.running(desk.spec(world, park=park)) as pump:
-        await until(lambda: len(pump._parking) == 2 and len(desk.signals) == 2)
+        await until(lambda: len(pump.parking) == 2 and len(desk.signals) == 2)
         desk.give_up("k-0")
         [record] = world.decode(await world.read_n(world.sink, 1))
         assert (record.n, record.by) == (0, "cancelled")
-        assert len(pump._parking) == 1
+        assert len(pump.parking) == 1
         desk.gate.set()
         await world.read_n(world.sink, 2)
         await until(lambda: pump.lag == 0)

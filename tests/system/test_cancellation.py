@@ -200,9 +200,9 @@ async def test_a_question_that_waits_for_a_change_can_be_cancelled(system: Syste
     async with bench(system) as at:
         never = Receipt(at.tenant, "never-written", 1)
         asking = asyncio.create_task(at.millrace.ask("Who has the key?", after=never, timeout_s=60))
-        await until(lambda: len(at.pump._parking) == 1)
+        await until(lambda: len(at.pump.parking) == 1)
         asking.cancel()
-        await until(lambda: len(at.pump._parking) == 0)
+        await until(lambda: len(at.pump.parking) == 0)
         await at.all_done()
     (record,) = at.of_tenant(ANSWER_PRODUCED)
     assert record.error_type == "cancelled"

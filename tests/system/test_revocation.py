@@ -19,7 +19,7 @@ from millrace.agent import AgentSpec, Outputs
 from millrace.client import Answer, Millrace
 from millrace.errors import RequestFailed, RequestRetracted
 from millrace.event import Event
-from millrace.events.query import AnswerProduced, CompletionGenerated, Receipt
+from millrace.events.query import AnswerProduced, CompletionGuarded, Receipt
 from millrace.topics import ANSWER_PRODUCED, CHUNKS_EMBEDDED
 from tests.system.stacks import AGENTS, Inside, System, replaced_stage
 
@@ -146,7 +146,7 @@ class StandingStill:
         return getattr(self._live, name)
 
 
-async def answer_without_a_second_look(completion: CompletionGenerated, ports: QueryPorts) -> Outputs:
+async def answer_without_a_second_look(completion: CompletionGuarded, ports: QueryPorts) -> Outputs:
     as_retrieved = StandingStill(ports.visibility, completion.watermark)
     return await answer(completion, msgspec.structs.replace(ports, visibility=as_retrieved))
 

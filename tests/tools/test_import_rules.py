@@ -9,7 +9,7 @@ import pytest
 
 from tools.source_files import ROOT
 
-PACKAGES = ("millrace", "streams", "agents", "inference", "infra")
+PACKAGES = ("millrace", "streams", "agents", "inference", "gateway", "infra")
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +46,10 @@ def test_packages_that_import_nothing_break_no_rule(tree: Path) -> None:
         ("agents", "streams"),
         ("agents", "inference"),
         ("agents", "infra"),
+        ("agents", "gateway"),
+        ("gateway", "agents"),
+        ("gateway", "infra"),
+        ("streams", "gateway"),
         ("agents", "aiokafka"),
         ("agents", "confluent_kafka"),
         ("agents", "faust"),

@@ -18,6 +18,7 @@ from millrace.events.query import (
     AnswerProduced,
     AnswerRetracted,
     CompletionGenerated,
+    CompletionGuarded,
     ContextRetrieved,
     Hit,
     QueryAdmitted,
@@ -44,8 +45,8 @@ async def stack_with(text: str = KEYS, *, quote_margin: float = 0.15) -> Stack:
 
 def test_the_run_stands_in_the_catalogue_in_place_of_its_stages() -> None:
     assert CATALOGUE["answer_question"] is answer_question
-    assert [stage.name for stage in answer_question.stages] == ["admit", "retrieve", "read", "answer"]
-    assert not {"admit", "retrieve", "read", "answer"} & CATALOGUE.keys()
+    assert [stage.name for stage in answer_question.stages] == ["admit", "retrieve", "read", "guard_answer", "answer"]
+    assert not {"admit", "retrieve", "read", "guard_answer", "answer"} & CATALOGUE.keys()
     assert answer_question.park is not None
     assert answer_question.on_failure is fail_question
 
@@ -53,7 +54,14 @@ def test_the_run_stands_in_the_catalogue_in_place_of_its_stages() -> None:
 async def test_a_question_leaves_every_stage_on_the_log_and_ends_in_one_record_and_one_frame() -> None:
     log = await ask(await stack_with(), asked(QUESTION))
     kinds = [type(event) for event in log if not isinstance(event, AnswerDelta)]
-    assert kinds == [QueryAdmitted, ContextRetrieved, CompletionGenerated, AnswerProduced, AnswerCompleted]
+    assert kinds == [
+        QueryAdmitted,
+        ContextRetrieved,
+        CompletionGenerated,
+        CompletionGuarded,
+        AnswerProduced,
+        AnswerCompleted,
+    ]
 
 
 async def test_quotes_are_exact_slices_of_the_parsed_text() -> None:
@@ -72,7 +80,8 @@ async def test_quotes_are_exact_slices_of_the_parsed_text() -> None:
 
 
 async def test_the_frames_are_numbered_and_add_up_to_the_answer() -> None:
-    text = f"{KEYS}\n## Safes\n\nRotate the keys to the safe every year.\n"
+    text = "# Guide\n\n## Keys\n\nRotate the keys of the safe every few days, and tell the team the day before.\n"
+    text += "\n## Safes\n\nRotate the keys to the safe every year.\n"
     log = await ask(await stack_with(text, quote_margin=1.0), asked(QUESTION, attempt=2))
     deltas = [event for event in log if isinstance(event, AnswerDelta)]
     end = only(log, AnswerCompleted)
@@ -126,14 +135,14 @@ async def test_an_explanation_does_not_count_what_is_forbidden() -> None:
 async def test_a_table_that_lost_touch_with_the_log_on_the_way_gives_no_answer_and_no_text() -> None:
     stack = await stack_with()
     log = await ask(stack, asked(QUESTION))
-    context, completion = only(log, ContextRetrieved), only(log, CompletionGenerated)
+    read, completion = only(log, CompletionGenerated), only(log, CompletionGuarded)
     stack.visibility.is_confirmed = False
     ended = await stage(stack, completion)
     record, frame = only(ended, AnswerProduced), only(ended, AnswerFailed)
     assert (record.status, record.error_type, frame.error_type) == ("failed", "not_ready", "not_ready")
     assert (record.text, record.citations, record.hits) == (frame.message, (), ())
     assert (frame.n, frame.retry_after_ms > 0) == (completion.n_frames, True)
-    assert not any(isinstance(event, AnswerDelta) for event in await stage(stack, context))
+    assert not any(isinstance(event, AnswerDelta) for event in await stage(stack, read))
 
 
 async def reached(stack: Stack, kind: type[E]) -> E:
@@ -143,7 +152,7 @@ async def reached(stack: Stack, kind: type[E]) -> E:
 async def test_an_answer_is_retracted_when_a_quoted_passage_is_lost_on_the_way() -> None:
     for change in ("revoked", "deleted"):
         stack = await stack_with()
-        completion = await reached(stack, CompletionGenerated)
+        completion = await reached(stack, CompletionGuarded)
         if change == "revoked":
             stack.fold([granted(version=2)])
         else:
@@ -160,7 +169,7 @@ async def test_a_hit_that_is_lost_on_the_way_is_left_out_of_a_search() -> None:
     stack = await stack_with()
     await publish(stack, changed("Rotate the tyres every 90 days.", document="b.md"))
     search = asked(QUESTION, mode="search")
-    completion = only(await ask(stack, search), CompletionGenerated)
+    completion = only(await ask(stack, search), CompletionGuarded)
     stack.fold([granted(document="b.md", version=2)])
     ended = await stage(stack, completion)
     for found in (only(ended, AnswerProduced), only(ended, AnswerCompleted)):
@@ -188,7 +197,7 @@ async def test_a_chunk_that_moved_is_quoted_where_it_stands_now() -> None:
 
 async def test_timings_and_watermark_reach_record_and_frame() -> None:
     stack = await stack_with()
-    completion = await reached(stack, CompletionGenerated)
+    completion = await reached(stack, CompletionGuarded)
     timed = with_meta(completion, cause=asked(QUESTION), timings_ms={"retrieve": 3.5})
     ended = await stage(stack, timed)
     for found in (only(ended, AnswerProduced), only(ended, AnswerCompleted)):

@@ -7,14 +7,12 @@ import pytest
 
 from agents.corpus.featurize import featurize
 from agents.ports import TermStatistics
-from agents.query.admit import admit
 from agents.query.policy import QueryPolicy
 from agents.query.retrieve import retrieve
-from millrace.event import Event
 from millrace.events.corpus import SourceChanged
-from millrace.events.query import ContextRetrieved
-from tests.agents_in_memory import index_parts, ingest, publish
-from tests.builders import TENANT, asked, changed, events_of, granted, with_meta
+from millrace.events.query import ContextRetrieved, QueryAdmitted
+from tests.agents_in_memory import index_parts, ingest, publish, stage
+from tests.builders import TENANT, asked, changed, events_of, granted, only, with_meta
 from tests.fakes import Stack
 from tests.texts import paragraph
 
@@ -23,9 +21,8 @@ QUESTION = "Which valve does the turbine operator report in winter?"
 
 async def search(stack: Stack, question: str = QUESTION, **fields: object) -> ContextRetrieved:
     received = asked(question, **fields)  # type: ignore[arg-type]
-    admitted = await admit(received, stack.query)
-    assert isinstance(admitted, Event)
-    found = await retrieve(with_meta(admitted, cause=received), stack.query)  # type: ignore[arg-type]
+    admitted = only(await stage(stack, received), QueryAdmitted)
+    found = await retrieve(with_meta(admitted, cause=received), stack.query)
     assert isinstance(found, ContextRetrieved)
     return found
 

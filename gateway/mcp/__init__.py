@@ -1,0 +1,1 @@
+"""Tools and resources for other models, by the Model Context Protocol."""

@@ -1,0 +1,68 @@
+"""Events of the guards: what was found in a question, an answer or a document, and what a person should look at."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from millrace.event import Event
+
+SubjectKind = Literal["question", "answer", "document"]
+Action = Literal["allow", "flag", "mask", "block", "retract", "hold"]
+
+MAX_SPANS = 20
+"""Places that a verdict names at most; it says how many there were."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A place in a text."""
+
+    start: Annotated[int, "First character."]
+    end: Annotated[int, "Character after the last one."]
+
+
+class _GuardEvent(Event, frozen=True, kw_only=True):
+    """What a guard has looked at."""
+
+    namespace: ClassVar[str] = "millrace.guard"
+
+    tenant: Annotated[str, "Tenant that the subject belongs to."]
+    subject_kind: Annotated[SubjectKind, "What was looked at."]
+    subject: Annotated[str, "Document id; for questions and answers their correlation id."]
+    version: Annotated[int, "Version of the document; 0 for questions and answers."] = 0
+    stage: Annotated[str, "Agent that looked."]
+    rule: Annotated[str, "Bounded name of the rule, such as EMAIL_ADDRESS or override."]
+
+
+class VerdictGiven(_GuardEvent, frozen=True, kw_only=True):
+    """What a rule found in a subject, and what follows; it names places, never the text at them."""
+
+    kind: Annotated[str, "What the rule is about: injection, hidden_text, personal_data, secret, link and so on."]
+    action: Annotated[Action, "What was done."]
+    spans: Annotated[
+        tuple[Span, ...],
+        "Places in the text that was looked at: a question as it was admitted, a completion, a document.",
+    ] = ()
+    n_found: Annotated[int, "How many places there were; `spans` may name fewer."] = 0
+    score: Annotated[float, "How sure the rule is, 0 to 1."] = 1.0
+
+    def slot(self) -> str:
+        """Verdicts on one input are told apart by subject, rule and action."""
+        return f"{self.subject_kind}:{self.subject}:{self.rule}:{self.action}"
+
+    @property
+    def short(self) -> str:
+        """The verdict in a word, as AnswerProduced lists it."""
+        return f"{self.stage}:{self.rule}:{self.action}"
+
+
+class ReviewItemOpened(_GuardEvent, frozen=True, kw_only=True):
+    """Something that a person should look at; opened again, it is the same item."""
+
+    namespace: ClassVar[str] = "millrace.review"
+
+    item: Annotated[str, "Id of the item, derived from the subject and the kind of what was found."]
+    reason: Annotated[str, "What was found and what was done, without the text."]
+
+    def slot(self) -> str:
+        """Items are told apart by their id."""
+        return self.item
