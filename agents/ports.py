@@ -19,6 +19,7 @@ from millrace.rows import Candidate, ChunkRow, ScannedChunk
 if TYPE_CHECKING:  # the policies' packages import this module
     from agents.corpus.policy import CorpusPolicy
     from agents.guard.policy import GuardPolicy
+    from agents.learn.policy import LearnPolicy
     from agents.query.policy import QueryPolicy
 
 
@@ -336,3 +337,17 @@ class GuardPorts(msgspec.Struct, frozen=True):
     known_scans: KnownScans
     objects: ObjectStore
     guard: GuardPolicy
+
+
+class LearnPorts(msgspec.Struct, frozen=True):
+    """What decides in the learning loop without asking anything outside."""
+
+    policy: LearnPolicy
+
+
+class ExamplePorts(msgspec.Struct, frozen=True):
+    """What makes examples: masks them, and writes their texts."""
+
+    objects: ObjectStore
+    personal_data: PersonalData
+    policy: LearnPolicy

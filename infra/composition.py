@@ -20,6 +20,7 @@ from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
+from agents.learn.policy import LearnPolicy
 from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
@@ -31,6 +32,7 @@ from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
+from infra.learning import learning_ports
 from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
@@ -177,6 +179,8 @@ async def compose(
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
+        for ports in learning_ports(policy(LearnPolicy, settings.learn, "learn"), stack, classes):
+            composition.provide(ports)
         if classes & {GuardPorts, QueryPorts}:
             await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:

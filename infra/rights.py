@@ -35,10 +35,13 @@ from millrace.topics import (
     CATALOGUE,
     DOCUMENT_INDEXED,
     DOCUMENT_SETTLED,
+    FEEDBACK_GIVEN,
+    INTERACTION_OBSERVED,
     MAINTENANCE_DUE,
     QUERY_CANCELLED,
     QUERY_RECEIVED,
     REPLY,
+    REVIEW_DECISION_MADE,
     SOURCE_CHANGED,
     STATISTICS_COMPUTED,
     Topic,
@@ -108,19 +111,25 @@ class Rights:
 
 
 def app_rights() -> Rights:
-    """An app: it writes documents, access and questions, and reads replies and what became of documents."""
+    """An app: it writes documents, access, questions and feedback, and reads replies and what became of documents."""
     return Rights(
         reads=_names(REPLY, SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED),
-        writes=_names(SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED),
+        writes=_names(
+            SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED, FEEDBACK_GIVEN, INTERACTION_OBSERVED
+        ),
         groups=frozenset({READER_GROUP}),
     )
 
 
 def gateway_rights() -> Rights:
-    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own."""
+    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own.
+
+    It writes what people decide about review items, too.
+    """
     app = app_rights()
     of_questions = _names(*(topic for topic in CATALOGUE.values() if topic.group != "corpus"))
-    return replace(app, reads=app.reads | of_questions | _names(*_VISIBILITY))
+    reads = app.reads | of_questions | _names(*_VISIBILITY)
+    return replace(app, reads=reads, writes=app.writes | _names(REVIEW_DECISION_MADE))
 
 
 def operator_rights(group_prefix: str) -> Rights:

@@ -1,0 +1,5 @@
+"""What is learned from answers that were given: how good they were, why, what changed, and what to learn from."""
+
+from agents.learn.signals import measure_signals
+
+__all__ = ["measure_signals"]

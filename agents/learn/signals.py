@@ -1,0 +1,50 @@
+"""Measure what drift is looked for in: one record of numbers for each answer, and for each piece of feedback.
+
+Delivery: at least once; a measured record has a derived id, and tables apply each id once.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from millrace.agent import agent
+from millrace.events.feedback import FeedbackGiven
+from millrace.events.learn import OffsetRange, SignalsMeasured
+from millrace.events.query import AnswerProduced
+from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN, SIGNALS_MEASURED
+
+LEXICAL_TOP1: Final = "lexical_top1"
+SCORE_GAP: Final = "score_gap"
+CONFIDENCE: Final = "confidence"
+FEEDBACK: Final = "feedback"
+_GAP_PLACE: Final = 5
+
+
+@agent(source=(ANSWER_PRODUCED, FEEDBACK_GIVEN), sinks=(SIGNALS_MEASURED,))
+def measure_signals(event: AnswerProduced | FeedbackGiven) -> SignalsMeasured | None:
+    """Numbers of an answer that was looked for, or of feedback that says something of it."""
+    values = _of_feedback(event) if isinstance(event, FeedbackGiven) else _of_answer(event)
+    origin = event.meta.origin
+    if not values or origin is None:
+        return None
+    return SignalsMeasured(
+        tenant=event.tenant,
+        conversation=event.conversation,
+        correlation=event.correlation,
+        values=dict(values),
+        position=OffsetRange(origin.topic, origin.partition, origin.offset, origin.offset + 1),
+    )
+
+
+def _of_answer(answer: AnswerProduced) -> Mapping[str, float]:
+    if not answer.hits:
+        return {}
+    lexical = max(hit.lexical for hit in answer.hits)
+    scores = [hit.score for hit in answer.hits]
+    values = {LEXICAL_TOP1: lexical, CONFIDENCE: answer.confidence}
+    if len(scores) >= _GAP_PLACE:
+        values[SCORE_GAP] = scores[0] - scores[_GAP_PLACE - 1]
+    return values
+
+
+def _of_feedback(feedback: FeedbackGiven) -> Mapping[str, float]:
+    return {FEEDBACK: feedback.value} if feedback.value else {}
