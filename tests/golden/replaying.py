@@ -20,11 +20,11 @@ from millrace.codec import Codec
 from millrace.errors import MillraceError, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, SourceChanged
-from millrace.events.query import QueryReceived
+from millrace.events.query import AnswerProduced, QueryReceived
 from millrace.findings import Finding, Scan
 from millrace.invoke import Invoker, Output, Progress
 from millrace.parsed import ParsedSource
-from millrace.topics import ACL_CHANGED, CATALOGUE, QUERY_RECEIVED, REPLY, SOURCE_CHANGED
+from millrace.topics import ACL_CHANGED, ANSWER_PRODUCED, CATALOGUE, QUERY_RECEIVED, REPLY, SOURCE_CHANGED
 from streams.parsing.language import language
 from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.reading import read
@@ -108,7 +108,8 @@ def inputs_of(log: GoldenLog) -> list[Event]:
     """What was sent, in the order in which it was: each step of the scenario waited for the one before."""
     order = {topic.name: number for number, topic in enumerate(INPUTS)}
     times = {record.origin: record.timestamp_ms for record in log.of(*order)}
-    found = [(topic, event) for topic, event in events_of(log, *order)]
+    void = _void(log)
+    found = [(topic, event) for topic, event in events_of(log, *order) if event.meta.correlation_id not in void]
     found.sort(key=lambda each: (times[each[1].meta.origin], order[each[0]]))  # type: ignore[index]
     return [event for _, event in found]
 
@@ -175,7 +176,8 @@ async def differences(
     """How often outputs of today differ from those on the log, by topic and field; and how many were compared."""
     replay = Replay(stack, log.partitions[REPLY.name])
     now = identified(await replay.run(inputs_of(log)))
-    then = identified(list(events_of(log, *_OUTPUTS)))
+    void = _void(log)
+    then = identified([each for each in events_of(log, *_OUTPUTS) if each[1].meta.correlation_id not in void])
     found: Counter[Difference] = Counter()
     for identity in then.keys() | now.keys():
         topic, old, new = identity[0], then.get(identity), now.get(identity)
@@ -187,16 +189,27 @@ async def differences(
 
 
 def identified(events: Sequence[tuple[str, Event]]) -> dict[Identity, Event]:
-    """Outputs by what they are about: an id names agents too, and would tell a renamed one from what it is."""
+    """Outputs by what they are about: an id names agents too, and would tell a renamed one from what it is.
+
+    Copies are passed over: the first record of an id is the truth.
+    """
     seen: Counter[tuple[str, str, str, str]] = Counter()
     found: dict[Identity, Event] = {}
+    ids: set[str] = set()
     for topic, event in events:
-        if topic not in _OUTPUTS:
+        if topic not in _OUTPUTS or event.meta.id in ids:
             continue
+        ids.add(event.meta.id)
         about = (topic, type(event).__name__, event.meta.correlation_id, event.slot())
         found[*about, seen[about]] = event
         seen[about] += 1
     return found
+
+
+def _void(log: GoldenLog) -> set[str]:
+    """Correlation ids of attempts that failed, on a machine that was too slow, and were made again by the client."""
+    ends = [event for _, event in events_of(log, ANSWER_PRODUCED.name) if isinstance(event, AnswerProduced)]
+    return {end.correlation for end in ends if end.status == "failed"}
 
 
 def _changed(old: Event, new: Event, ignore: Collection[str]) -> list[str]:

@@ -16,6 +16,8 @@ import pytest
 
 from agents.corpus.policy import CorpusPolicy
 from agents.query.policy import QueryPolicy
+from agents.usage import meter, total_usage
+from millrace.agent import spec_of
 from millrace.codec import Codec
 from millrace.dead_letters import Letter
 from millrace.errors import MillraceError, UnknownSchema, error_type
@@ -23,10 +25,21 @@ from millrace.keys import partition_for
 from millrace.reader import RawRecord
 from millrace.schema import fingerprint
 from millrace.schema_lock import released
-from millrace.topics import ACL_CHANGED, CATALOGUE, CONTEXT_RETRIEVED, DOCUMENT_INDEXED, DOCUMENT_SETTLED
+from millrace.topics import (
+    ACL_CHANGED,
+    CATALOGUE,
+    CONTEXT_RETRIEVED,
+    DOCUMENT_INDEXED,
+    DOCUMENT_SETTLED,
+    USAGE_METERED,
+    USAGE_TOTALLED,
+)
+from streams.replay import Recorded, replay
 from streams.visibility.table import VisibilityTable
 from tests.golden.replaying import Difference, InProcessScanner, differences, events_of, stack_of
+from tools.golden.drive import plain
 from tools.golden.log import GoldenLog, read, write
+from tools.project_text import RULES
 
 HERE = Path(__file__).parent
 LOGS = sorted(HERE.glob("step-*.log.gz"))
@@ -85,6 +98,13 @@ def test_every_record_is_read_by_todays_classes_and_written_again(log: GoldenLog
         if _written_by(record) == int.from_bytes(again.value[1:5], "big"):
             assert again.value == record.value
     assert n_read > 200
+
+
+def test_a_log_says_nothing_of_the_machine_it_was_made_on(log: GoldenLog) -> None:
+    folders = RULES[0][1]
+    for record in log.records:
+        told = [record.value or b"", *(value for _, value in record.headers)]
+        assert not any(folders.search(text.decode("latin-1")) for text in told), record.origin
 
 
 def test_schemas_of_a_log_stand_in_the_lock_unchanged(log: GoldenLog) -> None:
@@ -156,6 +176,15 @@ async def test_todays_agents_do_what_was_recorded_or_the_difference_is_listed(
     assert found == _listed(log.step)
 
 
+async def test_usage_is_counted_as_it_was(log: GoldenLog) -> None:
+    for agent, sink in ((meter, USAGE_METERED), (total_usage, USAGE_TOTALLED)):
+        spec = spec_of(agent)
+        topics = [topic.name for topic in (*spec.sources, *spec.sinks)]
+        found = await replay(spec, [Recorded(topic, event) for topic, event in events_of(log, *topics)])
+        assert found.counts() == {"identical": len(log.of(sink.name))}
+        assert found.n_inputs > 15
+
+
 @pytest.mark.parametrize(
     ("policies", "fields"),
     [
@@ -186,8 +215,6 @@ def test_every_listed_difference_has_a_reason_and_a_log() -> None:
 
 
 def test_a_log_is_written_as_it_was_read(latest: GoldenLog, tmp_path: Path) -> None:
-    from tools.golden.drive import plain  # noqa: PLC0415
-
     head = {name: getattr(latest, name) for name in ("log_epoch", "partitions", "digest", "schemas")}
     found = {**head, **plain(latest.records, latest.objects)}
     write(tmp_path / "again.log.gz", latest.step, latest.commit, found)

@@ -17,7 +17,7 @@ from tools.golden import log
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
-_READY_S: Final = 600
+_READY_S: Final = 1800
 
 
 def record(checkout: Path, folder: Path, step: int) -> Path:

@@ -24,7 +24,15 @@ from millrace.events.query import Receipt
 from millrace.reader import LogReader, RawRecord
 from millrace.schema_lock import released
 from millrace.sync_client import Client
-from millrace.topics import ACL_CHANGED, ANSWER_PRODUCED, CATALOGUE, DOCUMENT_INDEXED, DOCUMENT_SETTLED, SOURCE_CHANGED
+from millrace.topics import (
+    ACL_CHANGED,
+    ANSWER_PRODUCED,
+    CATALOGUE,
+    DOCUMENT_INDEXED,
+    DOCUMENT_SETTLED,
+    QUERY_RECEIVED,
+    SOURCE_CHANGED,
+)
 from streams.visibility.table import VisibilityTable
 
 TENANT: Final = "acme"
@@ -32,7 +40,7 @@ FOLDED: Final = (ACL_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED)
 _PUT: Final = ("groups", "labels", "media_type", "trust", "source", "version")
 _ASK: Final = ("groups", "labels", "user", "conversation", "mode", "top_k", "exact", "explain")
 _QUIET_S: Final = 3.0
-_PATIENCE_S: Final = 120.0
+_PATIENCE_S: Final = 280.0
 
 
 class Driver:
@@ -111,7 +119,7 @@ class Driver:
 
 def records(connection: Connection, topics: list[str]) -> list[RawRecord]:
     """All records of topics, by topic, partition and offset."""
-    with LogReader(connection, topics) as reader:
+    with LogReader(connection, topics, timeout_s=_PATIENCE_S) as reader:
         return sorted(reader, key=lambda record: (record.topic, record.partition, record.offset))
 
 
@@ -179,13 +187,14 @@ def main(arguments: list[str]) -> int:
     step, scenario, home, out = int(arguments[0]), Path(arguments[1]), Path(arguments[2]), Path(arguments[3])
     steps = [each for each in tomllib.loads(scenario.read_text())["step"] if each.get("since", 0) <= step]
     connection = find_connection(home=home)
-    with Client(connection, tenant=TENANT, timeout_s=60.0) as client:
+    with Client(connection, tenant=TENANT, timeout_s=_PATIENCE_S) as client:
         driver = Driver(client, connection)
         for each in steps:
             print(f"{each['do']} {each.get('document') or each['conversation']}: {driver.do(each)}", flush=True)
     found = settled(connection)
-    n_asked = sum(each["do"] == "ask" for each in steps)
-    n_ended = sum(record.topic == ANSWER_PRODUCED.name for record in found)
+    n_asked, n_ended = (
+        sum(record.topic == topic.name for record in found) for topic in (QUERY_RECEIVED, ANSWER_PRODUCED)
+    )
     if n_ended != n_asked:
         raise RuntimeError(f"{n_asked} questions were asked and {n_ended} have their terminal record; record it again")
     result = {
