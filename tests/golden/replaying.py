@@ -15,7 +15,7 @@ from agents.query import answer_question
 from inference.injection.quick import quick
 from inference.injection.scanner import Scanner
 from inference.personal_data import PersonalDataFinder
-from millrace.agent import AgentSpec, spec_of
+from millrace.agent import spec_of
 from millrace.codec import Codec
 from millrace.errors import MillraceError, Unreadable
 from millrace.event import Event
@@ -34,7 +34,7 @@ from tools.golden.log import GoldenLog
 INPUTS = (ACL_CHANGED, SOURCE_CHANGED, QUERY_RECEIVED)
 MEASURED = frozenset({"timings_ms", "watermark"})
 """What a replay cannot repeat: how long it took, and where the records happened to stand."""
-_CORPUS: Sequence[AgentSpec] = tuple(map(spec_of, (featurize, clear_untrusted, report_trusted, index)))
+_CORPUS = (spec_of(featurize), spec_of(clear_untrusted), spec_of(report_trusted), spec_of(index))
 _OUTPUTS = {topic.name for spec in (*_CORPUS, *answer_question.stages) for topic in spec.sinks} - {REPLY.name}
 _DIM = 384
 

@@ -125,7 +125,8 @@ def records(connection: Connection, topics: list[str]) -> list[RawRecord]:
 
 def settled(connection: Connection) -> list[RawRecord]:
     """Everything on the log, once it is quiet."""
-    topics = [name for topic in CATALOGUE.values() for name in (topic.name, topic.dead_letters)]
+    there = Producer(connection.librdkafka_producer()).list_topics(timeout=_PATIENCE_S).topics
+    topics = [name for topic in CATALOGUE.values() for name in (topic.name, topic.dead_letters) if name in there]
     until = time.monotonic() + _PATIENCE_S
     found = records(connection, topics)
     while time.monotonic() < until:
