@@ -1,6 +1,10 @@
-"""Run what a golden log's people and sources sent through today's agents, and compare what comes out with the log."""
+"""Run what a golden log's people and sources sent through today's agents, and compare what comes out with the log.
 
-from collections import Counter, deque
+Each input meets the state that was recorded before it: the versions, rows and access of then, whatever today's agents
+made of earlier inputs. So one difference is counted once, and does not spread over all that comes after it.
+"""
+
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,6 +13,7 @@ import msgspec
 
 from agents.corpus.featurize import featurize
 from agents.corpus.index import index
+from agents.corpus.rows_codec import decode_rows
 from agents.guard.document import clear_untrusted, report_trusted
 from agents.ports import Rank
 from agents.query import answer_question
@@ -19,16 +24,25 @@ from millrace.agent import spec_of
 from millrace.codec import Codec
 from millrace.errors import MillraceError, Unreadable
 from millrace.event import Event
-from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.corpus import AclChanged, DocumentIndexed
 from millrace.events.query import AnswerProduced, QueryReceived
 from millrace.findings import Finding, Scan
 from millrace.invoke import Invoker, Output, Progress
 from millrace.parsed import ParsedSource
-from millrace.topics import ACL_CHANGED, ANSWER_PRODUCED, CATALOGUE, QUERY_RECEIVED, REPLY, SOURCE_CHANGED
+from millrace.topics import (
+    ACL_CHANGED,
+    ANSWER_PRODUCED,
+    CATALOGUE,
+    DOCUMENT_INDEXED,
+    DOCUMENT_SETTLED,
+    QUERY_RECEIVED,
+    REPLY,
+    SOURCE_CHANGED,
+)
 from streams.parsing.language import language
 from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.reading import read
-from tests.fakes import CountingEmbedder, Stack
+from tests.fakes import CountingEmbedder, MemoryVectors, Stack
 from tools.golden.log import GoldenLog
 
 INPUTS = (ACL_CHANGED, SOURCE_CHANGED, QUERY_RECEIVED)
@@ -86,8 +100,7 @@ def stack_of(log: GoldenLog, scanner: InProcessScanner, **policies: Any) -> Stac
         personal_data=PersonalDataFinder(),  # type: ignore[arg-type]
         **policies,
     )
-    sent = {event.content for _, event in events_of(log, SOURCE_CHANGED.name) if isinstance(event, SourceChanged)}
-    stack.objects.objects.update({ref: data for ref, data in log.objects.items() if ref in sent})
+    stack.objects.objects.update(log.objects)
     return stack
 
 
@@ -117,10 +130,14 @@ def inputs_of(log: GoldenLog) -> list[Event]:
 class Replay:
     """Agents over an in-memory stack."""
 
-    def __init__(self, stack: Stack, n_reply_partitions: int) -> None:
+    def __init__(self, stack: Stack, log: GoldenLog) -> None:
         self.emitted: list[tuple[str, Event]] = []
         self._stack = stack
-        self._query = msgspec.structs.replace(stack.query, n_reply_partitions=n_reply_partitions)
+        self._corpus_ports = msgspec.structs.replace(stack.corpus, vectors=MemoryVectors())
+        self._query_ports = msgspec.structs.replace(stack.query, n_reply_partitions=log.partitions[REPLY.name])
+        self._outcomes: dict[str, list[Event]] = defaultdict(list)
+        for _, outcome in events_of(log, DOCUMENT_INDEXED.name, DOCUMENT_SETTLED.name):
+            self._outcomes[outcome.meta.correlation_id].append(outcome)
         self._corpus = [Invoker(spec, wall_ms=lambda: 0.0) for spec in _CORPUS]
         self._question = Invoker(answer_question, wall_ms=lambda: 0.0)
 
@@ -133,13 +150,23 @@ class Replay:
                 await self._ask(event)
             else:
                 await self._change(event)
+                await self._become(self._outcomes[event.meta.id])
         return self.emitted
+
+    async def _become(self, outcomes: Sequence[Event]) -> None:
+        """Take over what was recorded of a change: its outcome, and the rows of its version as they were written."""
+        self._stack.fold(outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, DocumentIndexed):
+                for ref in outcome.objects:
+                    await self._stack.vectors.upsert(decode_rows(await self._stack.objects.get(ref)))
 
     async def _ask(self, question: QueryReceived) -> None:
         async def emit(_: str, outputs: Sequence[Output]) -> None:
             self._keep(outputs)
+            self._stack.fold(output.event for output in outputs)
 
-        await self._question.run(question, self._query, emit, Progress())
+        await self._question.run(question, self._query_ports, emit, Progress())
 
     async def _change(self, change: Event) -> None:
         waiting: deque[tuple[str, Event]] = deque([(SOURCE_CHANGED.name, change)])
@@ -153,7 +180,7 @@ class Replay:
 
     async def _outputs(self, invoker: Invoker, event: Event) -> list[Output]:
         if invoker.spec.form == "batch":
-            [found] = await invoker.run_batch([event], self._stack.corpus)
+            [found] = await invoker.run_batch([event], self._corpus_ports)
             if isinstance(found, BaseException):
                 raise found
             return found
@@ -166,7 +193,6 @@ class Replay:
         return held
 
     def _keep(self, outputs: Sequence[Output]) -> None:
-        self._stack.fold(output.event for output in outputs)
         self.emitted += [(output.topic.name, output.event) for output in outputs]
 
 
@@ -174,8 +200,7 @@ async def differences(
     log: GoldenLog, stack: Stack, ignore: Collection[str] = MEASURED
 ) -> tuple[Counter[Difference], int]:
     """How often outputs of today differ from those on the log, by topic and field; and how many were compared."""
-    replay = Replay(stack, log.partitions[REPLY.name])
-    now = identified(await replay.run(inputs_of(log)))
+    now = identified(await Replay(stack, log).run(inputs_of(log)))
     void = _void(log)
     then = identified([each for each in events_of(log, *_OUTPUTS) if each[1].meta.correlation_id not in void])
     found: Counter[Difference] = Counter()
@@ -213,6 +238,18 @@ def _void(log: GoldenLog) -> set[str]:
 
 
 def _changed(old: Event, new: Event, ignore: Collection[str]) -> list[str]:
-    names = [name for name in old.__struct_fields__ if name not in ignore]
-    found = [name for name in names if getattr(old, name) != getattr(new, name)]
+    found: list[str] = []
+    for name in old.__struct_fields__:
+        if name not in ignore:
+            found += _parts(name, getattr(old, name), getattr(new, name))
     return found if old.meta.id == new.meta.id else [*found, "ce_id"]
+
+
+def _parts(name: str, old: Any, new: Any) -> list[str]:
+    """Name of a field that differs; for equally many hits, citations or chunks, that of what differs in them."""
+    if old == new:
+        return []
+    if not (isinstance(old, tuple) and len(old) == len(new) and all(isinstance(each, msgspec.Struct) for each in old)):
+        return [name]
+    pairs = [(msgspec.structs.asdict(one), msgspec.structs.asdict(other)) for one, other in zip(old, new, strict=True)]
+    return [f"{name}.{part}" for part in pairs[0][0] if any(one[part] != other[part] for one, other in pairs)]
