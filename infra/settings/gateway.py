@@ -74,7 +74,7 @@ class LimitSettings(Group):
     requests_per_minute: int = Field(default=600, ge=0)
     """Requests of one tenant at all replicas together; 0 for any number."""
     tokens_per_minute: int = Field(default=200_000, ge=0)
-    """Tokens of one tenant's questions, four bytes each, counted in hundreds; 0 for any number."""
+    """Tokens of one tenant's questions and answers, four bytes each, counted in hundreds; 0 for any number."""
     documents_per_minute: int = Field(default=6_000, ge=0)
     """Writes of one tenant, of documents and of access; 0 for any number."""
     concurrent_per_tenant: int = Field(default=64, ge=1)
