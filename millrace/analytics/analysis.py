@@ -3,6 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,11 +12,12 @@ import numpy as np
 from millrace.analytics.clusters import Vectors, centre
 from millrace.analytics.intents import intent_of
 from millrace.analytics.masking import Find, masked, without_masks
-from millrace.analytics.questions import Asked, week_name
+from millrace.analytics.questions import WEEK_US, Asked, week_name, week_of
 from millrace.analytics.reading import Collected
 from millrace.analytics.topics import APART, Followed, Known
 from millrace.analytics.usage import Usage, usage_of
 from millrace.analytics.words import distinctive
+from millrace.errors import InputRejected
 
 _MISSING: Final = "no end in the log"
 
@@ -70,6 +72,8 @@ class TenantReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    model : str
+        Embedding model of the question vectors.
     topics : tuple of Topic
         Those that enough people asked about, most questions first.
     other : Topic
@@ -85,6 +89,7 @@ class TenantReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     tenant: str
+    model: str
     n: int
     topics: tuple[Topic, ...]
     other: Topic
@@ -139,7 +144,7 @@ class Analyst:
         self._options = options
         self._find = find
 
-    def tenant(self, tenant: str, questions: Sequence[Asked], before: Iterable[Known] = ()) -> TenantReport:
+    def tenant(self, tenant: str, questions: Sequence[Asked], before: TenantReport | None = None) -> TenantReport:
         """Analyse the questions of a tenant, in order of time.
 
         Parameters
@@ -148,12 +153,13 @@ class Analyst:
             Whose.
         questions : sequence of Asked
             All of them.
-        before : iterable of Known
-            Topics of the report before.
+        before : TenantReport, optional
+            The report before: topics that go on keep their ids and names.
         """
-        model = Counter(asked.model for asked in questions if asked.vector).most_common(1)
-        sampled = [asked for asked in questions if asked.vector and asked.model == model[0][0]]
-        followed = Followed(before)
+        models = Counter(asked.model for asked in questions if asked.vector).most_common(1)
+        model = models[0][0] if models else ""  # vectors of different models cannot be compared
+        sampled = [asked for asked in questions if asked.vector and asked.model == model]
+        followed = Followed(_known(before) if before is not None and before.model == model else ())
         groups = self._grouped(sampled, followed)
         apart = groups.pop(APART, [])
         texts = {id(asked): masked(asked, self._find) for asked in sampled}
@@ -164,9 +170,10 @@ class Analyst:
         rest = [asked for asked in questions if id(asked) not in inside]
         return TenantReport(
             tenant=tenant,
+            model=model,
             n=len(questions),
             topics=tuple(sorted(topics, key=lambda topic: (-topic.n, topic.name, topic.id))),
-            other=self._topic(Known("", np.zeros(0, np.float32), 1.0), "", rest, {}),
+            other=self._topic(Known("", np.zeros(0, np.float32), 1.0), "", rest, texts),
             n_few=len(groups) - len(shown),
             n_apart=len(apart),
             n_not_sampled=len(questions) - len(sampled),
@@ -274,7 +281,7 @@ def analyse(
     options: AnalysisOptions,
     *,
     find: Find | None = None,
-    before: Mapping[str, Sequence[Known]] | None = None,
+    before: Report | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[TenantReport, ...]:
     """Analyse every tenant's questions apart.
@@ -289,31 +296,42 @@ def analyse(
         What may be shown.
     find : callable, optional
         Finds personal data in a text.
-    before : mapping of str to sequence of Known, optional
-        Topics of the report before, by tenant.
+    before : Report, optional
+        The report before: topics that go on keep their ids and names.
     progress : callable, optional
         ``progress(n_tenants_done, n_tenants)``.
     """
     analyst = Analyst(weeks, options, find)
+    earlier = {each.tenant: each for each in before.tenants} if before is not None else {}
     found = []
     for tenant in collected.tenants:
         own = [asked for asked in collected.questions if asked.tenant == tenant]
-        found.append(analyst.tenant(tenant, own, (before or {}).get(tenant, ())))
+        found.append(analyst.tenant(tenant, own, earlier.get(tenant)))
         if progress is not None:
             progress(len(found), len(collected.tenants))
     return tuple(found)
 
 
-def known_topics(report: Report) -> dict[str, list[Known]]:
-    """Topics of a report for the next one, by tenant."""
-    return {
-        tenant.tenant: [
-            Known(topic.id, np.frombuffer(base64.b64decode(topic.centre), dtype="<f4"), topic.reach, topic.name)
-            for topic in tenant.topics
-            if topic.centre
-        ]
-        for tenant in report.tenants
-    }
+def load_report(path: Path) -> Report:
+    """Read a report that was saved.
+
+    Raises
+    ------
+    InputRejected
+        It cannot be read, or is none.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except OSError as error:
+        raise InputRejected(f"{path} cannot be read ({error.strerror}); --save writes such a file") from error
+    except msgspec.DecodeError as error:
+        raise InputRejected(f"{path} is no report of `millrace report --save` ({error})") from error
+
+
+def save_report(report: Report, path: Path) -> None:
+    """Write a report as JSON; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -322,9 +340,22 @@ def document(report: Report) -> dict[str, Any]:
     return found
 
 
+def weeks_of(from_us: int, to_us: int) -> tuple[int, ...]:
+    """Begins of all weeks that a range touches, unix microseconds."""
+    return tuple(range(week_of(from_us), max(to_us, from_us + 1), WEEK_US))
+
+
 def week_names(weeks: Iterable[int]) -> tuple[str, ...]:
     """ISO names of weeks."""
     return tuple(map(week_name, weeks))
+
+
+def _known(report: TenantReport) -> list[Known]:
+    return [
+        Known(topic.id, np.frombuffer(base64.b64decode(topic.centre), dtype="<f4"), topic.reach, topic.name)
+        for topic in report.topics
+        if topic.centre
+    ]
 
 
 def _vectors(questions: Sequence[Asked]) -> Vectors:
