@@ -2,5 +2,5 @@
 
 In reading order: `reading` joins the records of each question, `masking` keeps the data of persons out, `clusters`
 groups question vectors, `topics` follows the groups from week to week, `words` names them, `intents` looks at the form
-of a question, `analysis` puts it all together, `report` and `plots` make a page of it.
+of a question, `analysis` puts it all together, `summary` is what it says, `report` and `plots` make a page of that.
 """

@@ -3,10 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final
 
-import msgspec
 import numpy as np
 
 from millrace.analytics.clusters import Vectors, centre
@@ -14,116 +11,10 @@ from millrace.analytics.intents import intent_of
 from millrace.analytics.masking import Find, masked, without_masks
 from millrace.analytics.questions import WEEK_US, Asked, week_name, week_of
 from millrace.analytics.reading import Collected
+from millrace.analytics.summary import MISSING, AnalysisOptions, Report, TenantReport, Topic, Unanswered
 from millrace.analytics.topics import APART, Followed, Known
-from millrace.analytics.usage import Usage, usage_of
+from millrace.analytics.usage import usage_of
 from millrace.analytics.words import distinctive
-from millrace.errors import InputRejected
-
-_MISSING: Final = "no end in the log"
-
-
-class AnalysisOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How questions are looked at, and what may be shown of them."""
-
-    least_people: Annotated[
-        int, "A topic that fewer people asked about has no name and no example: it would tell of single persons."
-    ] = 5
-    examples: Annotated[bool, "Whether example questions are shown at all."] = True
-    n_examples: Annotated[int, "How many of a topic are shown."] = 3
-
-
-class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """Questions about the same, in the range of a report; `name` is empty where too few people asked."""
-
-    id: str
-    name: str
-    n: int
-    n_people: int
-    by_week: tuple[int, ...]
-    by_intent: Mapping[str, int]
-    by_status: Mapping[str, int]
-    by_stage: Mapping[str, int]
-    n_poor: int
-    n_outside: int
-    examples: tuple[str, ...] = ()
-    centre: str = ""
-    reach: float = 1.0
-
-    @property
-    def n_unanswered(self) -> int:
-        """Questions that ended without an answer."""
-        return self.n - self.by_status.get("answered", 0) - self.by_status.get(_MISSING, 0)
-
-
-class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a topic the corpus does not answer."""
-
-    topic: str
-    name: str
-    words: tuple[str, ...]
-    n: int
-    share: float
-    n_people: int
-    examples: tuple[str, ...] = ()
-
-
-class TenantReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tenant's questions say.
-
-    Attributes
-    ----------
-    model : str
-        Embedding model of the question vectors.
-    topics : tuple of Topic
-        Those that enough people asked about, most questions first.
-    other : Topic
-        All the rest together: topics of few people, questions that are in none, and those without a vector.
-    n_few : int
-        Topics of few people.
-    n_apart : int
-        Questions that are in no topic.
-    n_not_sampled : int
-        Questions without a vector: refused or failed before, of another embedding model, or beyond the sample.
-    unanswered : tuple of Unanswered
-        By number of questions.
-    """
-
-    tenant: str
-    model: str
-    n: int
-    topics: tuple[Topic, ...]
-    other: Topic
-    n_few: int
-    n_apart: int
-    n_not_sampled: int
-    by_intent: Mapping[str, int]
-    by_status: Mapping[str, int]
-    unanswered: tuple[Unanswered, ...]
-    usage: tuple[Usage, ...]
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the questions of a range say, tenant by tenant.
-
-    Attributes
-    ----------
-    made_at, asked_from, asked_to : str
-        UTC, ISO 8601.
-    weeks : tuple of str
-        ISO names of the weeks that `by_week` counts.
-    searched_for_persons : bool
-        Whether a finder of personal data looked at what is shown, beside the guards when it was asked.
-    """
-
-    made_at: str
-    asked_from: str
-    asked_to: str
-    weeks: tuple[str, ...]
-    options: AnalysisOptions
-    tenants: tuple[TenantReport, ...]
-    n_searches: int = 0
-    n_unreadable: int = 0
-    searched_for_persons: bool = True
 
 
 class Analyst:
@@ -178,7 +69,7 @@ class Analyst:
             n_apart=len(apart),
             n_not_sampled=len(questions) - len(sampled),
             by_intent=_counted(intent_of(texts[id(asked)]) for asked in sampled),
-            by_status=_counted(asked.status or _MISSING for asked in questions),
+            by_status=_counted(asked.status or MISSING for asked in questions),
             unanswered=self._unanswered(shown, names, followed.topics, texts),
             usage=usage_of(questions, tuple(self._weeks)),
         )
@@ -201,7 +92,9 @@ class Analyst:
         self, shown: Mapping[int, Sequence[Asked]], texts: Mapping[int, str], known: Sequence[Known]
     ) -> dict[int, str]:
         least = min(2, self._options.least_people) if self._find is not None else self._options.least_people
-        groups = {at: [(asked.person, without_masks(texts[id(asked)])) for asked in found] for at, found in shown.items()}
+        groups = {
+            at: [(asked.person, without_masks(texts[id(asked)])) for asked in found] for at, found in shown.items()
+        }
         words = distinctive(groups, least_people=least)
         return {at: known[at].name or ", ".join(words[at]) or f"topic {known[at].id[:4]}" for at in shown}
 
@@ -214,7 +107,7 @@ class Analyst:
             n_people=len({asked.person for asked in questions}),
             by_week=tuple(weeks[number] for number in range(len(self._weeks))),
             by_intent=_counted(intent_of(texts[id(asked)]) for asked in questions if id(asked) in texts),
-            by_status=_counted(asked.status or _MISSING for asked in questions),
+            by_status=_counted(asked.status or MISSING for asked in questions),
             by_stage=_counted(asked.stage for asked in questions if asked.stage),
             n_poor=sum(asked.poor for asked in questions),
             n_outside=sum(asked.outside_corpus for asked in questions),
@@ -258,7 +151,9 @@ class Analyst:
             gone = {id(asked) for asked in missing}
             sides = {
                 side: [
-                    (asked.person, without_masks(texts[id(asked)])) for asked in shown[at] if (id(asked) in gone) == side
+                    (asked.person, without_masks(texts[id(asked)]))
+                    for asked in shown[at]
+                    if (id(asked) in gone) == side
                 ]
                 for side in (True, False)
             }
@@ -310,34 +205,6 @@ def analyse(
         if progress is not None:
             progress(len(found), len(collected.tenants))
     return tuple(found)
-
-
-def load_report(path: Path) -> Report:
-    """Read a report that was saved.
-
-    Raises
-    ------
-    InputRejected
-        It cannot be read, or is none.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
-    except OSError as error:
-        raise InputRejected(f"{path} cannot be read ({error.strerror}); --save writes such a file") from error
-    except msgspec.DecodeError as error:
-        raise InputRejected(f"{path} is no report of `millrace report --save` ({error})") from error
-
-
-def save_report(report: Report, path: Path) -> None:
-    """Write a report as JSON; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-
-
-def document(report: Report) -> dict[str, Any]:
-    """A report as `--json` prints it."""
-    found: dict[str, Any] = msgspec.to_builtins(report)
-    return found
 
 
 def weeks_of(from_us: int, to_us: int) -> tuple[int, ...]:

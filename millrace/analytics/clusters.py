@@ -1,9 +1,10 @@
-"""Group question vectors. Deterministic: nothing is drawn. Vectors are to differ; how many
-questions have one is told apart from them, for a question that all ask is no denser than one that few do.
+"""Group question vectors. Deterministic: nothing is drawn.
 
-Average linkage on cosine distance, cut where the mean silhouette (Rousseeuw 1987) is largest; of cuts that are about as
-good, the coarsest. A group that would hold a large part of all questions is divided once more by Ward's method, again
-by silhouette, for a corpus about one thing has topics too. What is in no group of `LEAST` questions stays apart.
+Vectors are to differ; how many questions have one is told apart from them, for a question that all ask is no denser
+than one that few do. Average linkage on cosine distance, cut where the mean silhouette (Rousseeuw 1987) is largest; of
+cuts that are about as good, the coarsest. A group that would hold a large part of all questions is divided once more by
+Ward's method, again by silhouette, for a corpus about one thing has topics too. What is in no group of `LEAST`
+questions stays apart.
 """
 
 from typing import Final

@@ -22,11 +22,11 @@ class Rule(NamedTuple):
 _POLITE: Final = re.compile(
     r"^(?:(?:hi|hello|hey|dear \w+|please|kindly|so|and|but|ok|okay|well)\b[,!. ]*)*"
     r"(?:(?:can|could|would) you (?:please )?(?=(?:tell|show|explain|list|give|find|describe|help|summari[sz]e)\b)"
-    r"|(?:(?:i|we) (?:would like|want|need|wish)|i'd like) to (?:know|understand|find out|ask)[,: ]*(?:about )?"
+    r"|(?:(?:i|we) (?:would like|want|need|wish)|i'd like) to (?:know|understand|find out|ask)[,: ]*"
     r"|(?:do you know|any idea|tell me|let me know)[,: ]*(?=who|what|when|where|why|how|which|whether|if))?",
     re.IGNORECASE,
 )
-_BE: Final = r"(?:is|are|was|were|'s|’s)"
+_BE: Final = r"(?:is|are|was|were|'s)"
 _SIZES: Final = (
     r"(?:much|many|long|often|far|old|tall|high|big|large|fast|soon|late|early|deep|wide|heavy|frequently|quickly|close"
     r"|small|likely|expensive|strong|hot|cold|regularly|strict)"
@@ -45,7 +45,7 @@ RULES: Final[tuple[Rule, ...]] = (
         r"|older|newer|higher|lower|safer|longer|shorter)\b.*\bor\b|advantages? (?:of|over))"
     )),
     Rule("yes or no", "whether something is so", _form(
-        r"^(?:is|are|was|were|am|do|does|did|can|could|will|would|should|shall|may|might|must|has|have|had|need)(?:n['’]t)?\b"
+        r"^(?:is|are|was|were|am|do|does|did|can|could|will|would|should|shall|may|might|must|has|have|had|need)(?:n't)?\b"
         r"|^(?:whether|if)\b"
     )),
     Rule("how to", "a way to do something", _form(
@@ -66,14 +66,14 @@ RULES: Final[tuple[Rule, ...]] = (
     )),
     Rule("who", "a person, or a body of people", _form(
         r"\b(?:who|whom|whose)\b|\b(?:what|which) (?:\w+ )?(?:person|people|man|woman|company|organi[sz]ation|group|team"
-        r"|player|king|queen|emperor|president|ruler|scientist|author|department|agency|party|parties|coach)\b"
+        r"|player|king|queen|emperor|president|ruler|scientist|author|department|agency|party|coach)\b"
     )),
     Rule("why", "a reason", _form(
         r"\bwhy\b|\bhow come\b|\b(?:what|which) (?:\w+ )*?(?:reasons?|causes?|caused|purposes?|motives?)\b|\bfor what reason\b"
     )),
     Rule("definition", "what something is or means", _form(
         r"\b(?:definition of|define|meaning of|meant by|stands? for|what (?:do|does|did) .+ mean\b)"
-        rf"|^what(?: (?:{_BE}) |'s |’s )(?:(?:a|an|the) )?(?:[\w'’-]+ ){{0,2}}[\w'’-]+ ?\??$"
+        rf"|^what(?: (?:{_BE}) |'s )(?:(?:a|an|the) )?(?:[\w'-]+ ){{0,2}}[\w'-]+ ?\??$"
     )),
     Rule("how", "a manner or an explanation", _form(r"\bhow\b|^(?:please )?explain\b")),
     Rule("what", "a fact: what or which", _form(r"\b(?:what|which)\b")),
@@ -95,7 +95,7 @@ MEANINGS: Final[Mapping[str, str]] = {
 
 def intent_of(question: str) -> str:
     """Intent of a question: that of the first rule that fits, `OTHER`, or ``in LANGUAGE`` where it is not English."""
-    text = " ".join(question.split())
+    text = " ".join(question.replace("\u2019", "'").split())
     text = _POLITE.sub("", text, count=1)
     language = language_of(text)
     if language not in {"en", "und"}:

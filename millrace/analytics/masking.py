@@ -22,7 +22,7 @@ Find = Callable[[str], Sequence[Finding]]
 
 
 def stack_finder() -> Find | None:
-    """The stack's finder of personal data where it is installed, as in a checkout; None in an app with the SDK alone."""
+    """The stack's finder of personal data where that is installed, as in a checkout; None with the SDK alone."""
     if find_spec(_FINDER.partition(".")[0]) is None:
         return None
     made: Any = import_module(_FINDER).PersonalDataFinder()

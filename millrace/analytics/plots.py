@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from millrace.analytics.analysis import TenantReport
+from millrace.analytics.summary import TenantReport
 from millrace.reports.drawing import OTHER, OURS, WIDTH_IN, WRONG, styled, svg
 
 _TOPICS: Final = 12

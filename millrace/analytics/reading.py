@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from millrace.analytics.questions import Asked
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.contract import codec_of
@@ -21,7 +22,6 @@ from millrace.events.guard import VerdictGiven
 from millrace.events.learn import QualityScored, StageAttributed
 from millrace.events.query import AnswerProduced, ContextRetrieved, QueryReceived
 from millrace.events.usage import UsageMetered
-from millrace.analytics.questions import Asked
 from millrace.positions import Since
 from millrace.reader import LogReader, decode
 from millrace.topics import (

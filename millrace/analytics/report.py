@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from millrace.analytics.analysis import Report, TenantReport
 from millrace.analytics.intents import MEANINGS
+from millrace.analytics.summary import Report, TenantReport
 from millrace.reports import page
 
 TOPICS_SHOWN: Final = 40

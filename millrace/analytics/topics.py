@@ -2,7 +2,7 @@
 
 Weeks are taken in their order. Of each, what is near to a topic that is known already joins it; the rest, with what
 stayed apart in the weeks before, is grouped, and groups become new topics. So a question keeps its topic whatever comes
-later, and a trend is one of the same topic; only what stayed apart may still find one. A topic keeps its id and its name
+later, and a trend is one of the same topic; only what stayed apart may still find one. A topic keeps its id and name
 from report to report when it is handed to the next one.
 """
 

@@ -6,36 +6,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from typing import Final
 
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 FUNCTION_WORDS: Final[Mapping[str, frozenset[str]]] = {
     language: frozenset(words.split())
     for language, words in {
-        "en": """a about after again all also am an and any are as at be because been before being between both but by
-        can could did do does doing down during each few for from further had has have having he her here hers him his
-        how i if in into is it its itself me might more most must my no nor not of off on once only or other our out over
-        own shall she should so some such than that the their them then there these they this those through to too under
-        until up upon us very was we were what when where which while who whom whose why will with within without would
-        you your""",
-        "de": """aber als am an auch auf aus bei bin bis da das dass dem den der des die dies diese ein eine einem einen
-        einer er es für haben hat ich ihr im in ist ja kann man mein mit nach nicht noch nur oder sein sich sie sind über
-        um und uns von vor wann war warum was wer wie wieviel wir wird wo woher zu zum zur""",
-        "fr": """a à au aux avec ce ces comment dans de des du elle en est et il je la le les leur mais mon ne nous on où
-        ou par pas pour pourquoi quand que quel quelle quels qui sa se ses son sont sur un une vous""",
-        "es": """a al como cómo con cuál cuándo cuánto de del dónde el ella en es esta este la las lo los mi no nos o para
-        pero por porque qué que quién se si sin son su sus un una y yo""",
+        "en": """a about after again all also am an and any are as at be because been before being between both but
+        by can could did do does doing down during each few for from further had has have having he her here
+        hers him his how i if in into is it its itself me might more most must my no nor not of off on once
+        only or other our out over own shall she should so some such than that the their them then there
+        these they this those through to too under until up upon us very was we were what when where which
+        while who whom whose why will with within without would you your""",
+        "de": """aber als am an auch auf aus bei bin bis da das dass dem den der des die dies diese ein eine einem
+        einen einer er es für haben hat ich ihr im in ist ja kann man mein mit nach nicht noch nur oder sein
+        sich sie sind über um und uns von vor wann war warum was wer wie wieviel wir wird wo woher zu zum
+        zur""",
+        "fr": """a à au aux avec ce ces comment dans de des du elle en est et il je la le les leur mais mon ne nous
+        on où ou par pas pour pourquoi quand que quel quelle quels qui sa se ses son sont sur un une vous""",
+        "es": """a al como cómo con cuál cuándo cuánto de del dónde el ella en es esta este la las lo los mi no nos o
+        para pero por porque qué que quién se si sin son su sus un una y yo""",
         "it": """a al che chi come con cosa da dal dei del della di dove e è gli ho i il in la le lo ma mi nel non o
         perché per quale quando quanto se si sono su tra un una""",
-        "pt": """a ao as com como da das de do dos e é ela ele em eu mas na não no nos o onde os ou para por porque quais
-        qual quando quanto que quem se são seu sua um uma""",
-        "nl": """aan als bij dat de deze die dit door een en er had heb het hij hoe hoeveel ik in is kan maar met mijn
-        naar niet of om ons ook op te tot uit van voor waar waarom wanneer was wat we welke wie worden zijn""",
+        "pt": """a ao as com como da das de do dos e é ela ele em eu mas na não no nos o onde os ou para por porque
+        quais qual quando quanto que quem se são seu sua um uma""",
+        "nl": """aan als bij dat de deze die dit door een en er had heb het hij hoe hoeveel ik in is kan maar met
+        mijn naar niet of om ons ook op te tot uit van voor waar waarom wanneer was wat we welke wie worden
+        zijn""",
     }.items()
 }
 """Words that carry no topic, by language; what a text has most of tells its language."""
-_TALK: Final = frozenset(
-    "ask best explain find get give happen happened kind know like list many much name need often one please say show"
-    " tell thing things thank thanks type use used using want way".split()
+_TALK_WORDS: Final = (
+    "ask best explain find get give happen happened kind know like list many much name need often one "
+    "please say show tell thing things thank thanks type use used using want way "
 )
+_TALK: Final = frozenset(_TALK_WORDS.split())
 _COMMON: Final = _TALK | FUNCTION_WORDS["en"]
 
 
@@ -54,7 +57,7 @@ def content_words(text: str) -> list[str]:
     """
     language = language_of(text)
     common = _COMMON | FUNCTION_WORDS.get(language, frozenset())
-    words = (word.lower().replace("’", "'").removesuffix("'s") for word in _WORD.findall(text))
+    words = (word.lower().removesuffix("'s") for word in _WORD.findall(text.replace("\u2019", "'")))
     return [word for word in words if len(word) > 1 and word not in common]
 
 

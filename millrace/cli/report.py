@@ -44,25 +44,25 @@ def report(
     from millrace.analytics.report import check_installed
 
     check_installed(html=html is not None)
-    from millrace.analytics import analysis
+    from millrace.analytics import analysis, summary
     from millrace.analytics.masking import stack_finder
     from millrace.analytics.reading import read_questions
     from millrace.analytics.report import write_html
 
     now_us = int(time.time() * 1_000_000)
     from_us, to_us = _range(since, until, weeks, now_us)
-    earlier = analysis.load_report(before) if before is not None else None
+    earlier = summary.load_report(before) if before is not None else None
     tenants = () if everybody else (tenant_of(context, tenant),)
     with progress("read the log") as bar:
         read = read_questions(connection_of(context), from_us, to_us, tenants=tenants, progress=bar)
     find = stack_finder()
-    options = analysis.AnalysisOptions(
+    options = summary.AnalysisOptions(
         least_people=least_people, examples=find is not None if examples is None else examples
     )
     all_weeks = analysis.weeks_of(from_us, to_us)
     with progress("find topics") as bar:
         of_tenants = analysis.analyse(read, all_weeks, options, find=find, before=earlier, progress=bar)
-    found = analysis.Report(
+    found = summary.Report(
         made_at=_iso(now_us),
         asked_from=_iso(from_us),
         asked_to=_iso(to_us),
@@ -74,11 +74,11 @@ def report(
         searched_for_persons=find is not None,
     )
     if save is not None:
-        analysis.save_report(found, save)
+        summary.save_report(found, save)
     if html is not None:
         write_html(found, html)
     if as_json:
-        document(analysis.document(found))
+        document(summary.document(found))
     else:
         _render(found)
     _remarks(found, asked_for_examples=examples)
