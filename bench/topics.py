@@ -1,4 +1,4 @@
-"""How good topics of questions are: ``python -m bench.topics --data ../shared/data [--json FILE] [--embedder hashing]``.
+"""How good topics of questions are: ``python -m bench.topics --data ../shared/data [--json FILE] [--embedder NAME]``.
 
 Questions of XQuAD are labelled with their article, those of PolicyQA with the practice that its annotators named (the
 kind of what is asked) and with their policy. Half of the articles and half of PolicyQA's questions, drawn with a seed,
@@ -17,7 +17,7 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -110,7 +110,11 @@ def _practices(data: Path) -> tuple[dict[str, str], dict[str, str]]:
             for qa in paragraph["qas"]:
                 kinds[qa["question"].strip()][qa["type"].split("|||")[0]] += 1
                 policies[qa["question"].strip()][article["title"]] += 1
-    return tuple({text: min(n, key=lambda k: (-n[k], k)) for text, n in of.items()} for of in (kinds, policies))  # type: ignore[return-value]
+    return _most_common(kinds), _most_common(policies)
+
+
+def _most_common(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
+    return {text: min(n, key=lambda label, n=n: (-n[label], label)) for text, n in counts.items()}  # type: ignore[misc]
 
 
 def agreement(what: str, labels: Sequence[str], topics: npt.NDArray[np.int64]) -> Agreement:

@@ -149,14 +149,9 @@ class Analyst:
         words = {}
         for at, missing in told.items():
             gone = {id(asked) for asked in missing}
-            sides = {
-                side: [
-                    (asked.person, without_masks(texts[id(asked)]))
-                    for asked in shown[at]
-                    if (id(asked) in gone) == side
-                ]
-                for side in (True, False)
-            }
+            sides: dict[int, list[tuple[str, str]]] = {True: [], False: []}
+            for asked in shown[at]:
+                sides[id(asked) in gone].append((asked.person, without_masks(texts[id(asked)])))
             words[at] = distinctive(sides, least_people=least)[True]
         return words
 

@@ -22,6 +22,8 @@ MOST: Final = 2_000
 """More vectors are not grouped at once: distances take 32 MB then."""
 APART: Final = -1
 _CUTS: Final = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+USUAL: Final = 0.85
+"""Cut where silhouettes say nothing: questions too few or too much alike."""
 _AS_GOOD: Final = 0.95
 _LARGE: Final = 0.25
 _LARGE_N: Final = 30
@@ -30,7 +32,7 @@ _ALIKE: Final = 0.3
 """Where the mean distance to the centre is below, a large group is one question in many words."""
 
 
-def cluster(vectors: Vectors, counts: Labels) -> Labels:
+def cluster(vectors: Vectors, counts: Labels) -> tuple[Labels, float]:
     """Group vectors.
 
     Parameters
@@ -44,16 +46,18 @@ def cluster(vectors: Vectors, counts: Labels) -> Labels:
     -------
     int64 array of shape (n,)
         Group of each from 0, largest first; `APART` for those in none.
+    float
+        Mean cosine distance up to which groups were joined.
     """
     if len(vectors) < LEAST:
-        return _numbered(np.arange(len(vectors), dtype=np.int64), counts)
+        return _numbered(np.arange(len(vectors), dtype=np.int64), counts), USUAL
     distances = _distances(vectors)
-    labels = _linked(distances)
+    labels, cut = _linked(distances)
     for group, n in zip(*np.unique(labels, return_counts=True), strict=True):
         members = np.flatnonzero(labels == group)
         if n >= max(_LARGE_N, _LARGE * len(vectors)) and _spread(vectors[members]) >= _ALIKE:
             labels[members] = labels.max() + 1 + _divided(vectors[members], distances[np.ix_(members, members)])
-    return _numbered(labels, counts)
+    return _numbered(labels, counts), cut
 
 
 def centre(vectors: Vectors) -> Vectors:
@@ -68,16 +72,18 @@ def _distances(vectors: Vectors) -> npt.NDArray[np.float64]:
     return np.clip(found, 0.0, 2.0)
 
 
-def _linked(distances: npt.NDArray[np.float64]) -> Labels:
+def _linked(distances: npt.NDArray[np.float64]) -> tuple[Labels, float]:
     cuts = []
     for height in _CUTS:
         linkage = AgglomerativeClustering(
             n_clusters=None, distance_threshold=height, metric="precomputed", linkage="average"
         )
         labels = linkage.fit_predict(distances).astype(np.int64)
-        cuts.append((_silhouette(distances, labels), labels))
-    best = max(score for score, _ in cuts)
-    return next(labels for score, labels in reversed(cuts) if score >= best * _AS_GOOD or score == best)
+        cuts.append((_silhouette(distances, labels), height, labels))
+    best = max(score for score, _, _ in cuts)
+    if best <= 0:
+        return next((labels, height) for _, height, labels in cuts if height == USUAL)
+    return next((labels, height) for score, height, labels in reversed(cuts) if score >= best * _AS_GOOD)
 
 
 def _divided(vectors: Vectors, distances: npt.NDArray[np.float64]) -> Labels:

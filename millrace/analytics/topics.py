@@ -15,8 +15,7 @@ import numpy as np
 
 from millrace.analytics.clusters import APART, MOST, Labels, Vectors, centre, cluster
 
-_QUANTILE: Final = 0.05
-_FLOOR: Final = 0.30
+_FLOOR: Final = 0.35
 """No question joins a topic with a lower cosine to its centre, however scattered the topic is."""
 _ROUNDS: Final = 5
 
@@ -96,9 +95,9 @@ class Followed:
             at, inverse, counts = _distinct(vectors[rest])
             part = np.linspace(0, len(at) - 1, min(MOST, len(at))).astype(np.int64)
             members = vectors[rest[at[part]]]
-            groups = cluster(members, counts[part])
+            groups, cut = cluster(members, counts[part])
             first = len(self.topics)
-            self.topics += [_topic(members[groups == group]) for group in range(groups.max(initial=APART) + 1)]
+            self.topics += [_topic(members[groups == group], cut) for group in range(groups.max(initial=APART) + 1)]
             if len(self.topics) == first:
                 break
             topics = self._nearest(vectors[rest[at]], first)
@@ -120,9 +119,12 @@ def _distinct(vectors: Vectors) -> tuple[Labels, Labels, Labels]:
     return at[order], place[inverse], counts[order]
 
 
-def _topic(members: Vectors) -> Known:
+def _topic(members: Vectors, cut: float) -> Known:
+    mean = members.mean(axis=0)
+    length = max(float(np.linalg.norm(mean)), 1e-12)
     middle = centre(members)
-    reach = max(_FLOOR, float(np.quantile(members @ middle, _QUANTILE)))
+    # As near on average to the topic's questions as they had to be to be joined: q.mean >= 1 - cut.
+    reach = min(1.0, max(_FLOOR, (1.0 - cut) / length))
     name = blake2b(np.round(middle, 3).astype("<f4").tobytes(), digest_size=6).hexdigest()
     return Known(name, middle, reach)
 

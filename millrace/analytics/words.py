@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Final
 
@@ -123,8 +123,3 @@ def distinctive(
 def _shown(forms: Counter[str]) -> str:
     """The form that is used most."""
     return min(forms, key=lambda form: (-forms[form], form))
-
-
-def people_of(rows: Iterable[tuple[str, str]]) -> int:
-    """How many people stand behind some questions."""
-    return len({person for person, _ in rows})
