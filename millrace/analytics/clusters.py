@@ -28,7 +28,7 @@ _AS_GOOD: Final = 0.95
 _LARGE: Final = 0.25
 _LARGE_N: Final = 30
 _PARTS: Final = range(3, 13)
-_ALIKE: Final = 0.3
+_ALIKE: Final = 0.2
 """Where the mean distance to the centre is below, a large group is one question in many words."""
 
 

@@ -35,7 +35,7 @@ def test_one_question_that_many_ask_is_a_topic() -> None:
 
 def test_a_group_with_most_of_the_questions_is_divided() -> None:
     middle, one, other, third = directions(4)
-    near_each_other = [near(middle + 0.8 * each, 20, seed=n, spread=0.05) for n, each in enumerate((one, other, third))]
+    near_each_other = [near(middle + 1.2 * each, 20, seed=n) for n, each in enumerate((one, other, third))]
     labels, _ = cluster(np.concatenate(near_each_other), ones(60))
     assert len(set(labels)) == 3
 

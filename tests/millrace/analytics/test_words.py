@@ -40,6 +40,9 @@ def test_a_group_is_named_by_what_others_do_not_say() -> None:
 
 
 def test_a_word_that_one_person_alone_uses_is_not_shown_however_often_they_do() -> None:
-    groups = {0: [("a", "smithson leave")] * 9 + [("b", "leave"), ("c", "leave")], 1: [("d", "travel"), ("e", "travel")]}
+    groups = {
+        0: [("a", "smithson leave")] * 9 + [("b", "leave"), ("c", "leave")],
+        1: [("d", "travel"), ("e", "travel")],
+    }
     assert distinctive(groups)[0] == ["leave"]
     assert "smithson" in distinctive(groups, least_people=1)[0]  # the rule is what keeps it out

@@ -30,7 +30,9 @@ def near(direction: npt.NDArray[np.float32], n: int, seed: int = 0, spread: floa
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
-def about(subject: str, n: int, *, week: int = 0, status: str = "answered", people: int = 0, **fields: object) -> list[Asked]:
+def about(
+    subject: str, n: int, *, week: int = 0, status: str = "answered", people: int = 0, **fields: object
+) -> list[Asked]:
     """Questions about a subject in a week, each of another person unless `people` says how many ask."""
     number = list(SUBJECTS).index(subject)
     vectors = near(directions(len(SUBJECTS))[number], n, seed=100 * week + number)
