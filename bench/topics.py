@@ -229,17 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(measured: Measured) -> None:
-    print(
-        f"\n## {measured.part.capitalize()} half\n\n| labels | questions | labels | topics | ARI | NMI | purity | apart |"
-    )
+    print(f"\n## {measured.part.capitalize()} half\n")
+    print("| labels | questions | labels | topics | ARI | NMI | purity | apart |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for each in measured.agreements:
         numbers = f"{each.ari:.3f} | {each.nmi:.3f} | {each.purity:.3f} | {each.apart:.1%}"
         print(f"| {each.what} | {each.n} | {each.n_labels} | {each.n_topics} | {numbers} |")
-    print(
-        f"\nNew articles noticed: {measured.n_late_noticed} of {measured.n_late}. Questions of past weeks that a further"
-    )
-    print(f"week moved: {measured.n_moved}. Processor time: {measured.seconds:.1f} s.\n")
+    print(f"\nNew articles noticed: {measured.n_late_noticed} of {measured.n_late}. Questions of past weeks that a")
+    print(f"further week moved: {measured.n_moved}. Processor time: {measured.seconds:.1f} s.\n")
     print("| topic | most common label | questions |\n|---|---|---:|")
     for name, label, n in measured.names:
         print(f"| {name} | {label} | {n} |")

@@ -26,7 +26,7 @@ from tests.millrace.analytics.traffic import SUBJECTS, directions, near
 from tests.millrace.workers import Run
 
 Ask = Callable[..., None]
-SECRET = "jane.smithson@example.org"
+ADDRESS = "jane.smithson@example.org"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def ask(embedded: Connection, tenant: str) -> Iterator[Ask]:
         at_us = int(time.time() * 1e6) - weeks_ago * WEEK_US - 60_000_000
         vectors = near(directions(len(SUBJECTS))[list(SUBJECTS).index(subject)], n, seed=weeks_ago)
         for i in range(n):
-            text = f"{SUBJECTS[subject].format('Oslo')} {SECRET}"
+            text = f"{SUBJECTS[subject].format('Oslo')} {ADDRESS}"
             own = {"tenant": tenant, "conversation": f"c-{subject}-{i}"}
             received = QueryReceived(**own, question=text, user=f"user-{i}", mode=mode)  # type: ignore[arg-type]
             name = derived(tenant, subject, str(weeks_ago), str(i), mode)
@@ -88,7 +88,7 @@ def test_a_report_says_what_is_asked_what_is_not_answered_and_what_it_costs(
     week = mine["usage"][1]
     assert (week["n"], week["n_tokens"], week["n_feedback"], week["liked"]) == (16, 160, 16, 1.0)
     for text in (out, html.read_text(), saved.read_text()):
-        assert SECRET not in text
+        assert ADDRESS not in text
         assert "smithson" not in text
     code, out, err = run("report", "--tenant", tenant, "--weeks", "2", "--before", str(saved))
     assert (code, err) == (0, "")
@@ -103,10 +103,10 @@ def test_without_the_stack_examples_are_left_out_unless_they_are_asked_for(
     ask("leave", 6)
     monkeypatch.setattr(masking, "find_spec", lambda _: None)
     code, out, err = run("report", "--tenant", tenant)
-    assert (code, SECRET in out) == (0, False)
+    assert (code, ADDRESS in out) == (0, False)
     assert "examples are left out" in err
     code, out, err = run("report", "--tenant", tenant, "--examples")
-    assert (code, SECRET in out) == (0, True)
+    assert (code, ADDRESS in out) == (0, True)
     assert "what the guards did not find" in err
 
 
