@@ -27,7 +27,7 @@ def directions(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
 def near(direction: npt.NDArray[np.float32], n: int, seed: int = 0, spread: float = 0.11) -> npt.NDArray[np.float32]:
     """Unit vectors around a direction, all different."""
     found = direction + np.random.default_rng(seed).normal(scale=spread, size=(n, DIM))
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 
 
 def about(
