@@ -154,7 +154,7 @@ class Joined:
             row.n_tokens, row.cost_usd = event.n_tokens_in + event.n_tokens_out, event.cost_usd
 
     def _judged(self, event: VerdictGiven) -> None:
-        if event.subject_kind != "question" or event.kind not in _PERSONAL:
+        if event.subject_kind != "question" or event.kind not in _PERSONAL or not self._first(event):
             return
         row = self._row(event, event.subject)
         row.spans = [*row.spans, *((span.start, span.end) for span in event.spans)]

@@ -35,7 +35,7 @@ FUNCTION_WORDS: Final[Mapping[str, frozenset[str]]] = {
 }
 """Words that carry no topic, by language; what a text has most of tells its language."""
 _TALK_WORDS: Final = (
-    "ask best explain find get give happen happened kind know like list many much name need often one "
+    "ask best explain find get give happen happened kind know like list long many much name need often one "
     "please say show tell thing things thank thanks type use used using want way "
 )
 _TALK: Final = frozenset(_TALK_WORDS.split())
