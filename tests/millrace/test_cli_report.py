@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -45,13 +46,13 @@ def ask(embedded: Connection, tenant: str) -> Iterator[Ask]:
         vectors = near(directions(len(SUBJECTS))[list(SUBJECTS).index(subject)], n, seed=weeks_ago)
         for i in range(n):
             text = f"{SUBJECTS[subject].format('Oslo')} {ADDRESS}"
-            own = {"tenant": tenant, "conversation": f"c-{subject}-{i}"}
+            own: dict[str, Any] = {"tenant": tenant, "conversation": f"c-{subject}-{i}"}
             received = QueryReceived(**own, question=text, user=f"user-{i}", mode=mode)  # type: ignore[arg-type]
             name = derived(tenant, subject, str(weeks_ago), str(i), mode)
             received = with_meta(received, id=name, correlation_id=name, time_us=at_us + i)
             vector = vectors[i].astype("<f4").tobytes()
             context = ContextRetrieved(**own, question=text, vector=vector, model="m", mode=mode)  # type: ignore[arg-type]
-            about = {**own, "correlation": name}
+            about: dict[str, Any] = {**own, "correlation": name}
             answer = AnswerProduced(**about, status=status, timings_ms={"read": 20.0})  # type: ignore[arg-type]
             answer = with_meta(answer, cause=received)
             used = UsageMetered(tenant=tenant, answer=answer.meta.id, status=status, n_tokens_in=10, cost_usd=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +22,16 @@ from tests.builders import TIME_US, asked, with_meta
 VECTOR = np.eye(4, dtype="<f4")[0].tobytes()
 
 
-def records(question: str = "How long is leave?", *, at_us: int = TIME_US, **fields: object) -> list[Event]:
+def records(question: str = "How long is leave?", *, at_us: int = TIME_US, **fields: Any) -> list[Event]:
     """Everything the log has of one question, in order."""
     root = asked(question, user="ada", **fields)
     root = root.with_meta(root.meta)
     received = with_meta(
         root, id=root.meta.id, correlation_id=root.meta.correlation_id, time_us=at_us, reply_to="", reply_partition=-1
     )
-    own = {"tenant": root.tenant, "conversation": root.conversation}
+    own: dict[str, Any] = {"tenant": root.tenant, "conversation": root.conversation}
     correlation = received.meta.correlation_id
-    about = {**own, "correlation": correlation}
+    about: dict[str, Any] = {**own, "correlation": correlation}
     answer = AnswerProduced(
         **about,
         status="answered",

@@ -73,7 +73,7 @@ def test_a_topic_handed_on_keeps_its_id() -> None:
 def test_more_questions_than_can_be_grouped_at_once_are_grouped_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
-    def counted(vectors: np.ndarray, counts: np.ndarray) -> object:  # type: ignore[type-arg]
+    def counted(vectors: np.ndarray, counts: np.ndarray) -> object:
         sizes.append(len(vectors))
         return cluster(vectors, counts)
 
