@@ -92,7 +92,8 @@ def _objection(
         return "near_duplicate"
     if sum(each.user == new.user for each in others) >= policy.example_user_cap:
         return "user_cap"
-    if sum(each.source == new.source for each in others) >= policy.example_source_caps.get(new.source, len(others) + 1):
+    n_approved = sum(each.source == "approved" for each in others)
+    if new.source == "approved" and n_approved >= policy.example_approved_cap:
         return "source_cap"
     return "unbalanced" if _outweighs(new, others, policy) else None
 

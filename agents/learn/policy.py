@@ -20,9 +20,9 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ] = 300
     example_days: Annotated[int, "Older ones do not count among them, by the time of what they were made from."] = 30
     example_user_cap: Annotated[int, "At most so many of them from one user; users without a name count as one."] = 15
-    example_source_caps: Annotated[
-        dict[str, int], "At most so many of them of a source: what the stack said itself should not outweigh people."
-    ] = {"approved": 150}
+    example_approved_cap: Annotated[
+        int, "At most so many of them from approved answers: what the stack said itself must not outweigh people."
+    ] = 150
     example_label_share: Annotated[
         float, "No label may have more than this share of them, or than twice its even share where that is more."
     ] = 0.5

@@ -230,7 +230,7 @@ def _finder(name: str) -> "Find | None":
         found: Find = getattr(import_module(module), attribute)().find
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"what finds personal data, {name!r}, cannot be loaded ({error}); run this in a checkout, name another with "
-            "--finder MODULE:CLASS, or look for none with --finder none"
+            f"what finds personal data, {name!r}, cannot be loaded ({error}); run this in a checkout, name another "
+            "with --finder MODULE:CLASS, or look for none with --finder none"
         ) from error
     return found
