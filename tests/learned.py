@@ -90,7 +90,7 @@ def proposed(
         documents=fields.pop("documents", (document,) if document else ()),
         **fields,
     )
-    return delivered(event, time_us=day * DAY_US, id=derived(event.correlation, event.example, str(event.disputed)))
+    return delivered(event, time_us=day * DAY_US, id=derived(event.correlation, event.example, str(event.disliked)))
 
 
 def learning(objects: MemoryObjects | None = None, personal_data: Any = None, **policy: Any) -> dict[str, Any]:

@@ -60,9 +60,9 @@ def curate(
     if any(each.proposal == new.proposal for each in state.taken):
         return state, None
     window = _recent(state.taken, new, policy)
-    if proposed.disputed:
+    if proposed.disliked:
         left = tuple(each for each in window if (each.example, each.answer) != (new.example, new.answer))
-        return Curated(left), _rejected(proposed, "disputed")
+        return Curated(left), _rejected(proposed, "disliked")
     older = next((each for each in window if each.question == new.question), None)
     others = tuple(each for each in window if each is not older)
     if reason := _objection(proposed, new, older, others, policy):

@@ -44,7 +44,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     grounded: bool = False
     quoted: tuple[Citation, ...] = ()
-    disputed: bool = False
+    disliked: bool = False
 
 
 @agent(source=QUALITY_SCORED, sinks=(EXAMPLE_PROPOSED, EXAMPLE_CURATED))
@@ -62,7 +62,7 @@ async def propose_example(scored: QualityScored, ports: ExamplePorts) -> Example
     content, n_masked = _masked(scored, found, ports)
     if reason := _worthless(scored, found, content, ports):
         return _rejected(scored, found, reason, n_masked)
-    ref = await ports.objects.put(content.encode())
+    ref = "" if found.disliked else await ports.objects.put(content.encode())
     return _proposed(scored, found, content, ref, n_masked, ports)
 
 
@@ -89,9 +89,9 @@ def _correction(scored: QualityScored) -> Found:
 
 
 def _approved(scored: QualityScored) -> Found | None:
-    """The quotes of an answer that someone approved; disputed where someone else disliked it."""
-    liked = scored.feedback.get("up", 0) > 0 and scored.status == "answered"
-    if not liked or not scored.citations or _WORTHLESS & set(scored.flags):
+    """The quotes of an answer that someone approved; those of a disliked one, so that they are no example any more."""
+    liked, disliked = scored.feedback.get("up", 0) > 0, scored.feedback.get("down", 0) > 0
+    if not (liked or disliked) or scored.status != "answered" or not scored.citations or _WORTHLESS & set(scored.flags):
         return None
     return Found(
         source="approved",
@@ -101,7 +101,7 @@ def _approved(scored: QualityScored) -> Found | None:
         version=scored.citations[0].version,
         grounded=True,
         quoted=scored.citations,
-        disputed=scored.feedback.get("down", 0) > 0,
+        disliked=disliked,
     )
 
 
@@ -193,7 +193,7 @@ def _proposed(
         question=question,
         figures=content_hash(scope + "\n" + " ".join(figures)),
         documents=tuple(dict.fromkeys(each.document for each in found.quoted)),
-        disputed=found.disputed,
+        disliked=found.disliked,
     )
 
 

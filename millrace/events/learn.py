@@ -12,7 +12,7 @@ Stage = Literal["question", "retrieval", "ranking", "reading", "corpus", "unknow
 Split = Literal["train", "eval"]
 ExampleSource = Literal["correction", "approved"]
 Rejection = Literal[
-    "duplicate", "near_duplicate", "superseded", "disputed", "mixed_split", "user_cap", "source_cap", "unbalanced",
+    "duplicate", "near_duplicate", "superseded", "disliked", "mixed_split", "user_cap", "source_cap", "unbalanced",
     "personal_data", "empty",
 ]  # fmt: skip
 """superseded: of an approved answer, there is a correction of the same question; mixed_split: its documents' texts
@@ -175,7 +175,9 @@ class ExampleProposed(_Example, frozen=True, kw_only=True):
     question: Annotated[str, "Digest of the normalised, masked question and the labels it was restricted to."]
     figures: Annotated[str, "Digest of its numbers and labels: texts with others are no near-duplicates."] = ""
     documents: Annotated[tuple[str, ...], "Documents whose text it holds."] = ()
-    disputed: Annotated[bool, "Whether someone else disliked what was approved: it is no example, or no more."] = False
+    disliked: Annotated[
+        bool, "Whether someone disliked the answer: what it quoted is no example, or none any more."
+    ] = False
 
 
 class ExampleCurated(_Example, frozen=True, kw_only=True):
@@ -186,6 +188,6 @@ class ExampleCurated(_Example, frozen=True, kw_only=True):
 
 
 class ExampleRejected(_Example, frozen=True, kw_only=True):
-    """An example was not taken, and why; a disputed one that was taken from the same answer is none any more."""
+    """An example was not taken, and why; a disliked one that was taken from the same answer is none any more."""
 
     reason: Annotated[Rejection, "Why."]

@@ -44,7 +44,7 @@ class Curation:
         elif isinstance(event, ExampleRejected):
             self.rejected.append(event)
             known = self.examples.get(event.example)
-            if event.reason == "disputed" and known is not None and known.correlation == event.correlation:
+            if event.reason == "disliked" and known is not None and known.correlation == event.correlation:
                 del self.examples[event.example]
 
 

@@ -73,7 +73,7 @@ def test_an_approved_answer_is_what_it_quoted() -> None:
     "event",
     [
         scored(),
-        scored(poor=True, feedback={"down": 2}),
+        scored(poor=True, status="not_found", feedback={"down": 2}),
         scored(feedback={"copied": 3}),
         approved(citations=()),
         approved(status="not_found"),
@@ -84,10 +84,11 @@ def test_nothing_is_learned_where_nobody_said_what_is_right(event: QualityScored
     assert proposals(event) == []
 
 
-def test_an_approved_answer_that_was_disliked_too_is_disputed() -> None:
-    first, later = proposals(approved(), approved(revision=2, feedback={"up": 1, "down": 1}))
-    assert (first.disputed, later.disputed) == (False, True)
-    assert first.example == later.example
+@pytest.mark.parametrize("feedback", [{"up": 1, "down": 1}, {"down": 1}])
+def test_a_disliked_answer_is_proposed_as_no_example_any_more_and_nothing_is_stored(feedback: dict[str, int]) -> None:
+    first, later = proposals(approved(), approved(revision=2, feedback=feedback))
+    assert (first.disliked, later.disliked) == (False, True)
+    assert (first.example, later.ref) == (later.example, "")
 
 
 def test_the_same_words_are_the_same_example_and_other_labels_make_another() -> None:
