@@ -147,6 +147,7 @@ def _worthless(scored: QualityScored, found: Found, content: ExampleContent, por
     if bare := [text for text in texts if not terms(_GONE.sub(" ", text))]:
         return "personal_data" if any(map(_PLACEHOLDER.search, bare)) else "empty"
     texts += [text for passage in content.context for text in (passage.heading, passage.text)]
+    texts += [text for label in content.labels.items() for text in label]
     left = any(each.kind in _MASKED_KINDS for text in texts for each in ports.personal_data.find(text))
     return "personal_data" if left else None
 
@@ -161,7 +162,6 @@ def _rejected(scored: QualityScored, found: Found, reason: Rejection, n_masked: 
         document=found.document,
         version=found.version,
         grounded=found.grounded,
-        label=_label(scored, found.document),
         n_masked=n_masked,
         causes=(scored.meta.id,),
         reason=reason,

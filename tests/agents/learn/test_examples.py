@@ -124,6 +124,7 @@ def test_a_value_has_one_placeholder_in_question_target_and_context() -> None:
         ({"text": "jane@example.org"}, "personal_data"),
         ({"question": "jane@example.org?"}, "personal_data"),
         ({"text": " ?! "}, "empty"),
+        ({"labels": {"customer": "jane@example.org"}}, "personal_data"),
         ({"question": "", "asked": "..."}, "empty"),
         ({"text": "https://example.org/secret"}, "empty"),
     ],
