@@ -90,7 +90,7 @@ def test_what_is_exported_is_asked_by_eval_and_grows_with_the_log(
     parsed = log.objects.put_sync(b"Sixteen weeks.")
     chunk = ChunkRef("c1", 0, 14, 0, 0)
     log.write(
-        DocumentIndexed(tenant=log.tenant, document="a.md", version=1, headings=("",), chunks=(chunk,), parsed=parsed),
+        DocumentIndexed(tenant=log.tenant, document="a.md", version=1, headings=("",), chunks=(chunk,), text=parsed),
         log.example(LONG),
         log.example(MAIL, split="train"),
         curated(content("Erased?"), log.tenant),
