@@ -17,7 +17,7 @@ import msgspec
 from millrace.agent import agent
 from millrace.events.learn import ExampleProposed, ExampleRejected, ExampleSource, QualityScored, Rejection
 from millrace.events.query import Citation
-from millrace.examples.content import ExampleContent, ExamplePassage, RetrievedChunk
+from millrace.examples.content import PLACEHOLDER, ExampleContent, ExamplePassage, RetrievedChunk
 from millrace.examples.signatures import signature
 from millrace.ids import content_hash, derived
 from millrace.topics import EXAMPLE_CURATED, EXAMPLE_PROPOSED, QUALITY_SCORED
@@ -28,8 +28,7 @@ from agents.lexical import terms
 from agents.ports import ExamplePorts
 
 SHINGLE: Final = 3
-_PLACEHOLDER: Final = re.compile(r"\[[A-Z][A-Z_]*_\d+\]")
-_GONE: Final = re.compile(rf"{_PLACEHOLDER.pattern}|{re.escape(REMOVED)}")
+_GONE: Final = re.compile(rf"{PLACEHOLDER.pattern}|{re.escape(REMOVED)}")
 _MASKED_KINDS: Final = frozenset({"personal_data", "secret"})
 _WORTHLESS: Final = frozenset({"empty", "repeated", "ungrounded", "retracted"})
 
@@ -145,7 +144,7 @@ def _worthless(scored: QualityScored, found: Found, content: ExampleContent, por
         return "empty"
     texts = [content.question, content.target]
     if bare := [text for text in texts if not terms(_GONE.sub(" ", text))]:
-        return "personal_data" if any(map(_PLACEHOLDER.search, bare)) else "empty"
+        return "personal_data" if any(map(PLACEHOLDER.search, bare)) else "empty"
     texts += [text for passage in content.context for text in (passage.heading, passage.text)]
     texts += [text for label in content.labels.items() for text in label]
     left = any(each.kind in _MASKED_KINDS for text in texts for each in ports.personal_data.find(text))

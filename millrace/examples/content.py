@@ -1,8 +1,14 @@
 """What the object of an example holds: its masked texts, and the ids of what was retrieved."""
 
+import re
+from typing import Final
+
 import msgspec
 
 from millrace.errors import ContractError
+
+PLACEHOLDER: Final = re.compile(r"\[[A-Z][A-Z0-9_]*_\d+\]")
+"""What stands for something that was masked, such as ``[EMAIL_ADDRESS_1]``."""
 
 
 class ExamplePassage(msgspec.Struct, frozen=True, kw_only=True):

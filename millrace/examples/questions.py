@@ -1,6 +1,5 @@
 """Questions with known answers, as `millrace eval` reads them, from curated examples."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,9 +7,8 @@ import msgspec
 
 from millrace.evaluation.questions import KnownQuestion
 from millrace.events.learn import ExampleCurated
-from millrace.examples.content import ExampleContent
+from millrace.examples.content import PLACEHOLDER, ExampleContent
 
-_PLACEHOLDER: Final = re.compile(r"\[[A-Z][A-Z_]*_\d+\]").search
 _EVERYONE: Final = "*"
 
 
@@ -20,7 +18,7 @@ def question_of(example: ExampleCurated, content: ExampleContent) -> KnownQuesti
     An answer with a placeholder is left out, because no document says it; then the document has to be the right one.
     """
     said = [passage.text for passage in content.context] if example.source == "approved" else [content.target]
-    answers = tuple(dict.fromkeys(text for text in said if text.strip() and not _PLACEHOLDER(text)))
+    answers = tuple(dict.fromkeys(text for text in said if text.strip() and not PLACEHOLDER.search(text)))
     documents = dict.fromkeys(passage.document for passage in content.context) if example.grounded else {}
     if not answers and not documents:
         return None
