@@ -8,7 +8,7 @@ from agents.learn.policy import LearnPolicy
 from agents.lexical import terms
 from agents.ports import ExamplePorts, LearnPorts
 from millrace.event import Event
-from millrace.events.learn import ExampleProposed, QualityScored
+from millrace.events.learn import ExampleProposed, ExampleSource, QualityScored
 from millrace.events.query import Citation, Hit
 from millrace.examples.signatures import signature
 from millrace.ids import derived
@@ -22,7 +22,14 @@ TENANT = "acme"
 
 def quote(text: str, document: str = "hr/leave.md", **fields: Any) -> Citation:
     """A passage that an answer quotes."""
-    found = {"version": 3, "chunk_id": f"c-{document}", "title": "T", "heading": "Leave", "start": 0, "end": len(text)}
+    found: dict[str, Any] = {
+        "version": 3,
+        "chunk_id": f"c-{document}",
+        "title": "T",
+        "heading": "Leave",
+        "start": 0,
+        "end": len(text),
+    }
     return Citation(document=document, quote=text, **(found | fields))
 
 
@@ -33,7 +40,7 @@ def hit(document: str = "hr/leave.md", rank: int = 1) -> Hit:
 
 def scored(number: int = 1, *, time_us: int = DAY_US, **fields: Any) -> QualityScored:
     """How good answer `number` was."""
-    given = {
+    given: dict[str, Any] = {
         "conversation": f"conversation-{number}",
         "correlation": f"question-{number}",
         "revision": 1,
@@ -66,7 +73,7 @@ def proposed(
     *,
     user: str = "ada",
     document: str = "hr/leave.md",
-    source: str = "correction",
+    source: ExampleSource = "correction",
     answer: str = "",
     day: int = 1,
     **fields: Any,

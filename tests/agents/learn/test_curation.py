@@ -137,7 +137,7 @@ PROPOSALS = st.lists(
     ),
     max_size=60,
 )  # fmt: skip
-SMALL = {
+SMALL: dict[str, Any] = {
     "example_window": 10, "example_user_cap": 3, "example_approved_cap": 4, "example_balance_from": 4,
     "example_similarity": 1.1,
 }  # fmt: skip
@@ -196,7 +196,7 @@ def _attack(**policy: Any) -> tuple[list[int], int]:
     return by_window, len(new)
 
 
-CAPPED = {"example_window": 100, "example_user_cap": 5, "example_balance_from": 10_000}
+CAPPED: dict[str, Any] = {"example_window": 100, "example_user_cap": 5, "example_balance_from": 10_000}
 
 
 def test_one_user_who_repeats_corrections_takes_no_more_than_the_cap() -> None:
@@ -211,7 +211,7 @@ def test_without_the_cap_one_user_takes_most() -> None:
 
 
 def test_correcting_oneself_again_and_again_pushes_nobody_out() -> None:
-    policy = {"example_window": 20, "example_user_cap": 3, "example_similarity": 1.1}
+    policy: dict[str, Any] = {"example_window": 20, "example_user_cap": 3, "example_similarity": 1.1}
     ports = LearnPorts(LearnPolicy(**policy))
     state, _ = _decided(distinct(17, "honest", user="eva"), Curated(), LearnPorts(LearnPolicy(example_similarity=1.1)))
     state, _ = _decided(distinct(3, "bad", user="mallory"), state, ports)
@@ -300,13 +300,14 @@ def _feedback(seed: int) -> list[Any]:
     rng = random.Random(seed)
     events = []
     for number in range(250):
-        kind, about = rng.choice([corrected, approved]), rng.choice(TOPICS)
+        is_correction, about = rng.random() < 0.5, rng.choice(TOPICS)
         document = f"{about}/page-{rng.randrange(6)}.md"
         amount = rng.randrange(3, 40)
         question = f"How many {about} of kind {rng.randrange(9)} are there{rng.choice(['', ' now', ' today'])}?"
         text = f"There are {amount} {about} according to the list that the office keeps for jane@example.org."
         fields = {"question": question, "hits": (hit(document),), "citations": (quote(text, document),)}
-        if kind is corrected:
+        kind = corrected if is_correction else approved
+        if is_correction:
             fields["text"] = f"No: {rng.choice([text, f'it is {amount + 1} {about}'])}"
         events.append(kind(number, user=f"user-{rng.randrange(30)}", time_us=number * 3_600_000_000, **fields))
     return events
@@ -335,9 +336,9 @@ async def test_from_scored_answers_to_examples_that_pass_every_check_whatever_is
     assert [problem for problem in found.problems if problem.check != "near_duplicate"] == []
     assert len([p for p in found.problems if p.check == "near_duplicate"]) <= 0.02 * len(loaded)
     again = await memory.feed(events)
-    for event in again:
-        if isinstance(event, ExampleCurated | ExampleRejected):
-            log.fold(event)
+    for repeated in again:
+        if isinstance(repeated, ExampleCurated | ExampleRejected):
+            log.fold(repeated)
     kept = Counter(each.split for each in log.examples.values())
     assert len(kept) == 2
     documents = {split: {e.document for e in log.examples.values() if e.split == split} for split in kept}

@@ -23,7 +23,7 @@ def content(question: str, target: str = "Sixteen weeks.", document: str = "a.md
 def curated(texts: ExampleContent, tenant: str = TENANT, **fields: Any) -> ExampleCurated:
     """An example that was taken."""
     words = f"{texts.question} {texts.target}".lower().split()
-    given = {
+    given: dict[str, Any] = {
         "example": derived("example", texts.question, texts.target),
         "correlation": f"q-{texts.question}",
         "ref": reference(texts.encode()),
