@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -305,8 +305,8 @@ def _feedback(seed: int) -> list[Any]:
         amount = rng.randrange(3, 40)
         question = f"How many {about} of kind {rng.randrange(9)} are there{rng.choice(['', ' now', ' today'])}?"
         text = f"There are {amount} {about} according to the list that the office keeps for jane@example.org."
-        fields = {"question": question, "hits": (hit(document),), "citations": (quote(text, document),)}
-        kind = corrected if is_correction else approved
+        fields: dict[str, Any] = {"question": question, "hits": (hit(document),), "citations": (quote(text, document),)}
+        kind: Callable[..., Any] = corrected if is_correction else approved
         if is_correction:
             fields["text"] = f"No: {rng.choice([text, f'it is {amount + 1} {about}'])}"
         events.append(kind(number, user=f"user-{rng.randrange(30)}", time_us=number * 3_600_000_000, **fields))
