@@ -346,8 +346,9 @@ class LearnPorts(msgspec.Struct, frozen=True):
 
 
 class ExamplePorts(msgspec.Struct, frozen=True):
-    """What makes examples: masks them, and writes their texts."""
+    """What makes examples: masks them, and writes their texts; `language` as in `Parser`."""
 
     objects: ObjectStore
     personal_data: PersonalData
+    language: Callable[[str], str]
     policy: LearnPolicy

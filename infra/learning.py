@@ -9,6 +9,7 @@ from agents.learn.policy import LearnPolicy
 from agents.ports import ExamplePorts, LearnPorts
 from inference.personal_data import PersonalDataFinder
 from infra.launch.stack import Stack
+from streams.parsing.language import language
 from streams.stores.objects import ContentStore
 
 
@@ -26,5 +27,5 @@ def learning_ports(chosen: LearnPolicy, stack: Stack, classes: Collection[type |
     """
     found: list[Any] = [LearnPorts(chosen)]
     if ExamplePorts in classes:
-        found.append(ExamplePorts(ContentStore(stack.objects), PersonalDataFinder(), chosen))
+        found.append(ExamplePorts(ContentStore(stack.objects), PersonalDataFinder(), language, chosen))
     return found

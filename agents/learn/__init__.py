@@ -1,5 +1,7 @@
 """What is learned from answers that were given: how good they were, why, what changed, and what to learn from."""
 
+from agents.learn.curation import curate
+from agents.learn.examples import propose_example
 from agents.learn.signals import measure_signals
 
-__all__ = ["measure_signals"]
+__all__ = ["curate", "measure_signals", "propose_example"]

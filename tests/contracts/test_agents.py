@@ -18,11 +18,12 @@ import pytest
 
 import agents.corpus
 import agents.guard
+import agents.learn
 import agents.query
 import agents.usage  # noqa: F401 - declares its agents
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
 from millrace.events.query import AnswerProduced
 from millrace.events.usage import UsageMetered
@@ -32,6 +33,7 @@ from millrace.testing import delivered
 from tests.agents_in_memory import feature, publish
 from tests.builders import asked, changed
 from tests.fakes import Stack
+from tests.learned import approved, corrected, hit, learning, proposed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "own_agent"))
 own: Any = import_module("own_agent.agents")
@@ -102,6 +104,19 @@ async def _escalate() -> Case:
     return Case([delivered(TicketOpened(tenant="acme", ticket="7", text="the site is down"), correlation_id="t")])
 
 
+async def _propose() -> Case:
+    return Case([corrected(text="Ask jane@example.org."), approved(2)], learning()["propose_example"])
+
+
+async def _curate() -> Case:
+    return Case([proposed("Where is the mill?"), proposed("Where is it?", document="")], learning()["curate"])
+
+
+async def _signals() -> Case:
+    found = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=(hit(),))
+    return Case([delivered(found, origin=Origin("query.answer.produced.v1", 0, 7), correlation_id="q")])
+
+
 CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "featurize": _featurize,
     "index": _index,
@@ -111,6 +126,9 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "answer_question": _question,
     "meter": _meter,
     "total_usage": _total,
+    "propose_example": _propose,
+    "curate": _curate,
+    "measure_signals": _signals,
     "escalate": _escalate,
 }
 SPECS = sorted(
