@@ -85,7 +85,9 @@ class Cut(msgspec.Struct, frozen=True):
         return self.difference / self.threshold if self.threshold else math.inf if self.difference else 0.0
 
 
-def step(window: Window, value: float, *, delta: float, clock: int = 1, max_buckets: int = 5) -> tuple[Window, Cut | None]:
+def step(
+    window: Window, value: float, *, delta: float, clock: int = 1, max_buckets: int = 5
+) -> tuple[Window, Cut | None]:
     """Take one value in.
 
     Parameters

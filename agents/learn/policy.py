@@ -1,5 +1,7 @@
 """What an operator may set about the learning loop, with defaults and reasons."""
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -11,5 +13,14 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     # --- how good answers are, and which stage failed: agents.learn.quality, agents.learn.attribution
 
     # --- drift: agents.learn.drift
+    drift_delta: Annotated[
+        float, "Bound of the probability of a false alarm of one tenant, divided among the signals; 0 to 1."
+    ] = 0.002
+    drift_clock: Annotated[int, "A change is looked for at every so many values of a signal."] = 8
+    drift_window: Annotated[int, "Values of a signal in one window for people."] = 50
+    drift_refractory: Annotated[
+        int, "A change that begins at most so many records after a request for training is the one requested for."
+    ] = 200
+    drift_trains: Annotated[str, "Model that training is requested for: reader, embedder or ranker."] = "reader"
 
     # --- examples: agents.learn.examples, agents.learn.curation

@@ -16,6 +16,8 @@ LEXICAL_TOP1: Final = "lexical_top1"
 SCORE_GAP: Final = "score_gap"
 CONFIDENCE: Final = "confidence"
 FEEDBACK: Final = "feedback"
+SIGNALS: Final = (LEXICAL_TOP1, SCORE_GAP, CONFIDENCE, FEEDBACK)
+"""All of them, in the order in which they are looked at."""
 _GAP_PLACE: Final = 5
 
 

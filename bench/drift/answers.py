@@ -12,8 +12,8 @@ from agents.query.policy import QueryPolicy
 from bench.datasets import load
 from bench.quality.stack import QualityStack, open_stack
 from infra.settings import load as load_settings
-from millrace.events.query import AnswerProduced
 from millrace.evaluation.questions import KnownQuestion
+from millrace.events.query import AnswerProduced
 
 PLAIN, RESTRICTED = "policyqa", "policyqa-restricted"
 BASE = "xquad"
