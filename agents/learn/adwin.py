@@ -86,7 +86,7 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 def step(
-    window: Window, value: float, *, delta: float, clock: int = 1, max_buckets: int = 5
+    window: Window, value: float, *, delta: float, span: float = 1.0, clock: int = 1, max_buckets: int = 5
 ) -> tuple[Window, Cut | None]:
     """Take one value in.
 
@@ -98,6 +98,8 @@ def step(
         The next value.
     delta : float
         Bound of the probability that a stationary stream is cut, above 0 and below 1.
+    span : float
+        Distance of the smallest possible value from the largest: the more, the more values it takes to be sure.
     clock : int
         Look for a change at every so many values.
     max_buckets : int
@@ -114,18 +116,18 @@ def step(
     if window.n_seen % clock:
         return window, None
     found: Cut | None = None
-    while any(cut.strength > 1 for cut in _cuts(window, delta)):
-        found = found or strongest(window, delta)
+    while any(cut.strength > 1 for cut in _cuts(window, delta, span)):
+        found = found or strongest(window, delta, span)
         window = _without_oldest(window)
     return window, found
 
 
-def strongest(window: Window, delta: float) -> Cut | None:
+def strongest(window: Window, delta: float, span: float = 1.0) -> Cut | None:
     """Place of a window where the means differ most, as multiples of the threshold; None in one that is too short."""
-    return max(_cuts(window, delta), key=lambda cut: cut.strength, default=None)
+    return max(_cuts(window, delta, span), key=lambda cut: cut.strength, default=None)
 
 
-def _cuts(window: Window, delta: float) -> Iterator[Cut]:
+def _cuts(window: Window, delta: float, span: float) -> Iterator[Cut]:
     """All places between two buckets that have enough values on both sides, the oldest first."""
     if window.n <= MIN_WIDTH:
         return
@@ -137,7 +139,8 @@ def _cuts(window: Window, delta: float) -> Iterator[Cut]:
         if n >= MIN_SIDE and rest >= MIN_SIDE:
             # the paper's harmonic mean of both sides, less what either must have at least
             reciprocal = 1 / (n - MIN_SIDE + 1) + 1 / (rest - MIN_SIDE + 1)
-            threshold = math.sqrt(2 * reciprocal * window.variance * log_term) + 2 / 3 * log_term * reciprocal
+            spread = math.sqrt(2 * reciprocal * window.variance * log_term)
+            threshold = spread + 2 / 3 * span * log_term * reciprocal
             yield Cut(n, rest, total / n, (window.total - total) / rest, threshold)
 
 

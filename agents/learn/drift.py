@@ -21,7 +21,7 @@ from millrace.topics import DRIFT_DETECTED, DRIFT_SCORED, SIGNALS_MEASURED, TRAI
 from agents.learn import adwin
 from agents.learn.policy import LearnPolicy
 from agents.learn.positions import Counted, Stretch, noted, place_of, since
-from agents.learn.signals import SIGNALS
+from agents.learn.signals import FEEDBACK, LEXICAL_TOP1, SIGNALS
 from agents.ports import LearnPorts
 
 NAME = "detect_drift"
@@ -83,9 +83,8 @@ def detect_drift(state: DriftState, event: SignalsMeasured, ports: LearnPorts) -
     n_records, requested_at = state.n_records + 1, state.requested_at
     for name, value in _known(event):
         watched = signals.get(name, Watched())
-        window, cut = adwin.step(
-            watched.window, value, delta=policy.drift_delta / len(SIGNALS), clock=policy.drift_clock
-        )
+        delta, span = _bounds(name, policy)
+        window, cut = adwin.step(watched.window, value, delta=delta, span=span, clock=policy.drift_clock)
         watched, filled = _filled(msgspec.structs.replace(watched, window=window), value, policy.drift_window)
         signals[name] = watched
         if filled:
@@ -109,6 +108,11 @@ def _known(event: SignalsMeasured) -> Iterator[tuple[str, float]]:
     return ((name, event.values[name]) for name in SIGNALS if name in event.values)
 
 
+def _bounds(name: str, policy: LearnPolicy) -> tuple[float, float]:
+    """Share of a signal in the probability of a false alarm, and the span of its values."""
+    return policy.drift_delta / len(SIGNALS), {LEXICAL_TOP1: policy.drift_lexical_span, FEEDBACK: 2.0}.get(name, 1.0)
+
+
 def _filled(watched: Watched, value: float, size: int) -> tuple[Watched, Watched | None]:
     """The signal with one more value; and as it was at the end of a window for people, if that is full now."""
     n = watched.n + 1
@@ -121,7 +125,7 @@ def _filled(watched: Watched, value: float, size: int) -> tuple[Watched, Watched
 
 
 def _scored(event: SignalsMeasured, name: str, full: Watched, policy: LearnPolicy) -> DriftScored:
-    cut = adwin.strongest(full.window, policy.drift_delta / len(SIGNALS))
+    cut = adwin.strongest(full.window, *_bounds(name, policy))
     return DriftScored(
         tenant=event.tenant,
         signal=name,

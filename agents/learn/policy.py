@@ -17,6 +17,9 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
         float, "Bound of the probability of a false alarm of one tenant, divided among the signals; 0 to 1."
     ] = 0.002
     drift_clock: Annotated[int, "A change is looked for at every so many values of a signal."] = 8
+    drift_lexical_span: Annotated[
+        float, "BM25 of a best chunk that is seldom exceeded; a smaller one is quicker and takes bursts for changes."
+    ] = 50.0
     drift_window: Annotated[int, "Values of a signal in one window for people."] = 50
     drift_refractory: Annotated[
         int, "A change that begins at most so many records after a request for training is the one requested for."

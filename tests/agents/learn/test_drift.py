@@ -6,30 +6,35 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-from millrace.event import Event, Origin
-from millrace.events.learn import DriftDetected, DriftScored, OffsetRange, SignalsMeasured, TrainingRequested
-from millrace.testing import delivered
-from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN, SIGNALS_MEASURED
 
 from agents.learn.drift import DriftState, detect_drift
 from agents.learn.policy import LearnPolicy
 from agents.ports import LearnPorts
+from millrace.agent import spec_of
+from millrace.event import Event, Origin
+from millrace.events.learn import DriftDetected, DriftScored, OffsetRange, SignalsMeasured, TrainingRequested
+from millrace.testing import delivered, run
+from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN, SIGNALS_MEASURED
 
 E = TypeVar("E", bound=Event)
 SHIFT = 400
 """Answers before the change."""
 
 
-def answers(n: int, seed: int = 0, shift: int = SHIFT, step: float = 6.0) -> Iterator[SignalsMeasured]:
+def answers(n: int, seed: int = 0, shift: int = SHIFT, step: float = 12.0) -> Iterator[SignalsMeasured]:
     """Answers in bursts of subjects that differ a little, whose scores fall at a place and stay there."""
     rng = random.Random(seed)
     subject = 0.0
     for i in range(n):
         if i % 20 == 0:
-            subject = rng.gauss(0, 0.5)
+            subject = rng.gauss(0, 1.5)
         lower = step if i >= shift else 0.0
-        lexical = rng.gauss(14 + subject - lower, 4)
-        values = {"lexical_top1": lexical, "score_gap": rng.gauss(6 - lower / 2, 3), "confidence": rng.gauss(1, 0.2)}
+        lexical = rng.gauss(24 + subject - lower, 8)
+        values = {
+            "lexical_top1": lexical,
+            "score_gap": rng.gauss(0.7 - lower / 30, 0.15),
+            "confidence": rng.gauss(1, 0.2),
+        }
         yield measured(i, values)
 
 
@@ -93,9 +98,6 @@ def test_the_ranges_begin_at_the_change_and_end_with_the_record_that_showed_it()
 
 
 def test_the_request_names_the_detection_by_its_id() -> None:
-    from millrace.agent import spec_of
-    from millrace.testing import run
-
     made = run(spec_of(detect_drift), answers(600), LearnPorts(LearnPolicy()))
     (request,) = [event for event in made if isinstance(event, TrainingRequested)]
     causes = {event.meta.id for event in made if isinstance(event, DriftDetected)}

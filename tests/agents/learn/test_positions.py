@@ -5,9 +5,9 @@ import random
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from millrace.events.learn import OffsetRange
 
 from agents.learn.positions import N_STRETCHES, SPAN, STRETCH, Counted, Stretch, noted, since
+from millrace.events.learn import OffsetRange
 
 TOPIC = "query.answer.produced.v1"
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+
+from agents.learn.signals import measure_signals
 from millrace.agent import spec_of
 from millrace.event import Event, Origin
 from millrace.events.feedback import FeedbackGiven
@@ -10,8 +12,6 @@ from millrace.events.learn import OffsetRange, SignalsMeasured
 from millrace.events.query import AnswerProduced, Hit
 from millrace.testing import delivered, run
 from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN
-
-from agents.learn.signals import measure_signals
 
 
 def hit(place: int, score: float, dense: float, lexical: float) -> Hit:
@@ -31,7 +31,7 @@ def test_an_answer_is_measured_where_it_stands() -> None:
     hits = [hit(place, 1 - place / 10, 0.8 - place / 10, lexical) for place, lexical in enumerate((9, 12, 7, 6, 5, 1))]
     (found,) = measured(answered(*hits))
     assert isinstance(found, SignalsMeasured)
-    assert found.values == pytest.approx({"lexical_top1": 12.0, "score_gap": GAP, "confidence": 0.9})
+    assert found.values == pytest.approx({"lexical_top1": 12.0, "score_gap": (12 - 5) / 12, "confidence": 0.9})
     assert found.position == OffsetRange(ANSWER_PRODUCED.name, 2, 7, 8)
 
 
