@@ -20,7 +20,7 @@ from millrace.topics import DRIFT_DETECTED, DRIFT_SCORED, SIGNALS_MEASURED, TRAI
 
 from agents.learn import adwin
 from agents.learn.policy import LearnPolicy
-from agents.learn.positions import Counted, Stretch, noted, place_of, since
+from agents.learn.positions import Counted, Stretch, noted, place_of, remembered, since
 from agents.learn.signals import FEEDBACK, LEXICAL_TOP1, SIGNALS
 from agents.ports import LearnPorts
 
@@ -56,6 +56,8 @@ class DriftState(msgspec.Struct, frozen=True):
         By name.
     counted : dict of str to Counted
         Which records were counted, by ``topic/partition``.
+    remembered : bytes
+        Digests of the last events that were measured.
     stretches : tuple of Stretch
         Where the last records stand, oldest first.
     n_records : int
@@ -66,6 +68,7 @@ class DriftState(msgspec.Struct, frozen=True):
 
     signals: dict[str, Watched] = {}
     counted: dict[str, Counted] = {}
+    remembered: bytes = b""
     stretches: tuple[Stretch, ...] = ()
     n_records: int = 0
     requested_at: int = -1
@@ -74,33 +77,46 @@ class DriftState(msgspec.Struct, frozen=True):
 @agent(source=SIGNALS_MEASURED, sinks=(DRIFT_SCORED, DRIFT_DETECTED, TRAINING_REQUESTED), state=DriftState, name=NAME)
 def detect_drift(state: DriftState, event: SignalsMeasured, ports: LearnPorts) -> tuple[DriftState, Outputs]:
     """Feed each signal's detector, close windows that are full, and ask for training where something changed."""
-    policy, place = ports.policy, place_of(event.position)
-    counted = state.counted.get(place, Counted())
-    if counted.knows(event.position.start):
-        return state, None
-    signals, events = dict(state.signals), list[Event]()
-    stretches = noted(state.stretches, event.position, event.values)
-    n_records, requested_at = state.n_records + 1, state.requested_at
+    fresh = _counted(state, event)
+    if fresh is None or fresh.remembered == state.remembered:
+        return fresh or state, None
+    policy, events = ports.policy, list[Event]()
+    signals, requested_at = dict(fresh.signals), fresh.requested_at
     for name, value in _known(event):
-        watched = signals.get(name, Watched())
         delta, span = _bounds(name, policy)
+        watched = signals.get(name, Watched())
         window, cut = adwin.step(watched.window, value, delta=delta, span=span, clock=policy.drift_clock)
-        watched, filled = _filled(msgspec.structs.replace(watched, window=window), value, policy.drift_window)
-        signals[name] = watched
-        if filled:
-            events.append(_scored(event, name, filled, policy))
+        signals[name], full = _filled(msgspec.structs.replace(watched, window=window), value, policy.drift_window)
+        if full:
+            events.append(_scored(event, name, full, policy))
         if cut is None:
             continue
-        n_since, ranges = since(stretches, name, cut.n_since)
+        n_since, ranges = since(fresh.stretches, name, cut.n_since)
         detected = _detected(event, name, window, cut).replace(ranges=ranges)
         events.append(detected)
-        if requested_at < 0 or n_records - n_since > requested_at + policy.drift_refractory:
-            requested_at = n_records
+        if requested_at < 0 or fresh.n_records - n_since > requested_at + policy.drift_refractory:
+            requested_at = fresh.n_records
             events.append(_request(event, detected, policy))
-    after = DriftState(
-        signals, {**state.counted, place: counted.after(event.position.start)}, stretches, n_records, requested_at
+    return msgspec.structs.replace(fresh, signals=signals, requested_at=requested_at), events
+
+
+def _counted(state: DriftState, event: SignalsMeasured) -> DriftState | None:
+    """The state with one more record; None for one that was counted, with only its place for one written again."""
+    position, meta = event.position, event.meta
+    place = place_of(position)
+    counted = state.counted.get(place, Counted())
+    if counted.knows(position.start):
+        return None
+    state = msgspec.structs.replace(state, counted={**state.counted, place: counted.after(position.start)})
+    digests = remembered(state.remembered, meta.causation_id or meta.id)
+    if digests is None:
+        return state
+    return msgspec.structs.replace(
+        state,
+        remembered=digests,
+        stretches=noted(state.stretches, position, event.values),
+        n_records=state.n_records + 1,
     )
-    return after, events
 
 
 def _known(event: SignalsMeasured) -> Iterator[tuple[str, float]]:

@@ -1,5 +1,6 @@
 """Which records were counted, and where those since a change stand: bounded, whatever passes."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,10 +10,13 @@ from millrace.events.learn import OffsetRange
 SPAN: Final = 1024
 """Offsets of a partition that are told apart: above what a pump works on beyond its committed offset by default, so
 that all that a crash can repeat is known, and nothing that was merely overtaken counts as known."""
+N_REMEMBERED: Final = 1024
+"""Events whose ids are remembered: a record that was written twice stands at two places."""
 STRETCH: Final = 20
 """Records of a stretch: ranges are exact to so many."""
 N_STRETCHES: Final = 50
 """Stretches kept: ranges reach back by so many times `STRETCH` records."""
+_DIGEST_BYTES: Final = 4
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -41,6 +45,17 @@ class Counted(msgspec.Struct, frozen=True):
         bits = (int.from_bytes(self.bits) << min(ahead, SPAN)) | 1 << (last - offset)
         bits &= (1 << SPAN) - 1
         return Counted(last, bits.to_bytes((bits.bit_length() + 7) // 8))
+
+
+def remembered(digests: bytes, event_id: str) -> bytes | None:
+    """Digests of the last ids with one more; None if it is among them.
+
+    A digest has four bytes: of four million events one is taken for another and not counted.
+    """
+    digest = hashlib.blake2s(event_id.encode(), digest_size=_DIGEST_BYTES).digest()
+    if memoryview(digest).cast("I")[0] in memoryview(digests).cast("I"):
+        return None
+    return (digests + digest)[-_DIGEST_BYTES * N_REMEMBERED :]
 
 
 class Stretch(msgspec.Struct, frozen=True):

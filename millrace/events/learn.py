@@ -44,6 +44,10 @@ class SignalsMeasured(_ScoredAnswer, frozen=True, kw_only=True):
     ]
     position: Annotated[OffsetRange, "The record measured: where what is to be learned from stands in the log."]
 
+    def slot(self) -> str:
+        """One for each record measured."""
+        return f"{self.position.topic}:{self.position.partition}:{self.position.start}"
+
 
 class QualityScored(_ScoredAnswer, frozen=True, kw_only=True):
     """How good an answer was, by all that is known so far; of one answer the highest revision counts."""

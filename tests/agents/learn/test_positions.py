@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.learn.positions import N_STRETCHES, SPAN, STRETCH, Counted, Stretch, noted, since
+from agents.learn.positions import N_REMEMBERED, N_STRETCHES, SPAN, STRETCH, Counted, Stretch, noted, remembered, since
 from millrace.events.learn import OffsetRange
 
 TOPIC = "query.answer.produced.v1"
@@ -36,6 +36,18 @@ def test_what_it_takes_is_bounded_whatever_gaps_there_are() -> None:
         counted = counted.after(at)
         assert len(counted.bits) <= SPAN // 8
     assert counted.knows(at)
+
+
+def test_the_last_ids_are_remembered_and_no_more() -> None:
+    digests = b""
+    for i in range(N_REMEMBERED + 1):
+        after = remembered(digests, f"event {i}")
+        assert after is not None
+        digests = after
+    assert len(digests) == 4 * N_REMEMBERED
+    assert remembered(digests, "event 1") is None
+    assert remembered(digests, f"event {N_REMEMBERED}") is None
+    assert remembered(digests, "event 0") is not None
 
 
 def position(offset: int, partition: int = 0) -> OffsetRange:

@@ -53,7 +53,8 @@ def test_feedback_is_what_it_says_and_a_comment_says_nothing() -> None:
     assert given("comment") == []
 
 
-def test_a_record_that_was_written_twice_is_measured_under_one_id() -> None:
-    """So that a table that remembers ids counts it once."""
+def test_a_record_that_was_written_twice_names_the_same_cause() -> None:
+    """By which whoever counts tells that it is one."""
     (first,), (again,) = measured(answered(hit(1, 1, 0.7, 3.0))), measured(answered(hit(1, 1, 0.7, 3.0)), offset=8)
-    assert first.meta.id == again.meta.id
+    assert first.meta.id != again.meta.id
+    assert first.meta.causation_id == again.meta.causation_id == "one"
