@@ -36,7 +36,7 @@ def test_it_detects_where_rivers_does_and_holds_the_same_window(seed: int, delta
         assert window.n == reference.width, i
         assert window.mean == pytest.approx(reference.estimation), i
         n_changes += cut is not None
-    assert n_changes == reference.n_detections or n_changes > 0
+    assert n_changes
 
 
 def test_values_of_a_wide_span_are_judged_as_if_they_were_brought_to_one() -> None:
