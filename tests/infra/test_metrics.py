@@ -152,7 +152,7 @@ def test_a_worker_says_everything_that_is_declared_for_it() -> None:
     assert found[m.SPANS_DROPPED.name, ()] == 8
     assert view.n_sized == 1, "counting documents is not repeated at once"
     said = {name for name, _ in found}
-    as_they_happen = {"models", "stores", "guards", "gateway"}
+    as_they_happen = {"models", "stores", "guards", "gateway", "learning"}
     expected = [metric for metric in m.METRICS.values() if metric.part not in as_they_happen]
     assert {series for metric in expected for series in metric.series} <= said
 

@@ -6,7 +6,7 @@ import pytest
 
 from agents.learn.signals import measure_signals
 from millrace.agent import spec_of
-from millrace.event import Event, Origin
+from millrace.event import Origin
 from millrace.events.feedback import FeedbackGiven
 from millrace.events.learn import OffsetRange, SignalsMeasured
 from millrace.events.query import AnswerProduced, Hit
@@ -23,38 +23,37 @@ def answered(*hits: Hit, **fields: Any) -> AnswerProduced:
     return AnswerProduced(**{**defaults, **fields}, hits=hits)
 
 
-def measured(event: Event, topic: str = ANSWER_PRODUCED.name, offset: int = 7) -> list[Event]:
-    return run(spec_of(measure_signals), [delivered(event, origin=Origin(topic, 2, offset), id="one")])
+def measured(event: Any, topic: str = ANSWER_PRODUCED.name) -> list[SignalsMeasured]:
+    found = measure_signals(delivered(event, origin=Origin(topic, 2, 7)))
+    return [] if found is None else [found]
 
 
 def test_an_answer_is_measured_where_it_stands() -> None:
     hits = [hit(place, 1 - place / 10, 0.8 - place / 10, lexical) for place, lexical in enumerate((9, 12, 7, 6, 5, 1))]
     (found,) = measured(answered(*hits))
-    assert isinstance(found, SignalsMeasured)
     assert found.values == pytest.approx({"lexical_top1": 12.0, "score_gap": (12 - 5) / 12, "confidence": 0.9})
     assert found.position == OffsetRange(ANSWER_PRODUCED.name, 2, 7, 8)
 
 
 def test_an_answer_with_few_hits_has_no_gap_and_one_without_hits_says_nothing() -> None:
     (found,) = measured(answered(hit(1, 1, 0.7, 3.0)))
-    assert isinstance(found, SignalsMeasured)
     assert found.values == {"lexical_top1": 3.0, "confidence": 0.9}
     assert measured(answered(status="refused")) == []
 
 
 def test_feedback_is_what_it_says_and_a_comment_says_nothing() -> None:
-    def given(kind: Any) -> list[Event]:
+    def given(kind: Any) -> list[SignalsMeasured]:
         feedback = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind=kind)
         return measured(feedback, FEEDBACK_GIVEN.name)
 
     (found,) = given("down")
-    assert isinstance(found, SignalsMeasured)
     assert found.values == {"feedback": -1.0}
     assert given("comment") == []
 
 
 def test_a_record_that_was_written_twice_names_the_same_cause() -> None:
     """By which whoever counts tells that it is one."""
-    (first,), (again,) = measured(answered(hit(1, 1, 0.7, 3.0))), measured(answered(hit(1, 1, 0.7, 3.0)), offset=8)
+    twice = [delivered(answered(hit(1, 1, 0.7, 3.0)), id="one") for _ in range(2)]
+    first, again = run(spec_of(measure_signals), twice)
     assert first.meta.id != again.meta.id
     assert first.meta.causation_id == again.meta.causation_id == "one"
