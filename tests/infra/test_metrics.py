@@ -79,6 +79,18 @@ def test_acknowledged_verdicts_are_counted_and_the_note_of_the_agent_is_kept() -
     assert noted == [verdict]
 
 
+def test_changes_of_traffic_and_requests_for_training_are_counted() -> None:
+    metrics = Metrics()
+    detected = DriftDetected(
+        tenant="acme", signal="score_gap", n_seen=9, n_since=5, before=1, after=0, statistic=1, threshold=0.5
+    )
+    metrics.note(detected)
+    metrics.note(TrainingRequested(tenant="acme", model="reader", base="", reason="drift", cause="x"))
+    found = values(metrics)
+    assert found[m.DRIFT_DETECTED.name, (("signal", "score_gap"),)] == 1
+    assert found[m.TRAINING_REQUESTED.name, (("model", "reader"), ("reason", "drift"))] == 1
+
+
 @dataclass
 class Spec:
     name: str = "relay"
