@@ -110,7 +110,7 @@ class Metrics:
         self.registry.register(_Reader(source, self._labels))
 
     def note(self, event: Event) -> None:
-        """Count what an acknowledged event stands for: a verdict of a guard, a change of traffic, asked for training."""
+        """Count what an acknowledged event stands for: a verdict, a change of traffic, a request for training."""
         metric = _NOTED.get(type(event).__name__)
         if metric is not None:
             self.add(metric, *(str(getattr(event, name, "")) for name in metric.labels))

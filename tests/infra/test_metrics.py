@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.metrics import MAX_VALUES, OTHER, Metrics, Sample
 from infra.worker_metrics import WorkerSamples, counted
 from millrace.event import Event
+from millrace.events.learn import DriftDetected, TrainingRequested
 from millrace.telemetry import metrics as m
 from streams.pump.settings import Counters
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -30,9 +31,10 @@ from millrace.topics import (
 )
 from tests.faults.harness import FaultStack, embedded_stack
 from tests.faults.log_access import Outgoing, root, until
+from tests.faults.worker import Worker
 
 TENANTS = ("acme", "quiet")
-N, SHIFT = 500, 300
+N, SHIFT = 400, 240
 AGENTS = ("agents.learn.signals", "agents.learn.drift")
 GROUPS = {
     "millrace.measure_signals": (ANSWER_PRODUCED.name, FEEDBACK_GIVEN.name),
@@ -44,6 +46,11 @@ GROUPS = {
 def stack(tmp_path: Path) -> Iterator[FaultStack]:
     with embedded_stack(tmp_path / "home") as found:
         yield found
+
+
+def start(stack: FaultStack) -> Worker:
+    """A worker whose session outlives that it gets little of a busy machine."""
+    return stack.start(agents=AGENTS, worker__session_timeout_ms="6000", worker__heartbeat_interval_ms="1000")
 
 
 def answers() -> Iterator[Outgoing]:
@@ -73,6 +80,10 @@ def events(stack: FaultStack, topic: Topic) -> list[Event]:
     return list(found.values())
 
 
+def measured_at_least(stack: FaultStack, n: int) -> bool:
+    return len(events(stack, SIGNALS_MEASURED)) >= n
+
+
 @pytest.mark.timeout(240)
 async def test_a_change_is_requested_for_once_though_workers_are_killed_and_answers_come_twice(
     stack: FaultStack,
@@ -80,16 +91,16 @@ async def test_a_change_is_requested_for_once_though_workers_are_killed_and_answ
     records = list(answers())
     rng = random.Random(8)
     feeder = stack.feeder()
-    worker = stack.start(agents=AGENTS)
-    for start in range(0, len(records), 250):
-        batch = records[start : start + 250]
+    worker = start(stack)
+    for at in range(0, len(records), 400):
+        batch = records[at : at + 400]
         for record in batch:
             for _ in range(rng.choice([1, 1, 1, 2])):
                 feeder.send(record)
         feeder.flush()
-        until(lambda least=start // 2: len(events(stack, SIGNALS_MEASURED)) >= least, 60, stack.logs)  # type: ignore[misc]
+        until(partial(measured_at_least, stack, at + 100), 60, stack.logs)
         worker.kill()
-        worker = stack.start(agents=AGENTS)
+        worker = start(stack)
     stack.drained(GROUPS)
 
     measured = [event for event in events(stack, SIGNALS_MEASURED) if isinstance(event, SignalsMeasured)]
