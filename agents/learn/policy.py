@@ -1,6 +1,6 @@
 """What an operator may set about the learning loop, with defaults and reasons."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,16 +14,22 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- drift: agents.learn.drift
     drift_delta: Annotated[
-        float, "Bound of the probability of a false alarm of one tenant, divided among the signals; 0 to 1."
+        float,
+        "Bound of the probability of a false alarm of one tenant, divided among the signals.",
+        msgspec.Meta(gt=0, lt=1),
     ] = 0.002
-    drift_clock: Annotated[int, "A change is looked for at every so many values of a signal."] = 8
+    drift_clock: Annotated[int, "A change is looked for at every so many values of a signal.", msgspec.Meta(ge=1)] = 8
     drift_lexical_span: Annotated[
-        float, "BM25 of a best chunk that is seldom exceeded; a smaller one is quicker and takes bursts for changes."
+        float,
+        "BM25 of a best chunk that is seldom exceeded; a smaller one is quicker and takes bursts for changes.",
+        msgspec.Meta(gt=0),
     ] = 50.0
-    drift_window: Annotated[int, "Values of a signal in one window for people."] = 50
+    drift_window: Annotated[int, "Values of a signal in one window for people.", msgspec.Meta(ge=1)] = 50
     drift_refractory: Annotated[
-        int, "A change that begins at most so many records after a request for training is the one requested for."
+        int,
+        "A change that begins at most so many records after a request for training is the one requested for.",
+        msgspec.Meta(ge=0),
     ] = 200
-    drift_trains: Annotated[str, "Model that training is requested for: reader, embedder or ranker."] = "reader"
+    drift_trains: Annotated[Literal["reader", "embedder", "ranker"], "Model that training is requested for."] = "reader"
 
     # --- examples: agents.learn.examples, agents.learn.curation

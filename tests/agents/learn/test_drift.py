@@ -183,6 +183,15 @@ def test_the_state_is_small() -> None:
     assert len(msgspec.msgpack.encode(state)) < 16_000
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [{"drift_delta": 1}, {"drift_clock": 0}, {"drift_window": 0}, {"drift_lexical_span": 0}, {"drift_trains": "x"}],
+)
+def test_a_setting_that_would_end_in_an_error_later_is_refused(setting: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(setting, LearnPolicy)
+
+
 def test_signals_of_a_later_release_are_left_out() -> None:
     state, outputs = watch([measured(0, {"warmth": 1.0, "confidence": 1.0})])
     assert state.signals.keys() == {"confidence"}
