@@ -49,12 +49,12 @@ def watch(
     events: Iterable[SignalsMeasured], policy: LearnPolicy | None = None, state: DriftState | None = None
 ) -> tuple[DriftState, list[list[Event]]]:
     """State and outputs per input; the state goes through its codec each time, as it does in a table."""
-    state, outputs = state or DriftState(), []
+    state, outputs = state or DriftState(), list[list[Event]]()
     ports = LearnPorts(policy or LearnPolicy())
     for event in events:
         state, made = detect_drift(state, event, ports)
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=DriftState)
-        outputs.append(list(made or ()))  # type: ignore[arg-type]
+        outputs.append([] if made is None or isinstance(made, Event) else list(made))
     return state, outputs
 
 

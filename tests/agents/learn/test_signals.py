@@ -19,7 +19,13 @@ def hit(place: int, score: float, dense: float, lexical: float) -> Hit:
 
 
 def answered(*hits: Hit, **fields: Any) -> AnswerProduced:
-    defaults = {"tenant": "acme", "conversation": "c", "correlation": "q", "status": "answered", "confidence": 0.9}
+    defaults: dict[str, Any] = {
+        "tenant": "acme",
+        "conversation": "c",
+        "correlation": "q",
+        "status": "answered",
+        "confidence": 0.9,
+    }
     return AnswerProduced(**{**defaults, **fields}, hits=hits)
 
 
