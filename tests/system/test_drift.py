@@ -84,7 +84,8 @@ def measured_at_least(stack: FaultStack, n: int) -> bool:
     return len(events(stack, SIGNALS_MEASURED)) >= n
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_change_is_requested_for_once_though_workers_are_killed_and_answers_come_twice(
     stack: FaultStack,
 ) -> None:

@@ -29,7 +29,7 @@ def made(seed: int = 0) -> Answers:
             own = rng.gauss(0, 1)
             for _ in range(25):
                 values = {
-                    "lexical_top1": best + 3 * own + rng.gauss(0, 6),
+                    "lexical_top1": best + 5 * own + rng.gauss(0, 5),
                     "score_gap": gap + 0.05 * own + rng.gauss(0, 0.12),
                     "confidence": sure + 0.05 * own + rng.gauss(0, 0.15),
                 }
