@@ -87,7 +87,7 @@ async def _ask_all(data: Path, cache: Path, n_policy: int, seed: int) -> Answers
 
 async def _ask(stack: QualityStack, questions: Sequence[KnownQuestion], *, restricted: bool) -> list[Asked]:
     everyone = sorted(stack.groups)
-    found = []
+    found: list[Asked] = []
     for question in questions:
         answer = await stack.answer(question.question, everyone, question.labels if restricted else {})
         measured = measure_signals(delivered(answer, origin=Origin(ANSWER_PRODUCED.name, 0, len(found))))
