@@ -1,7 +1,8 @@
 """What is learned from answers that were given: how good they were, why, what changed, and what to learn from."""
 
 from agents.learn.curation import curate
+from agents.learn.drift import detect_drift
 from agents.learn.examples import propose_example
 from agents.learn.signals import measure_signals
 
-__all__ = ["curate", "measure_signals", "propose_example"]
+__all__ = ["curate", "detect_drift", "measure_signals", "propose_example"]

@@ -29,7 +29,8 @@ from millrace.agent import Outputs, spec_of
 from millrace.codec import Codec
 from millrace.event import E, Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, SourceChanged
-from millrace.events.query import CompletionGenerated, ContextRetrieved, Hit, QueryAdmitted
+from millrace.events.query import AnswerProduced, CompletionGenerated, ContextRetrieved, Hit, QueryAdmitted
+from millrace.ids import derived
 from millrace.reader import RawRecord
 from millrace.testing import Memory, delivered
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, Topic
@@ -151,6 +152,19 @@ class QualityStack:
             sentences=tuple(_sentence(quote, self._places[quote.row.chunk_id]) for quote in found),
             signal=completion.confidence,
             found=completion.found,
+        )
+
+    async def answer(self, question: str, groups: Collection[str], labels: Mapping[str, str]) -> AnswerProduced:
+        """The record that a question ends with, without the guards, which change no score."""
+        context = await self._retrieve(question, groups, labels, TOP_K)
+        completion = _only(await read(context, self._query), CompletionGenerated)
+        return AnswerProduced(
+            tenant=TENANT,
+            conversation=context.conversation,
+            correlation=derived(question, *labels.values()),
+            status="answered" if completion.found else "not_found",
+            hits=completion.hits,
+            confidence=completion.confidence,
         )
 
     async def score_all(

@@ -12,14 +12,28 @@ from collections.abc import Sequence
 
 import typer
 
-from millrace.cli import acl, ask, dead_letters, docs, doctor, evaluate, examples, ingest, output, report, topics, trace
+from millrace.cli import (
+    acl,
+    ask,
+    dead_letters,
+    docs,
+    doctor,
+    drift,
+    evaluate,
+    examples,
+    ingest,
+    output,
+    report,
+    topics,
+    trace,
+)
 from millrace.cli.application import app
 from millrace.errors import MillraceError
 
 __all__ = ["app", "main"]
 
 # Each of these adds its commands to `app` when it is imported.
-COMMANDS = (ingest, ask, evaluate, examples, acl, docs, trace, report, topics, dead_letters, doctor)
+COMMANDS = (ingest, ask, evaluate, examples, acl, docs, trace, report, topics, drift, dead_letters, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,15 +21,20 @@ import agents.guard
 import agents.learn
 import agents.query
 import agents.usage  # noqa: F401 - declares its agents
+from agents.learn.policy import LearnPolicy
+from agents.ports import LearnPorts
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
 from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
-from millrace.events.query import AnswerProduced
+from millrace.events.feedback import FeedbackGiven
+from millrace.events.learn import OffsetRange, SignalsMeasured
+from millrace.events.query import AnswerProduced, Hit
 from millrace.events.usage import UsageMetered
 from millrace.invoke import Invoker, Output, Progress
 from millrace.keys import tenant_of
 from millrace.testing import delivered
+from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN
 from tests.agents_in_memory import feature, publish
 from tests.builders import asked, changed
 from tests.fakes import Stack
@@ -100,6 +105,32 @@ async def _total() -> Case:
     )
 
 
+async def _signals() -> Case:
+    hits = tuple(
+        Hit(chunk_id=f"c{n}", document="d", version=1, rank=n, score=1.0, dense=0.5, lexical=9.0 - n)
+        for n in range(1, 7)
+    )
+    produced = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=hits)
+    given = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="down")
+    return Case(
+        [
+            delivered(produced, correlation_id="q", origin=Origin(ANSWER_PRODUCED.name, 0, 3)),
+            delivered(given, correlation_id="q", origin=Origin(FEEDBACK_GIVEN.name, 0, 4)),
+        ]
+    )
+
+
+async def _drift() -> Case:
+    measured = [
+        SignalsMeasured(
+            tenant="acme", conversation="c", correlation=str(i), values={"confidence": 1.0 if i < 60 else 0.1},
+            position=OffsetRange(ANSWER_PRODUCED.name, 0, i, i + 1),
+        )
+        for i in range(120)
+    ]  # fmt: skip
+    return Case([delivered(event, correlation_id="q") for event in measured], LearnPorts(LearnPolicy()))
+
+
 async def _escalate() -> Case:
     return Case([delivered(TicketOpened(tenant="acme", ticket="7", text="the site is down"), correlation_id="t")])
 
@@ -129,6 +160,7 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "propose_example": _propose,
     "curate": _curate,
     "measure_signals": _signals,
+    "detect_drift": _drift,
     "escalate": _escalate,
 }
 SPECS = sorted(
