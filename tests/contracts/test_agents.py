@@ -143,11 +143,6 @@ async def _curate() -> Case:
     return Case([proposed("Where is the mill?"), proposed("Where is it?", document="")], learning()["curate"])
 
 
-async def _signals() -> Case:
-    found = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=(hit(),))
-    return Case([delivered(found, origin=Origin("query.answer.produced.v1", 0, 7), correlation_id="q")])
-
-
 CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "featurize": _featurize,
     "index": _index,
