@@ -38,7 +38,7 @@ from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN
 from tests.agents_in_memory import feature, publish
 from tests.builders import asked, changed
 from tests.fakes import Stack
-from tests.learned import approved, corrected, hit, learning, proposed
+from tests.learned import approved, corrected, learning, proposed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "own_agent"))
 own: Any = import_module("own_agent.agents")
