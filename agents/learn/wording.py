@@ -63,6 +63,11 @@ _NAME: Final = 3.0
 _TYPO_FROM: Final = 5
 _STEM: Final = 5
 _MISSING_NAME: Final = 0.6
+_WHETHER: Final = frozenset(
+    """is are was were do doe does did can could may might must will would shall should has have""".split()  # noqa: SIM905
+)
+_UNSAID: Final = 0.85
+"""What is left of a likeness where one question says what kind of thing it asks for, and the other one does not."""
 
 
 class Wording(msgspec.Struct, frozen=True):
@@ -116,6 +121,8 @@ def likeness(one: str, other: str) -> float:
     shared_a = sum(a.words[word] for word in both.values())
     shared_b = sum(b.words[word] for word in both)
     found = (shared_a + shared_b) / (weight_a + weight_b)
+    if bool(a.asks) != bool(b.asks):
+        found *= _UNSAID
     return found * _MISSING_NAME if (one_lacks or other_lacks) and found < _MISSING_NAME else found
 
 
@@ -153,6 +160,8 @@ def _asked_for(found: list[str]) -> tuple[frozenset[str], Collection[str]]:
             spent.add(word)
             if at + 1 < len(found) and found[at + 1] not in _HOW:
                 asks.add("manner")
+    if not asks and found[:1] and found[0] in _WHETHER and "you" not in found[1:2]:
+        asks.add("whether")
     return frozenset(asks), spent
 
 

@@ -1,4 +1,4 @@
-"""Questions of people at work, by topic: of each, ways to ask the same. Rules were tried on TRIED, never on HELD_OUT."""
+"""Questions of people at work, by topic: of each, ways to ask the same. Rules were never tried on HELD_OUT."""
 
 from typing import Final
 
@@ -8,12 +8,20 @@ Topic = tuple[tuple[str, ...], ...]
 TRIED: Final[tuple[Topic, ...]] = (
     (
         ("How long is parental leave?", "What is the length of parental leave?", "parental leave duration"),
-        ("Who approves parental leave?", "Which person has to approve parental leave?", "parental leave approved by who"),
+        (
+            "Who approves parental leave?",
+            "Which person has to approve parental leave?",
+            "parental leave approved by who",
+        ),
         ("Is parental leave paid?", "Do I get paid during parental leave?", "parental leave paid or unpaid"),
     ),
     (
         ("When is the travel report due?", "By what date is the travel report due?", "travel report due date"),
-        ("Where do I file the travel report?", "Which place do I file my travel report in?", "place to file travel report"),
+        (
+            "Where do I file the travel report?",
+            "Which place do I file my travel report in?",
+            "place to file travel report",
+        ),
         (
             "How much does the company pay for a hotel in Berlin?",
             "What amount does the company pay for hotels in Berlin?",

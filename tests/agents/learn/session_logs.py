@@ -1,7 +1,7 @@
 """Logs of what people do with answers, seeded, with what is to be concluded from them.
 
-Sessions are made of a few habits: ask, ask on, ask again in other words, ask for another name or number, give up, leave,
-copy, thank, call for a person, press a button. Records arrive out of order and up to the allowed lateness late;
+Sessions are made of a few habits: ask, ask on, ask again in other words, ask for another name or number, give up,
+leave, copy, thank, call for a person, press a button. Records arrive out of order and up to the allowed lateness late;
 `streams.quiet` says when a conversation is over, by the clock of their arrival.
 """
 
