@@ -82,6 +82,7 @@ class SessionCloser:
         since_ms = max(0, wall_us() // 1000 - round((KEEP_S + gap_s + lateness_s) * 1000))
         self._folder = TopicFolder(connection, FOLLOWED, _from_the_beginning, self._take, since_ms=since_ms, **options)
         self._quiet = QuietConversations(round(gap_s * 1e6), round(lateness_s * 1e6))
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -113,13 +114,14 @@ class SessionCloser:
         MillraceError
             If the broker does not take what is due, or reading has ended.
         """
-        now_us = self._wall_us()
-        await self._folder.caught_up()
-        found = list(self._quiet.due(now_us))
-        await acknowledged([await self._producer.send(self._codec.record(SESSION_DUE, due)) for due in found])
-        for due in found:
-            self._quiet.note(due, now_us)
-        return len(found)
+        async with self._looking:
+            now_us = self._wall_us()
+            await self._folder.caught_up()
+            found = list(self._quiet.due(now_us))
+            await acknowledged([await self._producer.send(self._codec.record(SESSION_DUE, due)) for due in found])
+            for due in found:
+                self._quiet.note(due, now_us)
+            return len(found)
 
     async def _run(self) -> None:
         while True:

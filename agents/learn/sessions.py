@@ -91,11 +91,10 @@ def _note_place(state: Sessions, event: Event) -> None:
 
 def _observed(state: Sessions, event: Observed, policy: LearnPolicy) -> Iterator[FeedbackGiven]:
     at_us, gap_us = event.meta.time_us, round(policy.session_gap_s * _SECOND_US)
-    windows, window = merged(state.windows, at_us, gap_us)
-    if window.end_us + gap_us <= state.until_us:
+    if at_us < state.until_us:
         state.n_late += 1
         return
-    state.windows = windows[-policy.session_turns :]
+    state.windows = merged(state.windows, at_us, gap_us)[-policy.session_turns :]
     turn = _turn_of(state, event)
     match event:
         case QueryReceived():

@@ -17,14 +17,8 @@ class Window(msgspec.Struct, frozen=True):
         return self.start_us <= at_us <= self.end_us
 
 
-def merged(windows: Sequence[Window], at_us: int, gap_us: int) -> tuple[list[Window], Window]:
-    """Put an event into sorted windows that are more than a gap apart.
-
-    Returns
-    -------
-    tuple of list of Window and Window
-        All of them, in order of time, and the one that holds the event.
-    """
+def merged(windows: Sequence[Window], at_us: int, gap_us: int) -> list[Window]:
+    """Put an event into sorted windows that are more than a gap apart."""
     found = Window(at_us, at_us)
     apart: list[Window] = []
     for window in windows:
@@ -33,4 +27,4 @@ def merged(windows: Sequence[Window], at_us: int, gap_us: int) -> tuple[list[Win
         else:
             apart.append(window)
     apart.insert(bisect_left(apart, found.start_us, key=lambda window: window.start_us), found)
-    return apart, found
+    return apart

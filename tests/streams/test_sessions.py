@@ -73,10 +73,11 @@ def fresh(conversation: str, n: int = 1) -> Event:
 async def test_a_quiet_conversation_is_closed_once(connection: Connection) -> None:
     now_us = [await put(connection, fresh("a"))]
     async with Worker(connection, now_us) as closer:
-        assert await closer.look() == 0
+        await closer.look()
+        assert dues(connection) == []
         now_us[0] += round((GAP_S + LATE_S + 60) * SECOND)
-        assert await closer.look() == 1
-        assert await closer.look() == 0
+        await closer.look()
+        await closer.look()
     [due] = dues(connection)
     assert (due.tenant, due.conversation) == ("acme", "a")
     assert due.positions == {"query.request.received.v1": 0}
@@ -85,20 +86,23 @@ async def test_a_quiet_conversation_is_closed_once(connection: Connection) -> No
 async def test_a_session_that_was_open_when_the_worker_ended_is_closed_by_the_next_one(connection: Connection) -> None:
     now_us = [await put(connection, fresh("a"))]
     async with Worker(connection, now_us) as closer:
-        assert await closer.look() == 0
+        await closer.look()
+    assert dues(connection) == []
     now_us[0] += round(3600 * SECOND)
     async with Worker(connection, now_us) as closer:
-        assert await closer.look() == 1
-    async with Worker(connection, now_us) as third:
-        assert await third.look() == 0, "it reads that the session was closed"
+        await closer.look()
     assert len(dues(connection)) == 1
+    async with Worker(connection, now_us) as third:
+        await third.look()
+    assert len(dues(connection)) == 1, "it reads that the session was closed"
 
 
 async def test_two_workers_close_a_session_by_one_id(connection: Connection) -> None:
     now_us = [await put(connection, fresh("a"))]
     async with Worker(connection, now_us) as one, Worker(connection, now_us) as other:
         now_us[0] += round(3600 * SECOND)
-        assert await one.look() + await other.look() >= 1
+        await one.look()
+        await other.look()
     assert len({due.meta.id for due in dues(connection)}) == 1
 
 
@@ -107,9 +111,11 @@ async def test_a_conclusion_keeps_no_conversation_open(connection: Connection) -
     now_us = [await put(connection, concluded)]
     async with Worker(connection, now_us) as closer:
         now_us[0] += round(3600 * SECOND)
-        assert await closer.look() == 0
+        await closer.look()
+    assert dues(connection) == []
     said = concluded.replace(implicit=False, kind="up")
     now_us[0] = await put(connection, said)
     async with Worker(connection, now_us) as closer:
         now_us[0] += round(3600 * SECOND)
-        assert await closer.look() == 1, "what a person says does: the control of the line above"
+        await closer.look()
+    assert len(dues(connection)) == 1, "what a person says does: the control of the line above"
