@@ -18,12 +18,16 @@ import pytest
 
 import agents.corpus
 import agents.guard
+import agents.learn
 import agents.query
 import agents.usage  # noqa: F401 - declares its agents
+from agents.learn.policy import LearnPolicy
+from agents.ports import LearnPorts
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
+from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.query import AnswerProduced
 from millrace.events.usage import UsageMetered
 from millrace.invoke import Invoker, Output, Progress
@@ -85,6 +89,17 @@ async def _question() -> Case:
     return Case([asked("Where does the mill stand?")], stack.query)
 
 
+async def _measure_signals() -> Case:
+    place = Origin("query.feedback.given.v1", 0, 7)
+    given = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="down")
+    return Case([delivered(given, correlation_id="q", origin=place)])
+
+
+async def _conclude() -> Case:
+    copied = InteractionObserved(tenant="acme", conversation="c", correlation="q", kind="copied")
+    return Case([delivered(copied, correlation_id="q", time_us=1_700_000_000_000_000)], LearnPorts(LearnPolicy()))
+
+
 async def _meter() -> Case:
     produced = AnswerProduced(
         tenant="acme", conversation="c", correlation="q", status="answered", n_tokens_in=9, n_tokens_out=3
@@ -109,6 +124,8 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "report_trusted": _report,
     "measure_statistics": _measure,
     "answer_question": _question,
+    "measure_signals": _measure_signals,
+    "conclude_feedback": _conclude,
     "meter": _meter,
     "total_usage": _total,
     "escalate": _escalate,

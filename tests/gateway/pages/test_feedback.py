@@ -99,7 +99,7 @@ async def test_what_says_nothing_is_refused(office: Office) -> None:
 
 async def kinds(office: Office, wanted: set[str]) -> None:
     """Wait until the log has these kinds and no others."""
-    await until(lambda: {kind for _, kind, _, _ in written(office)} == wanted, within_s=60)
+    await until(lambda: {kind for _, kind, _, _ in written(office)} == wanted, timeout_s=60)
 
 
 @pytest.mark.slow
