@@ -67,8 +67,8 @@ class QuietConversations:
             self._note_closed(name, event.until_us)
             return
         meta = event.meta
-        if meta.time_us < self._closed.get(name, 0):
-            return  # its session is closed: it comes too late
+        if meta.time_us + self._gap_us <= self._closed.get(name, 0):
+            return
         found = self._open.setdefault(name, _Open())
         if meta.id in found.ids:
             return

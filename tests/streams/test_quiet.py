@@ -82,3 +82,12 @@ def test_beyond_the_bound_those_that_were_quiet_longest_are_over_early() -> None
     for n, name in enumerate("abc"):
         quiet.note(at(n, conversation=name), TIME_US)
     assert [due.conversation for due in due_at(quiet, 3)] == ["a"]
+
+
+def test_what_comes_too_late_is_closed_all_the_same_for_readers_that_met_it_before_they_knew() -> None:
+    quiet = noted(at(0))
+    [due] = due_at(quiet, 200)
+    quiet.note(due, 0)
+    quiet.note(at(50), TIME_US + 210 * SECOND)
+    [again] = due_at(quiet, 300)
+    assert again.until_us == TIME_US + 150 * SECOND

@@ -218,6 +218,22 @@ async def test_what_comes_after_its_session_was_closed_is_counted_and_dropped() 
     assert state.n_late == 1
 
 
+async def test_a_session_that_too_late_an_event_held_open_is_closed_after_it() -> None:
+    written = chat()
+    name = written.ask("Who approves travel?", "not_found")
+    *before, due = arrived(written).records
+    assert isinstance(due, SessionDue)
+    late_us = due.until_us - SECOND
+    left = InteractionObserved(tenant=TENANT, conversation="c", correlation=name, kind="left")
+    left = left.with_meta(msgspec.structs.replace(due.meta, id="left", time_us=late_us, origin=None))
+    again = due.replace(until_us=late_us + round(POLICY.session_gap_s * SECOND), positions={})
+    found, state = await concluded([*before, left, due])
+    assert (found, len(state.windows)) == ([], 1), "the reader met the event before it knew that it was too late"
+    found, state = await concluded([*before, left, due, again.with_meta(due.meta)])
+    assert [conclusion(event) for event in found] == [(name, "abandoned")]
+    assert not state.windows
+
+
 async def test_state_is_bounded_while_nobody_closes_sessions() -> None:
     written = chat()
     for n in range(400):
