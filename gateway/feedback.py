@@ -49,14 +49,10 @@ async def give(service: Service, identity: Identity, question: str, opinion: Opi
     Unavailable
         The broker did not acknowledge in time.
     """
-    conversation = await _own(service, identity, question)
-    return await service.millrace.feedback(
-        question,
-        **opinion.options(),
-        tenant=identity.tenant,
-        user=identity.user,
-        conversation=conversation,
-    )
+    options = opinion.options()
+    options["conversation"] = await _own(service, identity, question)
+    options["tenant"], options["user"] = identity.tenant, identity.user
+    return await service.millrace.feedback(question, **options)
 
 
 async def observe(service: Service, identity: Identity, question: str, kind: InteractionKind) -> Produced:

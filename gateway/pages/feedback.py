@@ -63,7 +63,7 @@ def add(router: APIRouter, site: Site, service: Service, _: GatewaySettings) -> 
 def _opinion(said: str, text: str) -> Opinion:
     match said:
         case "up" | "down":
-            return Opinion(kind=said)  # type: ignore[arg-type]  # one of these two
+            return Opinion(kind=said)
         case "correction" if text.strip():
             return Opinion(kind="correction", text=text)
         case "correction":

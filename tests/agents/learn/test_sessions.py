@@ -40,11 +40,11 @@ async def concluded(
     records: Sequence[Event], policy: LearnPolicy = POLICY, state: Sessions | None = None
 ) -> tuple[list[FeedbackGiven], Sessions]:
     """Conclusions of the agent, with the state at the end; the state passes its codec for each record."""
-    state, found = state or Sessions(), []
+    state, found = state or Sessions(), list[FeedbackGiven]()
     for record in records:
         read = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Sessions)
         state, outputs = await INVOKER.step(read, record, LearnPorts(policy))
-        found += [output.event for output in outputs]
+        found += [output.event for output in outputs if isinstance(output.event, FeedbackGiven)]
     return found, state
 
 
