@@ -32,7 +32,7 @@ from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
-from infra.learning import learning_ports
+from infra.learning import closing_sessions, learning_ports
 from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
 from infra.settings import ParserSettings, Settings
@@ -179,8 +179,12 @@ async def compose(
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
-        for ports in learning_ports(policy(LearnPolicy, settings.learn, "learn"), stack, classes):
+        learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
+        for ports in learning_ports(learn, stack, classes):
             composition.provide(ports)
+        composition.watched += await closing_sessions(
+            learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
+        )
         if classes & {GuardPorts, QueryPorts}:
             await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:

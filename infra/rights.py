@@ -42,6 +42,7 @@ from millrace.topics import (
     QUERY_RECEIVED,
     REPLY,
     REVIEW_DECISION_MADE,
+    SESSION_DUE,
     SOURCE_CHANGED,
     STATISTICS_COMPUTED,
     Topic,
@@ -195,6 +196,8 @@ def worker_rights(
             foreign |= any(topic.read is not None for topic in part.sources)  # must not be compacted: it looks
             writes |= _names(*part.sinks) | {topic.dead_letters for topic in part.sources}
             sees |= {topic.dead_letters for topic in part.sinks if not topic.reply}
+        if SESSION_DUE in spec.sources:
+            writes.add(SESSION_DUE.name)  # whoever waits for quiet conversations looks for them
         if spec.form == "keyed":
             groups.add(f"{group_prefix}tables")
             reads.add(changelog(spec))

@@ -3,6 +3,7 @@
 from agents.learn.curation import curate
 from agents.learn.drift import detect_drift
 from agents.learn.examples import propose_example
+from agents.learn.sessions import conclude_feedback
 from agents.learn.signals import measure_signals
 
-__all__ = ["curate", "detect_drift", "measure_signals", "propose_example"]
+__all__ = ["conclude_feedback", "curate", "detect_drift", "measure_signals", "propose_example"]

@@ -18,7 +18,9 @@ from gateway.reading.access import concerns, may_see, quotes_only, shown, trimme
 from gateway.reading.cursors import cursor, position
 from gateway.reading.passages import passages_of
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
+from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
+from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.query import AnswerProduced, Hit, QueryReceived
 from millrace.lineage import QuestionTrace, Source
 from streams.visibility.asked import AnswersByDocument, RecentQuestions, trace_id
@@ -188,6 +190,11 @@ class LogLibrary:
         )
         return list(islice(found, max(1, min(limit, MAX_ITEMS))))
 
+    async def question(self, identity: Identity, name: str) -> QuestionSummary | None:
+        """A question that the caller itself asked, whatever of its answer may still be read."""
+        asked = self._questions.first((identity.tenant, name))
+        return self._question(asked) if asked is not None and asked.user == identity.user else None
+
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         """Every record of a question that the caller may see, by correlation or trace id.
 
@@ -203,7 +210,7 @@ class LogLibrary:
         summary = self._question(asked)
         collected = await self._collected(summary)
         readable = self._visible(identity).documents()
-        entries = [entry for entry in collected.entries if entry.event is None or entry.event.tenant == identity.tenant]
+        entries = [entry for entry in collected.entries if not _foreign(entry.event, asked)]
         # Whoever chose the same correlation id asked another question: nothing of it is shown, nor the rest.
         if any(getattr(entry.event, "user", asked.user) not in {asked.user, ""} for entry in entries):
             return None
@@ -312,6 +319,13 @@ class LogLibrary:
                 source_event=version.source_event if version is not None else "",
                 source_position=version.source_position if version is not None else "",
             )
+
+
+def _foreign(event: Event | None, asked: QueryReceived) -> bool:
+    """Whether a record is another tenant's, or what somebody else says of the answer: no part of the question."""
+    if event is None or event.tenant != asked.tenant:
+        return event is not None
+    return isinstance(event, FeedbackGiven | InteractionObserved) and event.user not in {asked.user, ""}
 
 
 def _asker(identity: Identity) -> str | None:

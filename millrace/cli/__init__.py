@@ -21,6 +21,7 @@ from millrace.cli import (
     drift,
     evaluate,
     examples,
+    feedback,
     ingest,
     output,
     report,
@@ -33,7 +34,7 @@ from millrace.errors import MillraceError
 __all__ = ["app", "main"]
 
 # Each of these adds its commands to `app` when it is imported.
-COMMANDS = (ingest, ask, evaluate, examples, acl, docs, trace, report, topics, drift, dead_letters, doctor)
+COMMANDS = (ingest, ask, feedback, evaluate, examples, acl, docs, trace, report, topics, drift, dead_letters, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import msgspec
 from millrace.client.answers import Answer
 from millrace.client.asking import Asked, Asker
 from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.feedback import FeedbackOptions, feedback_of, place_of
 from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
 from millrace.client.outcomes import Outcome
@@ -22,6 +23,7 @@ from millrace.contract import codec_of
 from millrace.errors import InputRejected, Unavailable
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.feedback import FeedbackGiven, InteractionKind, InteractionObserved
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
@@ -298,6 +300,50 @@ class Millrace:
         For a replica that goes while others remain: its callers read the rest of their replies there.
         """
         self._asker.leave()
+
+    async def feedback(self, answer: Answer | Asked | str, **options: Unpack[FeedbackOptions]) -> Produced:
+        """Say what an answer was like; acknowledged when this returns.
+
+        Parameters
+        ----------
+        answer : Answer, Asked or str
+            The answer, or its correlation or trace id; without a `conversation` that is searched for in the log, which
+            takes the right to read questions.
+        **options
+            See `millrace.client.feedback.FeedbackOptions`.
+
+        Raises
+        ------
+        InputRejected
+            It says nothing or too much, or the log has no such question.
+        Unavailable
+            The broker did not acknowledge in time.
+        """
+        tenant = options.get("tenant") or self.tenant
+        feedback_of(tenant, "", "", options)  # for what cannot be said nothing is searched
+        place = await place_of(self.connection, answer, tenant, options.get("conversation", ""))
+        return await self._about(feedback_of(tenant, *place, options))
+
+    async def interact(
+        self,
+        answer: Answer | Asked | str,
+        kind: InteractionKind,
+        *,
+        user: str = "",
+        tenant: str = "",
+        conversation: str = "",
+    ) -> Produced:
+        """Say what somebody did with an answer: copied from it, opened a source, asked for a person, or left.
+
+        Arguments and errors as in `feedback`.
+        """
+        tenant = tenant or self.tenant
+        name, asked = await place_of(self.connection, answer, tenant, conversation)
+        event = InteractionObserved(tenant=tenant, conversation=asked, correlation=name, user=user, kind=kind)
+        return await self._about(event)
+
+    async def _about(self, event: FeedbackGiven | InteractionObserved) -> Produced:
+        return await self.produce(self._producer.with_meta(event, correlation_id=event.correlation))
 
     async def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Retrieve without reading: the answer's ``hits`` are the best visible chunks. Arguments as in `ask`."""

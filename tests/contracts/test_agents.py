@@ -27,7 +27,7 @@ from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
 from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
-from millrace.events.feedback import FeedbackGiven
+from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.learn import OffsetRange, SignalsMeasured
 from millrace.events.query import AnswerProduced, Hit
 from millrace.events.usage import UsageMetered
@@ -92,6 +92,11 @@ async def _question() -> Case:
     return Case([asked("Where does the mill stand?")], stack.query)
 
 
+async def _conclude() -> Case:
+    copied = InteractionObserved(tenant="acme", conversation="c", correlation="q", kind="copied")
+    return Case([delivered(copied, correlation_id="q", time_us=1_700_000_000_000_000)], LearnPorts(LearnPolicy()))
+
+
 async def _meter() -> Case:
     produced = AnswerProduced(
         tenant="acme", conversation="c", correlation="q", status="answered", n_tokens_in=9, n_tokens_out=3
@@ -150,6 +155,7 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "report_trusted": _report,
     "measure_statistics": _measure,
     "answer_question": _question,
+    "conclude_feedback": _conclude,
     "meter": _meter,
     "total_usage": _total,
     "propose_example": _propose,
