@@ -27,6 +27,7 @@ from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
 from millrace.telemetry.tracing import Value, ended
 from millrace.topics import SOURCE_CHANGED, Topic
+from millrace.withdrawal import withdrawn
 
 _ACCESS_ATTEMPTS: Final = 8
 
@@ -224,7 +225,7 @@ class Millrace:
         for _ in range(_ACCESS_ATTEMPTS):
             receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, wanted))
             known = await self.document(document, tenant=tenant)
-            if known.groups is not None and canonical(known.groups) == wanted(known):
+            if known.groups is not None and canonical(known.groups) in {wanted(known), withdrawn(wanted(known))}:
                 return receipt
         raise Unavailable(
             f"the access of {document!r} was changed by others {_ACCESS_ATTEMPTS} times in a row; look at it with "
