@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from agents.guard.decisions import apply_decision, keep_withdrawn
+from agents.guard.policy import GuardPolicy
 from agents.query.policy import QueryPolicy
 from millrace.errors import InvalidEvent
 from millrace.event import Event
@@ -24,7 +25,8 @@ QUESTION = "Where does the mill stand?"
 
 
 def new_stack() -> Stack:
-    return Stack(query_policy=QueryPolicy(answer_threshold=0.3))
+    """Answers quote whatever is visible: what the guard of answers leaves out is not the question here."""
+    return Stack(query_policy=QueryPolicy(answer_threshold=0.3), guard_policy=GuardPolicy(answers=False))
 
 
 async def answered(stack: Stack) -> bool:
