@@ -184,6 +184,8 @@ async def composed(settings: Settings, stack: Stack, name: str, tracer: Tracer |
             replica=Replica(name=f"{name}@{settings.home}", reply_partition=_reply_partition(settings, name)),
             people=People(people) if people else None,
             embedder=embedder,
+            reviews=library.reviews.write_with if library.reviews is not None else None,
+            quality=library.quality,
             tracer=tracer,
         ) as service,
     ):
@@ -276,6 +278,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         trust=chosen.trust,
         link_hosts=chosen.link_hosts,
         secure=chosen.tls_cert is not None or bool(chosen.proxies),
+        reviewers=chosen.reviewers,
         public_url=chosen.public_url,
         openai=OpenAIPolicy(**chosen.openai.model_dump(exclude={"embeddings"})),
         graphql=Budget(**chosen.graphql.model_dump()),
