@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -18,7 +18,6 @@ from gateway.metrics import Metrics
 from gateway.people import People
 from gateway.questions import Questions
 from gateway.resuming import LogReplies
-from gateway.reviewing import Quality, Reviews
 from gateway.seals import Seals
 from gateway.service import Embedder, Service
 from gateway.settings import GatewaySettings
@@ -26,15 +25,12 @@ from millrace.client import Millrace
 from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import MillraceError
-from millrace.event import Event
 from millrace.events.query import AnswerProduced
 from millrace.telemetry import Tracer
 from streams.visibility.answers import RecentAnswers
 
 log = logging.getLogger(__name__)
 
-Produce = Callable[[Event], Awaitable[object]]
-"""``await produce(event)`` writes an event, and returns once it is on the log."""
 _LOOK_S: Final = 1.0
 _READ_S: Final = 10.0
 
@@ -72,8 +68,6 @@ async def assembled(
     metrics: Metrics | None = None,
     embedder: Embedder | None = None,
     people: People | None = None,
-    reviews: Callable[[Produce], Reviews] | None = None,
-    quality: Quality | None = None,
     tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """A running gateway's parts.
@@ -98,10 +92,6 @@ async def assembled(
         Embeds texts for callers.
     people : People, optional
         Persons of a demo.
-    reviews : callable, optional
-        Gives the review items, of what writes a decision.
-    quality : Quality, optional
-        How good answers are.
     tracer : Tracer, optional
         Makes a span of each question.
     """
@@ -142,8 +132,6 @@ async def assembled(
                 health=health,
                 metrics=metrics,
                 embedder=embedder,
-                reviews=None if reviews is None else reviews(millrace.produce),
-                quality=quality,
             )
 
 

@@ -7,6 +7,7 @@ and on a loopback port (``/ready``, ``/alive``); that port is for whoever runs i
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
 import signal
@@ -184,12 +185,13 @@ async def composed(settings: Settings, stack: Stack, name: str, tracer: Tracer |
             replica=Replica(name=f"{name}@{settings.home}", reply_partition=_reply_partition(settings, name)),
             people=People(people) if people else None,
             embedder=embedder,
-            reviews=library.reviews.write_with if library.reviews is not None else None,
-            quality=library.quality,
             tracer=tracer,
         ) as service,
     ):
-        yield service
+        reviews = library.reviews
+        if reviews is not None:
+            reviews.write_with(service.millrace.produce)
+        yield dataclasses.replace(service, reviews=reviews, quality=library.quality)
 
 
 @asynccontextmanager

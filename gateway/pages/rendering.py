@@ -100,7 +100,14 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        templates.filters |= {"inert": inert, "time": time_of, "amount": amount, "sentence": sentence, "usd": usd, "day": day_of}
+        templates.filters |= {
+            "inert": inert,
+            "time": time_of,
+            "amount": amount,
+            "sentence": sentence,
+            "usd": usd,
+            "day": day_of,
+        }
         templates.globals |= {
             "asset": lambda name: f"/pages/{name}?v={found[name].tag}",
             "age": age,

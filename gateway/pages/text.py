@@ -138,7 +138,9 @@ def marked(text: str, spans: Sequence[tuple[int, int]], mask: Mask) -> MarkedTex
     masked = mask(window)
     found: list[MarkedPiece] = []
     at = n = 0
-    for start, end in _merged([(start - first, end - first) for start, end in inside if start >= first and end <= last]):
+    for start, end in _merged(
+        [(start - first, end - first) for start, end in inside if start >= first and end <= last]
+    ):
         begin, stop = aligned(window, masked, start, end)
         begin, stop = max(begin, at), max(stop, at)
         if begin == stop:

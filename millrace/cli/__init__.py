@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 import typer
 
-from millrace.cli import acl, ask, dead_letters, docs, doctor, evaluate, ingest, output, topics, trace
+from millrace.cli import acl, ask, dead_letters, docs, doctor, evaluate, ingest, output, review, topics, trace
 from millrace.cli.application import app
 from millrace.errors import MillraceError
 
 __all__ = ["app", "main"]
 
 # Each of these adds its commands to `app` when it is imported.
-COMMANDS = (ingest, ask, evaluate, acl, docs, trace, topics, dead_letters, doctor)
+COMMANDS = (ingest, ask, evaluate, acl, docs, trace, topics, dead_letters, review, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

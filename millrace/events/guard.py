@@ -93,5 +93,7 @@ class ReviewDecisionMade(Event, frozen=True, kw_only=True):
     user: Annotated[str, "Who decided."]
     text: Annotated[str, "The right answer, where one was given; otherwise a note."] = ""
     conversation: Annotated[str, "Conversation of the question; empty for documents."] = ""
-    content: Annotated[str | None, "As in the item: a release holds for this text of this document and no other."] = None
+    content: Annotated[str | None, "As in the item: a release holds for this text of this document and no other."] = (
+        None
+    )
     manifest: Annotated[str | None, "As in the item: what becomes visible when it is released."] = None

@@ -27,15 +27,13 @@ class DocumentDecisions(TopicView):
     def released(self, tenant: str, document: str, content: str) -> bool:
         """Whether the last decision about this text of this document let it be read."""
         found = [each for each in self._decided(tenant, document).values() if each.content == content]
-        return any(each.decision == "release" for each in found) and all(
-            each.decision != "withdraw" for each in found
-        )
+        return any(each.decision == "release" for each in found) and all(each.decision != "withdraw" for each in found)
 
     def withdrawn(self, tenant: str, document: str) -> bool:
         """Whether a decision that holds withdrew the document."""
         return any(each.decision == "withdraw" for each in self._decided(tenant, document).values())
 
-    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:
+    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - of all views
         """Take a decision in; records of an item are in one partition, so the last one read is the last one made."""
         if isinstance(event, ReviewDecisionMade) and event.subject_kind == "document":
             self._of_document[event.tenant, event.subject][event.item] = event

@@ -120,7 +120,7 @@ class OutcomeLog(TopicView):
         """Tenants that something is known of."""
         return self._tenants.keys()
 
-    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:
+    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - of all views
         """Take an event in."""
         self._tenants[event.tenant].keep(event, timestamp_ms)
 

@@ -78,7 +78,7 @@ class ReviewLog(TopicView):
         """Items of a tenant, those opened last first."""
         return (found for (owner, _), found in reversed(list(self._items.items())) if owner == tenant)
 
-    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:
+    def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - of all views
         """Take an item or a decision in; the two topics are read in any order."""
         if isinstance(event, ReviewItemOpened):
             place = (event.tenant, event.item)

@@ -105,9 +105,7 @@ async def _measure_signals() -> Case:
     hit = Hit(chunk_id="c", document="a.md", version=1, rank=1, score=0.5, dense=0.5, lexical=0.5)
     produced = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=(hit,))
     meta = delivered(produced, correlation_id="q").meta
-    return Case(
-        [produced.with_meta(msgspec.structs.replace(meta, origin=Origin("query.answer.produced.v1", 0, 7)))]
-    )
+    return Case([produced.with_meta(msgspec.structs.replace(meta, origin=Origin("query.answer.produced.v1", 0, 7)))])
 
 
 async def _measure() -> Case:

@@ -206,7 +206,7 @@ async def test_a_decision_that_names_a_version_of_something_else_is_refused(fiel
     wrong: dict[str, Any] = {"tenant": "other", "subject": "b.md", "version": 9, "content": "sha256:0"}
     made = with_meta(msgspec.structs.replace(made, **{field: wrong[field]}))
     stack.fold([made])
-    with pytest.raises(InvalidEvent, match="its manifest is of version 1 of 'a.md'"):
+    with pytest.raises(InvalidEvent, match="its manifest is of version 1"):
         await apply_decision(made, stack.reviewing)
 
 
