@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,9 +74,10 @@ class ReviewLog(TopicView):
         """An item of a tenant."""
         return self._items.get((tenant, item))
 
-    def of_tenant(self, tenant: str) -> Iterator[Reviewable]:
+    def of_tenant(self, tenant: str) -> Sequence[Reviewable]:
         """Items of a tenant, those opened last first."""
-        return (found for (owner, _), found in reversed(list(self._items.items())) if owner == tenant)
+        found = [each for (owner, _), each in self._items.items() if owner == tenant]
+        return sorted(found, key=lambda each: (each.opened_at_ms, each.item.item), reverse=True)
 
     def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - of all views
         """Take an item or a decision in; the two topics are read in any order."""
