@@ -21,6 +21,7 @@ from infra.worker import load_agents
 from millrace.cli import main
 from millrace.client import Millrace
 from millrace.contract import codec_of
+from millrace.events.guard import ReviewItemOpened
 from millrace.events.query import Receipt
 from millrace.topics import FEEDBACK_GIVEN
 from millrace.withdrawal import is_withdrawn
@@ -165,8 +166,6 @@ async def test_a_flagged_page_is_not_answered_from_while_it_is_withdrawn(
 
 
 async def test_a_corrected_answer_becomes_feedback(system: System, tenant: str, tmp_path: Path) -> None:
-    from millrace.events.guard import ReviewItemOpened
-
     async with open_office(system, tenant, tmp_path) as office:
         opened = ReviewItemOpened(
             tenant=tenant, item=f"poor-{tenant}", subject_kind="answer", subject="q1", stage="score_quality",
