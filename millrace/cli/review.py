@@ -82,7 +82,7 @@ def list_items(
         ]
         table(("item", "about", "rule", "done", "opened", "decided"), rows)
 
-    show([each.told() for each in chosen], render, as_json=as_json)
+    show({"items": [each.told() for each in chosen]}, render, as_json=as_json)
 
 
 @review_app.command("show", epilog="Example: millrace review show 1f6c2a9e")
