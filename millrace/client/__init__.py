@@ -27,7 +27,7 @@ from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
 from millrace.telemetry.tracing import Value, ended
 from millrace.topics import SOURCE_CHANGED, Topic
-from millrace.withdrawal import withdrawn
+from millrace.withdrawal import restored, withdrawn
 
 _ACCESS_ATTEMPTS: Final = 8
 
@@ -191,7 +191,9 @@ class Millrace:
     async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Let further groups read a document."""
         more = canonical(groups)
-        return await self._change_access(document, tenant, lambda known: canonical({*(known.groups or ()), *more}))
+        return await self._change_access(
+            document, tenant, lambda known: canonical({*restored(known.groups or ()), *more})
+        )
 
     async def revoke(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Take the right to read a document from groups.
@@ -204,7 +206,7 @@ class Millrace:
         gone = set(canonical(groups))
 
         def without(known: KnownDocument) -> tuple[str, ...]:
-            have = set(known.groups or ())
+            have = set(restored(known.groups or ()))
             if "*" in have - gone and gone - have:
                 raise InputRejected(
                     f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} "
