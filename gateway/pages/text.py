@@ -136,6 +136,7 @@ def marked(text: str, spans: Sequence[tuple[int, int]], mask: Mask) -> MarkedTex
     last = min(len(text), first + WINDOW_CHARS)
     window = text[first:last]
     masked = mask(window)
+    shown = inert(masked)  # as long: cut afterwards, or a line break would be cut in two
     found: list[MarkedPiece] = []
     at = n = 0
     for start, end in _merged(
@@ -146,9 +147,9 @@ def marked(text: str, spans: Sequence[tuple[int, int]], mask: Mask) -> MarkedTex
         if begin == stop:
             continue
         n += 1
-        found += [MarkedPiece(inert(masked[at:begin])), MarkedPiece(inert(masked[begin:stop]), n)]
+        found += [MarkedPiece(shown[at:begin]), MarkedPiece(shown[begin:stop], n)]
         at = stop
-    found.append(MarkedPiece(inert(masked[at:])))
+    found.append(MarkedPiece(shown[at:]))
     return MarkedText(pieces=tuple(each for each in found if each.text), n=n, cut=len(window) < len(text))
 
 

@@ -31,7 +31,7 @@ def test_equal_values_are_a_line_in_the_middle() -> None:
 @given(st.lists(st.dictionaries(st.sampled_from(["up", "down"]), st.integers(0, 50)), max_size=30))
 def test_columns_stand_on_each_other_and_are_as_high_as_there_are_many(counts: list[dict[str, int]]) -> None:
     chart = columns(counts, ["up", "down"])
-    assert all(0 <= bar.x and bar.x + bar.width <= WIDTH and 0 <= bar.y <= HEIGHT for bar in chart.bars)
+    assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and 0 <= bar.y <= HEIGHT for bar in chart.bars)
     assert len(chart.bars) == sum(1 for each in counts for n in each.values() if n)
     by_column: dict[float, float] = {}
     for bar in chart.bars:
