@@ -96,8 +96,8 @@ def folder_of(document: str) -> str:
 
 
 def _signals(found: TenantOutcomes, first_ms: int) -> Iterable[Signal]:
-    names = sorted({each.event.signal for each in (*found.windows, *found.detections)})
-    for name in names:
+    measured = {each.event.signal for each in found.windows}
+    for name in sorted(measured | {each.event.signal for each in found.detections}):
         recent = [each for each in found.windows if each.event.signal == name and each.at_ms >= first_ms]
         windows = sorted(recent, key=lambda each: each.event.window)[-_MAX_WINDOWS:]
         detections = [each for each in found.detections if each.event.signal == name and each.at_ms >= first_ms]

@@ -68,7 +68,7 @@ async def decide(
 
 async def applied(stack: Stack, decision: ReviewDecisionMade) -> list[Event]:
     outputs = await apply_decision(decision, stack.reviewing)
-    found: Sequence[Event] = [outputs] if isinstance(outputs, Event) else list(outputs or ())  # type: ignore[arg-type]
+    found: Sequence[Event] = [outputs] if isinstance(outputs, Event) else list(outputs or ())
     return [with_meta(event, cause=decision, agent="apply_decision") for event in found]
 
 
@@ -83,7 +83,7 @@ async def test_a_held_document_is_answered_from_once_it_is_released() -> None:
 async def test_a_confirmed_or_dismissed_item_lets_nothing_be_read() -> None:
     for decision in ("confirm", "dismiss"):
         stack = new_stack()
-        _, found = await decide(stack, await hold(stack), decision)  # type: ignore[arg-type]
+        _, found = await decide(stack, await hold(stack), decision)
         assert found == []
         assert not await answered(stack)
 
