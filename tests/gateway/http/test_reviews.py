@@ -9,7 +9,7 @@ import pytest
 from tests.gateway.conftest import Gateway, Gateways
 from tests.gateway.reviews import opened
 
-REVIEWERS = {"groups": ["reviewers"]}
+REVIEWERS: dict[str, Any] = {"groups": ["reviewers"]}
 ITEMS = "/v1/review/items"
 
 
