@@ -35,6 +35,7 @@ from infra.launch.vector_store import vector_store_access
 from infra.learning import closing_sessions, learning_ports
 from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
+from infra.reviewing import Reviewing
 from infra.settings import ParserSettings, Settings
 from infra.worker_metrics import Models
 from millrace import schema_folder
@@ -100,9 +101,9 @@ class Composition:
         self.watched: list[Watched] = []
         self._ports: dict[type, Any] = {}
 
-    def provide(self, ports: Any) -> None:
-        """Give `ports` to every agent that asks for their class."""
-        self._ports[type(ports)] = ports
+    def provide(self, *ports: Any) -> None:
+        """Give each of `ports` to every agent that asks for its class."""
+        self._ports |= {type(each): each for each in ports}
 
     def prepare_for(self, specs: Collection[AgentSpec], cut: Collection[str] = ()) -> None:
         """Say what each agent waits for when it takes over partitions: its own history, folded to the end."""
@@ -185,11 +186,15 @@ async def compose(
         composition.watched += await closing_sessions(
             learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
         )
+        composition.provide(*learning_ports(policy(LearnPolicy, settings.learn, "learn"), stack, classes))
+        reviewing = Reviewing(settings, stack, name, client, of_views, services)
+        composition.watched += await reviewing.open(classes)
         if classes & {GuardPorts, QueryPorts}:
-            await builder.guards(classes)
+            await builder.guards(classes, reviewing)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
+        composition.provide(*await reviewing.ports(classes, composition.tail))
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
         yield composition
@@ -208,13 +213,13 @@ class _Builder:
     services: AsyncExitStack
     watch: Watch
 
-    async def guards(self, classes: Collection[type | None]) -> None:
+    async def guards(self, classes: Collection[type | None], reviewing: Reviewing) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
         chosen = policy(GuardPolicy, self.settings.guard, "guard")
         guards = self.composition.guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
-        if guards.documents is not None:
+        if guards.documents is not None and (known := reviewing.decisions) is not None:
             objects = ContentStore(self.stack.objects)
-            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
+            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen, known))
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""

@@ -206,6 +206,10 @@ def worker_rights(
             case "QueryPorts":
                 reads |= _names(*_VISIBILITY, ANSWER_PRODUCED, QUERY_CANCELLED)
                 writes.add(ACL_CHANGED.dead_letters)
+            case "GuardPorts":
+                reads |= _names(REVIEW_DECISION_MADE)
+            case "ReviewPorts":
+                reads |= _names(*_VISIBILITY, REVIEW_DECISION_MADE)
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)
                 writes |= _names(MAINTENANCE_DUE) | {ACL_CHANGED.dead_letters}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
+from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, ReviewPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
 from millrace.errors import ObjectMissing, Unreadable
@@ -21,7 +21,7 @@ from millrace.events.query import AnswerProduced, Receipt
 from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
-from tests.guard_fakes import MemoryPersonalData, MemoryScanner, MemoryScans
+from tests.guard_fakes import MemoryPersonalData, MemoryReviewed, MemoryScanner, MemoryScans
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -253,6 +253,23 @@ class MemoryVisibility:
 
 
 @dataclass
+class MemoryAccess:
+    """Who may read documents, and their newest versions, as a visibility in memory knows it."""
+
+    visibility: MemoryVisibility
+
+    async def caught_up(self) -> None:
+        return
+
+    def access(self, tenant: str, document: str) -> tuple[int, Collection[str]] | None:
+        found = self.visibility.access.get((tenant, document))
+        return None if found is None else (found.version, found.groups)
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        return self.visibility.current(tenant, document)
+
+
+@dataclass
 class MemoryAnswers:
     """Terminal records by tenant and correlation id; the first one stays."""
 
@@ -304,6 +321,7 @@ class Stack:
     emitted: EmittedVersions = field(default_factory=EmittedVersions)
     scanner: MemoryScanner = field(default_factory=MemoryScanner)
     known_scans: MemoryScans = field(default_factory=MemoryScans)
+    reviewed: MemoryReviewed = field(default_factory=MemoryReviewed)
     personal_data: MemoryPersonalData = field(default_factory=MemoryPersonalData)
     guard_policy: GuardPolicy = field(default_factory=GuardPolicy)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
@@ -342,8 +360,16 @@ class Stack:
     @property
     def guard(self) -> GuardPorts:
         return GuardPorts(
-            scanner=self.scanner, known_scans=self.known_scans, objects=self.objects, guard=self.guard_policy
+            scanner=self.scanner,
+            known_scans=self.known_scans,
+            objects=self.objects,
+            guard=self.guard_policy,
+            reviewed=self.reviewed,
         )
+
+    @property
+    def reviewing(self) -> ReviewPorts:
+        return ReviewPorts(reviewed=self.reviewed, access=MemoryAccess(self.visibility), objects=self.objects)
 
     @property
     def counting(self) -> StatisticsPorts:
@@ -358,5 +384,6 @@ class Stack:
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
             self.visibility.fold(event)
+            self.reviewed.fold(event)
             if isinstance(event, AnswerProduced):
                 self.answers.fold(event)

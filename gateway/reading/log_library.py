@@ -10,12 +10,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, Page, Passage, QuestionSummary, SourceText, VersionSummary
 from gateway.reading.access import concerns, may_see, quotes_only, shown, trimmed
 from gateway.reading.cursors import cursor, position
+from gateway.reading.log_quality import LogQuality
+from gateway.reading.log_reviews import LogReviews
 from gateway.reading.passages import passages_of
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
 from millrace.event import Event
@@ -40,6 +42,17 @@ Follow = Callable[[str, int, int], QuestionTrace]
 may block."""
 
 
+class _Part(Protocol):
+    """Something that is read from the log."""
+
+    @property
+    def failure(self) -> MillraceError | None: ...
+
+    def ready(self) -> bool: ...
+
+    async def caught_up(self) -> None: ...
+
+
 class LogLibrary:
     """Documents, answers and traces as a caller may see them.
 
@@ -53,6 +66,8 @@ class LogLibrary:
         What was asked and answered lately.
     follow : callable
         Reads the records of one question.
+    reviews, quality : LogReviews, LogQuality, optional
+        What is read from the log beside, and is ready and ends with it.
     """
 
     def __init__(
@@ -62,29 +77,38 @@ class LogLibrary:
         answers: AnswersByDocument,
         questions: RecentQuestions,
         follow: Follow,
+        *,
+        reviews: LogReviews | None = None,
+        quality: LogQuality | None = None,
     ) -> None:
         self._tail = tail
         self._get = get
         self._answers = answers
         self._questions = questions
         self._follow = follow
+        self.reviews = reviews
+        self.quality = quality
         self._titles: OrderedDict[int, str] = OrderedDict()
         self._following = asyncio.Semaphore(_FOLLOWING)
         self._n_waiting = 0
 
     def ready(self) -> bool:
         """Whether all that was in the log at the start has been read."""
-        return self._tail.ready() and self._answers.ready() and self._questions.ready()
+        return all(part.ready() for part in self._parts())
 
     @property
     def failure(self) -> MillraceError | None:
         """Why one of the readers ended, if one did: the gateway has to start anew then."""
-        return self._tail.failure or self._answers.failure or self._questions.failure
+        return next((part.failure for part in self._parts() if part.failure is not None), None)
 
     async def caught_up(self) -> None:
         """Return when everything that was in the log at the time of the call has been read."""
-        for part in (self._tail, self._answers, self._questions):
+        for part in self._parts():
             await part.caught_up()
+
+    def _parts(self) -> Iterator[_Part]:
+        parts = (self._tail, self._answers, self._questions, self.reviews, self.quality)
+        return (part for part in parts if part is not None)
 
     def _visible(self, identity: Identity) -> VisibleSet:
         if not self._tail.confirmed():

@@ -25,6 +25,7 @@ from millrace.cli import (
     ingest,
     output,
     report,
+    review,
     topics,
     trace,
 )
@@ -34,7 +35,22 @@ from millrace.errors import MillraceError
 __all__ = ["app", "main"]
 
 # Each of these adds its commands to `app` when it is imported.
-COMMANDS = (ingest, ask, feedback, evaluate, examples, acl, docs, trace, report, topics, drift, dead_letters, doctor)
+COMMANDS = (
+    ingest,
+    ask,
+    feedback,
+    evaluate,
+    examples,
+    acl,
+    docs,
+    trace,
+    report,
+    review,
+    topics,
+    drift,
+    dead_letters,
+    doctor,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

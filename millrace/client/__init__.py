@@ -29,6 +29,7 @@ from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
 from millrace.telemetry.tracing import Value, ended
 from millrace.topics import SOURCE_CHANGED, Topic
+from millrace.withdrawal import restored, withdrawn
 
 _ACCESS_ATTEMPTS: Final = 8
 
@@ -192,7 +193,9 @@ class Millrace:
     async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Let further groups read a document."""
         more = canonical(groups)
-        return await self._change_access(document, tenant, lambda known: canonical({*(known.groups or ()), *more}))
+        return await self._change_access(
+            document, tenant, lambda known: canonical({*restored(known.groups or ()), *more})
+        )
 
     async def revoke(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Take the right to read a document from groups.
@@ -205,7 +208,7 @@ class Millrace:
         gone = set(canonical(groups))
 
         def without(known: KnownDocument) -> tuple[str, ...]:
-            have = set(known.groups or ())
+            have = set(restored(known.groups or ()))
             if "*" in have - gone and gone - have:
                 raise InputRejected(
                     f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} "
@@ -226,7 +229,7 @@ class Millrace:
         for _ in range(_ACCESS_ATTEMPTS):
             receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, wanted))
             known = await self.document(document, tenant=tenant)
-            if known.groups is not None and canonical(known.groups) == wanted(known):
+            if known.groups is not None and canonical(known.groups) in {wanted(known), withdrawn(wanted(known))}:
                 return receipt
         raise Unavailable(
             f"the access of {document!r} was changed by others {_ACCESS_ATTEMPTS} times in a row; look at it with "
