@@ -1,5 +1,7 @@
 """What an operator may set about the learning loop, with defaults and reasons."""
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -9,6 +11,25 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     # --- what people do with answers: agents.learn.sessions
 
     # --- how good answers are, and which stage failed: agents.learn.quality, agents.learn.attribution
+    answered_score: Annotated[float, "Score of an answer that nothing is known against or for."] = 0.75
+    not_found_score: Annotated[float, "The same where it was said that the corpus holds no answer."] = 0.4
+    refused_score: Annotated[float, "The same where the question was refused."] = 0.5
+    retracted_score: Annotated[float, "The same where the answer was taken back; a failed one scores 0."] = 0.2
+    ungrounded_cost: Annotated[float, "Taken off for words that no citation carries, times their share."] = 0.5
+    repeated_cost: Annotated[float, "Taken off for an answer that repeats itself."] = 0.4
+    slow_cost: Annotated[float, "Taken off for a slow answer."] = 0.1
+    min_grounded: Annotated[float, "Answers with a smaller share of carried words are flagged as ungrounded."] = 0.6
+    repeated_times: Annotated[int, "An answer that says a line so often is flagged as repeated."] = 3
+    slow_ms: Annotated[float, "Answers that took longer are flagged as slow."] = 5_000.0
+    implicit_weight: Annotated[float, "Weight of a sure conclusion from behaviour; a person's judgement weighs 1."] = (
+        0.5
+    )
+    seen_weight: Annotated[float, "Weight of what is seen of the answer itself beside what people say of it."] = 0.25
+    poor_below: Annotated[float, "Answers that score less are poor: someone should ask why."] = 0.5
+    kept_answers: Annotated[int, "So many answers of a conversation still get feedback; older ones are settled."] = 64
+    kept_answer_bytes: Annotated[int, "What is kept of them at most, compressed; the last answer always is."] = 65_536
+    max_judges: Annotated[int, "Users whose feedback on one answer is counted at most."] = 32
+    max_correction_chars: Annotated[int, "Longer corrections are cut."] = 4_000
 
     # --- drift: agents.learn.drift
 
