@@ -31,6 +31,21 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_judges: Annotated[int, "Users whose feedback on one answer is counted at most."] = 32
     max_correction_chars: Annotated[int, "Longer corrections are cut."] = 4_000
 
+    max_searched_chunks: Annotated[
+        int, "Where more is visible to the asker, no search says which stage failed: it would cost too much."
+    ] = 5_000
+    expected_words: Annotated[
+        float, "A chunk holds a correction if it has this share of the content words, where none has it as it stands."
+    ] = 0.8
+    unknown_words: Annotated[float, "Share of words that no visible chunk knows, from which a question is garbled."] = (
+        0.5
+    )
+    least_agreement: Annotated[
+        float, "Kendall's tau of the recorded order and that by the recorded ingredients; below it the order is wrong."
+    ] = 0.5
+    place_tolerance: Annotated[int, "A hit may stand so many places behind where its ingredients put it."] = 2
+    read_places: Annotated[int, "What stands behind so many hits is said to have been ranked too low to be read."] = 10
+
     # --- drift: agents.learn.drift
 
     # --- examples: agents.learn.examples, agents.learn.curation
