@@ -5,7 +5,7 @@ ranked and read by the functions that ranked and read for the asker.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -42,20 +42,27 @@ class Shelf(msgspec.Struct, frozen=True):
     rows: list[tuple[ChunkRow, str]]
     n_unreadable: int
 
-    def holding(self, expected: str, least_share: float) -> tuple[dict[str, float], str]:
-        """Chunks that hold a text, each with the share of its words, and how they were found: exact or words."""
-        sequence = terms(expected)
+    def document_of(self, chunk_id: str) -> str:
+        """Document of a chunk; empty for one that is not there."""
+        return next((row.document for row, _ in self.rows if row.chunk_id == chunk_id), "")
+
+    def searchable(self, expected: str) -> bool:
+        """Whether a text has words that chunks can be told apart by."""
+        return bool(content_terms(expected))
+
+    def holding(self, expected: str, least_share: float) -> dict[str, float]:
+        """Chunks that hold a text, each with the share of its words.
+
+        Those that hold it as it stands, or else those with the largest share, if that is `least_share` or more.
+        """
         wanted = set(content_terms(expected))
         if not wanted:
-            return {}, "none"
+            return {}
         shares = {row.chunk_id: share_held(wanted, bag(text).frequencies) for row, text in self.rows}
-        exact = {
-            row.chunk_id: 1.0 for row, text in self.rows if shares[row.chunk_id] == 1.0 and _contains(text, sequence)
-        }
-        if exact:
-            return exact, "exact"
+        whole = [(row.chunk_id, text) for row, text in self.rows if shares[row.chunk_id] == 1.0]
+        exact = {name: 1.0 for name, text in whole if _contains(text, terms(expected))}
         best = max(shares.values(), default=0.0)
-        return {name: share for name, share in shares.items() if share == best >= least_share}, "words"
+        return exact or {name: share for name, share in shares.items() if share == best >= least_share}
 
     def unknown_share(self, question: str) -> float:
         """Share of the content words of a question that no chunk has, 0 to 1."""
@@ -80,19 +87,10 @@ class Outcome(msgspec.Struct, frozen=True):
     places: dict[str, int]
     citations: tuple[Citation, ...]
 
-    def says(self, expected: str, least_share: float) -> bool:
-        """Whether the answer would have held a text."""
-        return says((citation.quote for citation in self.citations), expected, least_share)
 
-    @property
-    def cited(self) -> frozenset[str]:
-        """Chunks that would have been quoted."""
-        return frozenset(citation.chunk_id for citation in self.citations)
-
-
-def says(quotes: object, expected: str, least_share: float) -> bool:
+def says(quotes: Iterable[str], expected: str, least_share: float) -> bool:
     """Whether quotes hold a text, as it stands or by its words."""
-    said = " ".join(str(quote) for quote in quotes)  # type: ignore[attr-defined]  # any iterable
+    said = " ".join(quotes)
     wanted = content_terms(expected)
     return bool(wanted) and (_contains(said, terms(expected)) or share_held(wanted, terms(said)) >= least_share)
 

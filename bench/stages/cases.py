@@ -94,7 +94,7 @@ async def cases_of(
         if right_citation(question, asked) or says([asked.produced.text], answer, _WHOLE):
             harmless[fault] += 1
             continue
-        corrected = rng.random() < 0.5  # noqa: PLR2004 - one half
+        corrected = rng.random() < 0.5
         _, named = await chain.attribute(asked, answer if corrected else "")
         left[fault] -= 1
         stage, rule, evidence = (named.stage, named.rule, named.evidence) if named else ("none", "", {})
