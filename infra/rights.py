@@ -203,6 +203,9 @@ def worker_rights(
             case "QueryPorts":
                 reads |= _names(*_VISIBILITY, ANSWER_PRODUCED, QUERY_CANCELLED)
                 writes.add(ACL_CHANGED.dead_letters)
+            case "AttributionPorts":
+                reads |= _names(*_VISIBILITY)
+                writes.add(ACL_CHANGED.dead_letters)
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)
                 writes |= _names(MAINTENANCE_DUE) | {ACL_CHANGED.dead_letters}

@@ -55,17 +55,24 @@ async def attribute_stage(scored: QualityScored, ports: AttributionPorts) -> Out
 async def _case(scored: QualityScored, view: VisibleSet, ports: AttributionPorts) -> Case | None:
     """What the rules look at; None where nothing is visible, or nothing was asked."""
     shelf = await shelf_of(scored.tenant, view, ports)
-    forms = (scored.question, normalised(scored.asked), normalised(scored.rephrased))
-    texts = list(dict.fromkeys(text for text in forms if text))
-    if not shelf.rows or not texts:
+    question = scored.question or normalised(scored.asked)
+    if not shelf.rows or not question:
         return None
-    top_k = len(scored.hits) or _TOP_K
+    forms = {
+        normalised(scored.asked): "admitted_otherwise",
+        normalised(scored.rephrased): "rephrasing_works",
+    }
+    forms = {text: rule for text, rule in forms.items() if text and text != question}
+    if not forms and shelf.unknown_share(question) >= ports.policy.unknown_words:
+        respelled = await beside_the_loop(shelf.respelled, question)
+        forms = {respelled: "respelling_works"} if respelled else {}
     outcomes = []
-    for text in texts:
+    for text in (question, *forms):
         vector = (await ports.embedder.embed([text]))[0]  # alone, as `retrieve` does: batch mates would change it
+        top_k = len(scored.hits) or _TOP_K
         outcomes.append(await beside_the_loop(outcome_of, text, vector, shelf, view, scored.labels, ports.query, top_k))
     holders = await beside_the_loop(shelf.holding, scored.expected, ports.policy.expected_words)
-    return Case(scored, shelf, outcomes[0], outcomes[1:], holders, ports.policy)
+    return Case(scored, shelf, outcomes[0], outcomes[1:], holders, forms, ports.policy)
 
 
 def _numbers(case: Case) -> dict[str, str]:

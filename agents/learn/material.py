@@ -5,6 +5,7 @@ ranked and read by the functions that ranked and read for the asker.
 """
 
 import asyncio
+import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ from millrace.events.query import Citation, ContextRetrieved, Hit
 from millrace.rows import ChunkRow
 
 from agents.corpus.rows_codec import decode_rows
-from agents.learn.words import content_terms, share_held
+from agents.learn.words import FUNCTION_TERMS, content_terms, share_held
 from agents.lexical import bag, terms
 from agents.ports import AttributionPorts, Principal, VisibleSet
 from agents.query.policy import QueryPolicy
@@ -26,6 +27,8 @@ from agents.query.read import answerable, cite, quotes, threshold
 from agents.query.retrieve import chosen, headings_of, hits_of
 
 _READS: Final = 16
+_SIMILAR: Final = 0.65
+_NEAR_CHARS: Final = 2
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -71,6 +74,26 @@ class Shelf(msgspec.Struct, frozen=True):
         for _, text in self.rows:
             known |= wanted & bag(text).frequencies.keys()
         return 1.0 - share_held(wanted, known)
+
+    def respelled(self, question: str) -> str:
+        """The question with each word that no chunk has replaced by the most similar one that a chunk has.
+
+        Empty where none is replaced. A word that nothing is similar to stays: it is not misspelt, but of something that
+        is not there.
+        """
+        vocabulary = {term for _, text in self.rows for term in bag(text).frequencies}
+        words = []
+        n_replaced = 0
+        for word in question.split():
+            found = terms(word)
+            if len(found) != 1 or found[0] in vocabulary or found[0] in FUNCTION_TERMS:
+                words.append(word)
+                continue
+            near = [known for known in vocabulary if abs(len(known) - len(found[0])) <= _NEAR_CHARS]
+            similar = difflib.get_close_matches(found[0], sorted(near), 1, _SIMILAR)
+            words.append(similar[0] if similar else word)
+            n_replaced += len(similar)
+        return " ".join(words) if n_replaced else ""
 
 
 class Outcome(msgspec.Struct, frozen=True):

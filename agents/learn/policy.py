@@ -37,9 +37,9 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     expected_words: Annotated[
         float, "A chunk holds a correction if it has this share of the content words, where none has it as it stands."
     ] = 0.8
-    unknown_words: Annotated[float, "Share of words that no visible chunk knows, from which a question is garbled."] = (
-        0.5
-    )
+    unknown_words: Annotated[
+        float, "Share of words that no visible chunk knows, from which a question may be garbled: it is respelled then."
+    ] = 0.5
     least_agreement: Annotated[
         float, "Kendall's tau of the recorded order and that by the recorded ingredients; below it the order is wrong."
     ] = 0.5

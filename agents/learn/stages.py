@@ -16,7 +16,6 @@ from millrace.events.query import Citation, Hit
 
 from agents.learn.material import Outcome, Shelf, agreement, says
 from agents.learn.policy import LearnPolicy
-from agents.query.admit import normalised
 
 Stored = Literal["yes", "no", "unknown"]
 """Whether the store has a row; unknown where that says nothing, because the chunk is not visible any more."""
@@ -37,9 +36,11 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     asked : Outcome
         What the question, as it was worked on, should have brought.
     others : sequence of Outcome
-        The same of the question as it was asked, and of the one asked instead, where they differ.
+        The same of other forms of it: as it was asked, the one asked instead, or respelled.
     holders : mapping of str to float
         Chunks that hold the correction, each with the share of its words.
+    forms : mapping of str to str
+        Rule that names each other form of the question, if it works.
     """
 
     scored: QualityScored
@@ -47,6 +48,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     asked: Outcome
     others: Sequence[Outcome]
     holders: Mapping[str, float]
+    forms: Mapping[str, str]
     policy: LearnPolicy
 
     @cached_property
@@ -114,34 +116,30 @@ def judge(case: Case, stored: Stored) -> Finding:
     stored : Stored
         Whether the store has the right chunk.
     """
-    return _question(case) or _corpus(case) or (_found(case) if case.place else _missed(case, stored))
+    first = _correction(case) or _question(case)
+    if first is not None or not case.right:
+        return first or Finding("corpus", "nothing_near")
+    return _found(case) if case.place else _missed(case, stored)
 
 
 def _question(case: Case) -> Finding | None:
-    """Whether the question was misread: another form of it works, or nothing visible knows its words."""
+    """Whether the question was misread: another form of it works, or what is right is there in other words."""
     works = case.works(case.asked)
-    if not case.others:
-        blameless = not works or (not case.holders and case.as_designed)
-        garbled = blameless and case.unknown_words >= case.policy.unknown_words
-        return Finding("question", "unknown_words") if garbled else None
     if works and (case.holders or case.right in {each.chunk_id for each in case.asked.citations}):
         return None
     for other in case.others:
         near = other.places.get(case.right, len(other.places)) <= len(other.hits)
         far = case.asked.places.get(case.right, 0) > len(case.asked.hits)
         if case.works(other) or (near and far):
-            as_asked = other.question == normalised(case.scored.asked)
-            return Finding("question", "admitted_otherwise" if as_asked else "rephrasing_works")
-    return None
+            return Finding("question", case.forms.get(other.question, "rephrasing_works"))
+    garbled = case.holders and not works and case.unknown_words >= case.policy.unknown_words
+    return Finding("question", "unknown_words") if garbled else None
 
 
-def _corpus(case: Case) -> Finding | None:
-    """Whether nothing visible holds the answer."""
-    if case.holders:
-        return None
-    if case.scored.expected and case.shelf.searchable(case.scored.expected):
-        return Finding("corpus", "correction_nowhere")
-    return None if case.right else Finding("corpus", "nothing_near")
+def _correction(case: Case) -> Finding | None:
+    """Whether nothing visible holds what was said to be right."""
+    lacking = not case.holders and case.shelf.searchable(case.scored.expected)
+    return Finding("corpus", "correction_nowhere") if lacking else None
 
 
 def _missed(case: Case, stored: Stored) -> Finding:
