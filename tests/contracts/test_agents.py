@@ -18,12 +18,17 @@ import pytest
 
 import agents.corpus
 import agents.guard
+import agents.learn
 import agents.query
 import agents.usage  # noqa: F401 - declares its agents
+from agents.learn.policy import LearnPolicy
+from agents.ports import LearnPorts
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
-from millrace.event import Event
+from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
+from millrace.events.feedback import FeedbackGiven
+from millrace.events.learn import QualityScored
 from millrace.events.query import AnswerProduced
 from millrace.events.usage import UsageMetered
 from millrace.invoke import Invoker, Output, Progress
@@ -98,6 +103,37 @@ async def _total() -> Case:
     )
 
 
+def _disliked() -> list[Any]:
+    question = asked("Where does the mill stand?", user="ann")
+    produced = AnswerProduced(
+        tenant="acme", conversation="c1", correlation=question.meta.correlation_id, status="failed", text="later"
+    )
+    disliked = FeedbackGiven(
+        tenant="acme", conversation="c1", correlation=produced.correlation, kind="down", user="ann"
+    )
+    meta = {"correlation_id": produced.correlation, "origin": Origin("query.answer.produced.v1", 0, 3)}
+    return [question, delivered(produced, **meta), delivered(disliked, **meta)]
+
+
+async def _signals() -> Case:
+    return Case(_disliked()[1:])
+
+
+async def _quality() -> Case:
+    return Case(_disliked(), LearnPorts(LearnPolicy()))
+
+
+async def _attribute() -> Case:
+    stack = Stack()
+    await publish(stack, changed(TEXT))
+    scored = QualityScored(
+        tenant="acme", conversation="c1", correlation="q", revision=1, score=0.1, poor=True, status="not_found",
+        question="Where does the mill stand?", asked="Where does the mill stand?", expected="by the river",
+        watermark=stack.visibility.watermark(), groups=("*",),
+    )  # fmt: skip
+    return Case([delivered(scored, correlation_id="q")], stack.attribution)
+
+
 async def _escalate() -> Case:
     return Case([delivered(TicketOpened(tenant="acme", ticket="7", text="the site is down"), correlation_id="t")])
 
@@ -111,6 +147,9 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "answer_question": _question,
     "meter": _meter,
     "total_usage": _total,
+    "measure_signals": _signals,
+    "score_quality": _quality,
+    "attribute_stage": _attribute,
     "escalate": _escalate,
 }
 SPECS = sorted(
