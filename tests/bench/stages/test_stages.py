@@ -72,7 +72,7 @@ async def test_broken_stages_are_named_in_the_handbook(tmp_path: Path) -> None:
     names = sorted({*names, *(path.relative_to(HANDBOOK).as_posix() for path in HANDBOOK.rglob("*.txt"))})
     names = [name for name in names if name.split("/")[0] in {"everyone", "finance", "hr"}]
     documents = [Document(name, (HANDBOOK / name).read_text()) for name in names]
-    asked = [each for each in read_questions(HANDBOOK / "questions.jsonl") if set(each.documents) & set(names)]
+    asked = [each for each in read_questions(HANDBOOK / "questions.jsonl").questions if set(each.documents) & set(names)]
     async with open_stack(
         tmp_path, load_settings().settings.cache / "models", tmp_path / "embeddings.db", QueryPolicy()
     ) as stack:
