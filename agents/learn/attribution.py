@@ -49,7 +49,8 @@ async def attribute_stage(scored: QualityScored, ports: AttributionPorts) -> Out
         stored = "yes" if await ports.vectors.existing(scored.tenant, [case.right]) else "no"
     found = judge(case, stored)
     evidence |= _numbers(case) | {"stored": stored}
-    return _said(scored, found, evidence, *((document, case.right) if visible else ()))
+    known = visible and found.stage != "corpus"
+    return _said(scored, found, evidence, *((document, case.right) if known else ()))
 
 
 async def _case(scored: QualityScored, view: VisibleSet, ports: AttributionPorts) -> Case | None:
