@@ -7,7 +7,7 @@ order: the last revision is the same.
 
 import hashlib
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from millrace import ids
@@ -141,6 +141,7 @@ def _joined(answer: Answer, event: Event, policy: LearnPolicy) -> Answer:
     if isinstance(event, QueryReceived | ContextRetrieved) and event.mode == "search":
         return Answer(ignored=True)
     known = _unpacked(answer.known)
+    found: dict[str, Any]
     if isinstance(event, QueryReceived) and known.asked is None:
         groups = known.groups or tuple(sorted({_EVERYONE, *event.groups}))
         found = {"asked": event.question, "user": event.user, "groups": groups, "labels": event.labels}

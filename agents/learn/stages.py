@@ -155,13 +155,15 @@ def _missed(case: Case, stored: Stored) -> Finding:
 def _found(case: Case) -> Finding:
     """Why the right chunk, which is among the hits, was not quoted."""
     scored, policy = case.scored, case.policy
+    if case.disordered:
+        return Finding("ranking", "order_broken")
     if case.holders and says((each.quote for each in scored.citations), scored.expected, policy.expected_words):
         return Finding("unknown", "answer_holds_it")
     if not case.holders and case.as_designed:
         return Finding("unknown", "as_designed")
     own = case.asked.places.get(case.right, 0)
     place = 1 + sum(case.asked.places.get(hit.chunk_id, own) < own for hit in case.hits)
-    if case.disordered or case.place - place > policy.place_tolerance:
+    if case.place - place > policy.place_tolerance:
         return Finding("ranking", "placed_behind")
     if case.place > policy.read_places:
         return Finding("ranking", "behind_what_is_read")

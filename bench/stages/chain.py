@@ -127,7 +127,9 @@ class Chain:
         if asked.retry:
             feedback.append(self._feedback(asked, "rephrased", 3, text=asked.retry, implicit=True))
         state, scored = Conversation(), []
-        for event in (asked.received, asked.context, asked.produced, *feedback):
+        log: list[QueryReceived | ContextRetrieved | AnswerProduced | FeedbackGiven]
+        log = [asked.received, asked.context, asked.produced, *feedback]
+        for event in log:
             state, made = score_quality(state, event, self._learn)
             scored += [each for each in made if isinstance(each, QualityScored)]
         found = await attribute_stage(delivered(scored[-1]), self._attribution)

@@ -104,7 +104,7 @@ async def test_hits_in_another_order_than_that_of_their_ingredients_are_a_fault_
     )
     event = event.replace(citations=await misquoted(stack))
     found = await attributed(stack, event.replace(hits=turned))
-    assert (found.stage, found.rule) == ("ranking", "placed_behind")
+    assert (found.stage, found.rule) == ("ranking", "order_broken")
     assert float(found.evidence["agreement"]) < 0
     cut = await attributed(stack, event.replace(hits=turned[:4]))
     assert (cut.stage, cut.rule) == ("ranking", "order_broken")
@@ -117,7 +117,20 @@ async def test_hits_that_stand_before_better_scores_are_a_fault_of_ranking() -> 
     swapped = (second, first, *rest)
     ranked = tuple(msgspec.structs.replace(hit, rank=place) for place, hit in enumerate(swapped, 1))
     found = await attributed(stack, event.replace(hits=ranked, citations=await misquoted(stack)))
-    assert (found.stage, found.rule) == ("ranking", "placed_behind")
+    assert (found.stage, found.rule) == ("ranking", "order_broken")
+    assert float(found.evidence["agreement"]) > LearnPolicy().least_agreement
+
+
+async def test_one_chunk_that_stands_behind_where_its_ingredients_put_it_is_a_fault_of_ranking() -> None:
+    stack = await village()
+    event = (await scored(stack, expected=EXPECTED)).replace(citations=await misquoted(stack))
+    right = await chunk_of(stack, "wheel.md")
+    order = sorted(event.hits, key=lambda hit: hit.chunk_id == right)
+    last = tuple(msgspec.structs.replace(hit, rank=place, score=0.5) for place, hit in enumerate(order, 1))
+    lenient = msgspec.structs.replace(stack.attribution, policy=LearnPolicy(least_agreement=-1.0))
+    found = await attribute_stage(event.replace(hits=last), lenient)
+    assert isinstance(found, StageAttributed)
+    assert (found.stage, found.rule, found.evidence["place"]) == ("ranking", "placed_behind", "5")
 
 
 @pytest.mark.parametrize("expected", [EXPECTED, ""], ids=["corrected", "disliked alone"])

@@ -27,28 +27,28 @@ CITED = Citation(document="a.md", version=1, chunk_id="c1", title="A", heading="
 PORTS = LearnPorts(LearnPolicy())
 
 
-def received(correlation: str = Q, **fields: Any) -> QueryReceived:
-    fields = {"question": "When  does the wheel turn?", "user": "ann", "groups": ("mill",)} | fields
+def received(correlation: str = Q, **changes: Any) -> QueryReceived:
+    fields: dict[str, Any] = {"question": "When  does the wheel turn?", "user": "ann", "groups": ("mill",)} | changes
     return with_meta(
         QueryReceived(tenant=TENANT, conversation="c", **fields), id=f"r-{correlation}", correlation_id=correlation
     )
 
 
-def context(correlation: str = Q, **fields: Any) -> ContextRetrieved:
-    fields = {
+def context(correlation: str = Q, **changes: Any) -> ContextRetrieved:
+    fields: dict[str, Any] = {
         "question": "When does the wheel turn?", "user": "ann", "groups": ("*", "mill"), "hits": (HIT,),
         "watermark": "w",
-    } | fields  # fmt: skip
+    } | changes  # fmt: skip
     return with_meta(
         ContextRetrieved(tenant=TENANT, conversation="c", **fields), id=f"x-{correlation}", correlation_id=correlation
     )
 
 
-def produced(correlation: str = Q, **fields: Any) -> AnswerProduced:
-    fields = {
+def produced(correlation: str = Q, **changes: Any) -> AnswerProduced:
+    fields: dict[str, Any] = {
         "status": "answered", "text": QUOTE, "citations": (CITED,), "model": "sentences@2", "confidence": 0.9,
         "timings_ms": {"read": 20.0, "retrieve": 30.0},
-    } | fields  # fmt: skip
+    } | changes  # fmt: skip
     return with_meta(
         AnswerProduced(tenant=TENANT, conversation="c", correlation=correlation, **fields),
         id=f"a-{correlation}", correlation_id=correlation,
