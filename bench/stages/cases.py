@@ -89,13 +89,14 @@ async def cases_of(
         if right is None:
             continue
         fault = rng.choice(sorted(+left))
-        asked = await chain.ask(question.question, labels, fault, right=right, rng=rng)
         answer = answer_in(question, right)
-        if right_citation(question, asked) or says([asked.produced.text], answer, _WHOLE):
-            harmless[fault] += 1
-            continue
         corrected = rng.random() < 0.5
-        _, named = await chain.attribute(asked, answer if corrected else "")
+        async with chain.broken(fault, right):
+            asked = await chain.ask(question.question, labels, fault, right=right, rng=rng)
+            if right_citation(question, asked) or says([asked.produced.text], answer, _WHOLE):
+                harmless[fault] += 1
+                continue
+            _, named = await chain.attribute(asked, answer if corrected else "")
         left[fault] -= 1
         stage, rule, evidence = (named.stage, named.rule, named.evidence) if named else ("none", "", {})
         found.append(Case(question.id, name, part, fault, corrected, stage, rule, dict(evidence)))

@@ -1,7 +1,8 @@
 """The question path of the shipped agents, event by event, with a fault in one of its stages."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -99,13 +100,6 @@ class Chain:
         rng = rng or random.Random(0)
         if fault is None or right is None:
             return await self._run(question, question, labels, None, None, rng)
-        if fault == "row removed":
-            [row] = await self._vectors.fetch(TENANT, [right.chunk_id])
-            await self._vectors.delete(TENANT, [right.chunk_id])
-            try:
-                return await self._run(question, question, labels, fault, right, rng)
-            finally:
-                await self._vectors.upsert([row])
         if fault != "question garbled":
             return await self._run(question, question, labels, fault, right, rng)
         broken = truncated(question, rng) if rng.random() < 0.25 else garbled(question, rng)
@@ -118,6 +112,19 @@ class Chain:
             case _:
                 typed_badly = garbled(question, rng)
                 return await self._run(typed_badly, typed_badly, labels, fault, right, rng)
+
+    @asynccontextmanager
+    async def broken(self, fault: Fault, right: Citation) -> AsyncIterator[None]:
+        """Keep the store broken, if it is what is broken, until the stage is named."""
+        if fault != "row removed":
+            yield
+            return
+        [row] = await self._vectors.fetch(TENANT, [right.chunk_id])
+        await self._vectors.delete(TENANT, [right.chunk_id])
+        try:
+            yield
+        finally:
+            await self._vectors.upsert([row])
 
     async def attribute(self, asked: Asked, correction: str) -> tuple[QualityScored, StageAttributed | None]:
         """Dislike an answer, correct it if there is a correction, and have the stage named."""
