@@ -111,7 +111,7 @@ def _disliked() -> list[Any]:
     disliked = FeedbackGiven(
         tenant="acme", conversation="c1", correlation=produced.correlation, kind="down", user="ann"
     )
-    meta = {"correlation_id": produced.correlation, "origin": Origin("query.answer.produced.v1", 0, 3)}
+    meta: dict[str, Any] = {"correlation_id": produced.correlation, "origin": Origin("query.answer.produced.v1", 0, 3)}
     return [question, delivered(produced, **meta), delivered(disliked, **meta)]
 
 

@@ -1,5 +1,7 @@
 """What a trace says of an answer's quality is what its last score says."""
 
+from typing import Any
+
 import pytest
 
 from millrace.event import Event
@@ -7,7 +9,7 @@ from millrace.events.feedback import FeedbackGiven
 from millrace.events.learn import QualityScored, StageAttributed
 from millrace.lineage import Entry, QuestionTrace, describe
 
-ABOUT = {"tenant": "acme", "conversation": "c", "correlation": "q"}
+ABOUT: dict[str, Any] = {"tenant": "acme", "conversation": "c", "correlation": "q"}
 POOR = QualityScored(**ABOUT, revision=2, score=0.15, poor=True, flags=("disliked",), feedback={"down": 1})
 BEFORE = QualityScored(**ABOUT, revision=1, score=0.75, poor=False)
 STAGE = StageAttributed(
