@@ -387,3 +387,23 @@ class ExamplePorts(msgspec.Struct, frozen=True):
     personal_data: PersonalData
     language: Callable[[str], str]
     policy: LearnPolicy
+
+
+class PastVisibility(Protocol):
+    """The visibility table, as of now and as of earlier."""
+
+    def visible(
+        self, tenant: str, principal: Principal, *, at: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> VisibleSet:
+        """As `Visibility.visible`, or as of the watermark `at`; LogTruncated where that is gone."""
+
+
+class AttributionPorts(msgspec.Struct, frozen=True):
+    """What finds out which stage failed; it writes nothing anywhere."""
+
+    embedder: Embedder
+    objects: ObjectStore
+    vectors: VectorStore
+    visibility: PastVisibility
+    query: QueryPolicy
+    policy: LearnPolicy

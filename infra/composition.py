@@ -21,7 +21,7 @@ from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
 from agents.learn.policy import LearnPolicy
-from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
+from agents.ports import AttributionPorts, CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from inference.triton import TritonEmbedder
@@ -115,7 +115,7 @@ class Composition:
                 )
                 if self.answers is not None:
                     self.note[spec.name] = self.answers.note
-            elif wanted is CorpusPorts and self.tail is not None:
+            elif wanted in {CorpusPorts, AttributionPorts} and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail)
 
     @asynccontextmanager
@@ -192,6 +192,8 @@ async def compose(
         if classes & {GuardPorts, QueryPorts}:
             await builder.guards(classes, reviewing)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
+            await builder.guards(classes)
+        if classes & {CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts}:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         composition.provide(*await reviewing.ports(classes, composition.tail))
@@ -262,6 +264,9 @@ class _Builder:
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
+        if AttributionPorts in classes:
+            learn_policy = policy(LearnPolicy, settings.learn, "learn")
+            composition.provide(AttributionPorts(embedder, objects, vectors, tail, query_policy, learn_policy))
         if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)

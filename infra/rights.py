@@ -210,6 +210,9 @@ def worker_rights(
                 reads |= _names(REVIEW_DECISION_MADE)
             case "ReviewPorts":
                 reads |= _names(*_VISIBILITY, REVIEW_DECISION_MADE)
+            case "AttributionPorts":
+                reads |= _names(*_VISIBILITY)
+                writes.add(ACL_CHANGED.dead_letters)
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)
                 writes |= _names(MAINTENANCE_DUE) | {ACL_CHANGED.dead_letters}

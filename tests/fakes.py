@@ -11,10 +11,20 @@ import numpy.typing as npt
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, ReviewPorts, StatisticsPorts, TermStatistics
+from agents.learn.policy import LearnPolicy
+from agents.ports import (
+    AttributionPorts,
+    CorpusPorts,
+    GuardPorts,
+    Principal,
+    QueryPorts,
+    ReviewPorts,
+    StatisticsPorts,
+    TermStatistics,
+)
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
-from millrace.errors import ObjectMissing, Unreadable
+from millrace.errors import LogTruncated, ObjectMissing, Unavailable, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
@@ -191,10 +201,12 @@ class MemoryVisibility:
     access: dict[tuple[str, str], AclChanged] = field(default_factory=dict)
     n_folded: int = 0
     is_confirmed: bool = True
+    log: list[Event] = field(default_factory=list)
     waited: list[tuple[Sequence[Receipt], str]] = field(default_factory=list)
 
     def fold(self, event: Event) -> None:
         self.n_folded += 1
+        self.log.append(event)
         if isinstance(event, AclChanged):
             access = self.access.get((event.tenant, event.document))
             if access is None or access.version < event.version:
@@ -216,7 +228,11 @@ class MemoryVisibility:
     def confirmed(self) -> bool:
         return self.is_confirmed
 
-    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> MemoryView:
+    def visible(
+        self, tenant: str, principal: Principal, *, at: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> MemoryView:
+        if at is not None:
+            return self.as_of(at).visible(tenant, principal, labels=labels)
         versions: dict[str, DocumentIndexed] = {}
         reasons: dict[str, str] = {}
         for (owner, document), history in self.history.items():
@@ -233,6 +249,16 @@ class MemoryVisibility:
             else:
                 versions[document] = newest
         return MemoryView(self.watermark(), versions, reasons)
+
+    def as_of(self, at: str) -> "MemoryVisibility":
+        if not at.isdigit():
+            raise LogTruncated(f"watermark {at!r} is of an earlier life of the log; ask as of now")
+        if int(at) > self.n_folded:
+            raise Unavailable(f"watermark {at} lies ahead; wait until it is folded")
+        earlier = MemoryVisibility()
+        for event in self.log[: int(at)]:
+            earlier.fold(event)
+        return earlier
 
     def current(self, tenant: str, document: str) -> DocumentIndexed | None:
         history = self.history.get((tenant, document))
@@ -325,6 +351,7 @@ class Stack:
     personal_data: MemoryPersonalData = field(default_factory=MemoryPersonalData)
     guard_policy: GuardPolicy = field(default_factory=GuardPolicy)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
+    learn_policy: LearnPolicy = field(default_factory=LearnPolicy)
     query_policy: QueryPolicy = field(default_factory=QueryPolicy)
 
     @property
@@ -370,6 +397,16 @@ class Stack:
     @property
     def reviewing(self) -> ReviewPorts:
         return ReviewPorts(reviewed=self.reviewed, access=MemoryAccess(self.visibility), objects=self.objects)
+
+    def attribution(self) -> AttributionPorts:
+        return AttributionPorts(
+            embedder=self.embedder,
+            objects=self.objects,
+            vectors=self.vectors,
+            visibility=self.visibility,
+            query=self.query_policy,
+            policy=self.learn_policy,
+        )
 
     @property
     def counting(self) -> StatisticsPorts:

@@ -74,6 +74,7 @@ class QualityScored(_ScoredAnswer, frozen=True, kw_only=True):
     answer: Annotated[str, "The answer's text."] = ""
     expected: Annotated[str, "The last correction; empty without one."] = ""
     corrected_by: Annotated[str, "User who gave it."] = ""
+    rephrased: Annotated[str, "The question that the asker asked next instead; empty where there is none."] = ""
     citations: Annotated[tuple[Citation, ...], "Passages quoted."] = ()
     hits: Annotated[tuple[Hit, ...], "Chunks retrieved, with the ingredients of their scores."] = ()
     watermark: Annotated[str, "Watermark that they were read at."] = ""

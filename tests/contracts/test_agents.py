@@ -31,6 +31,9 @@ from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
 from millrace.events.learn import OffsetRange, SignalsMeasured
 from millrace.events.query import AnswerProduced, Hit
+from millrace.events.feedback import FeedbackGiven
+from millrace.events.learn import QualityScored
+from millrace.events.query import AnswerProduced
 from millrace.events.usage import UsageMetered
 from millrace.invoke import Invoker, Output, Progress
 from millrace.keys import tenant_of
@@ -169,6 +172,32 @@ async def _drift() -> Case:
         for i in range(120)
     ]  # fmt: skip
     return Case([delivered(event, correlation_id="q") for event in measured], LearnPorts(LearnPolicy()))
+def _disliked() -> list[Any]:
+    question = asked("Where does the mill stand?", user="ann")
+    produced = AnswerProduced(
+        tenant="acme", conversation="c1", correlation=question.meta.correlation_id, status="failed", text="later"
+    disliked = FeedbackGiven(
+        tenant="acme", conversation="c1", correlation=produced.correlation, kind="down", user="ann"
+    meta: dict[str, Any] = {"correlation_id": produced.correlation, "origin": Origin("query.answer.produced.v1", 0, 3)}
+    return [question, delivered(produced, **meta), delivered(disliked, **meta)]
+
+
+    return Case(_disliked()[1:])
+
+
+async def _quality() -> Case:
+    return Case(_disliked(), LearnPorts(LearnPolicy()))
+
+
+async def _attribute() -> Case:
+    stack = Stack()
+    await publish(stack, changed(TEXT))
+    scored = QualityScored(
+        tenant="acme", conversation="c1", correlation="q", revision=1, score=0.1, poor=True, status="not_found",
+        question="Where does the mill stand?", asked="Where does the mill stand?", expected="by the river",
+        watermark=stack.visibility.watermark(), groups=("*",),
+    )  # fmt: skip
+    return Case([delivered(scored, correlation_id="q")], stack.attribution)
 
 
 async def _escalate() -> Case:
@@ -201,6 +230,8 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "curate": _curate,
     "measure_signals": _signals,
     "detect_drift": _drift,
+    "score_quality": _quality,
+    "attribute_stage": _attribute,
     "escalate": _escalate,
 }
 SPECS = sorted(

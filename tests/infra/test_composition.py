@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from pydantic import SecretStr
 
 from agents.corpus import featurize
+from agents.learn import attribute_stage
 from agents.query import answer_question
 from infra.composition import Composition, _codecs, _vectors, compose, parser_limits
 from infra.launch.stack import Stack
@@ -66,8 +67,12 @@ class View:
 
 @pytest.mark.parametrize(
     ("spec", "read"),
-    [(answer_question, ["answers", "cancellations"]), (spec_of(featurize), ["tail"])],
-    ids=["question", "corpus"],
+    [
+        (answer_question, ["answers", "cancellations"]),
+        (spec_of(featurize), ["tail"]),
+        (spec_of(attribute_stage), ["tail"]),
+    ],
+    ids=["question", "corpus", "attribution"],
 )
 async def test_an_agent_begins_with_a_partition_when_the_views_it_needs_have_read_it(
     spec: AgentSpec, read: list[str]
