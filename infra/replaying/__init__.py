@@ -6,5 +6,6 @@ instead of published (`asking`). No group is joined, no offset is committed, and
 
 from infra.replaying.overrides import Overrides
 from infra.replaying.session import ReplayOptions, replay_questions
+from streams.recorded.questions import Range
 
-__all__ = ["Overrides", "ReplayOptions", "replay_questions"]
+__all__ = ["Overrides", "Range", "ReplayOptions", "replay_questions"]

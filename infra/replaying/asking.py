@@ -76,7 +76,7 @@ class AskerAgain:
             outputs = await self._run(question)
             context = next((event for event in outputs if isinstance(event, ContextRetrieved)), None)
             answer = next(event for event in outputs if isinstance(event, AnswerProduced))
-            await self._check(question, context)
+            await self._check(context)
         except Incomplete as found:
             return msgspec.structs.replace(pair, incomplete=found.reason, detail=found.detail)
         except LogTruncated as error:
@@ -127,7 +127,7 @@ class AskerAgain:
             statistics=NewestStatistics(self._statistics) if now else RecordedStatistics(self._statistics, question),
         )
 
-    async def _check(self, question: RecordedQuestion, context: ContextRetrieved | None) -> None:
+    async def _check(self, context: ContextRetrieved | None) -> None:
         """Whether everything was there that was there then.
 
         Raises
