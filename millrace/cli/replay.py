@@ -18,7 +18,8 @@ from millrace.positions import Place, Since, Start, Stop, Until
 from millrace.topics import QUERY_RECEIVED
 
 _OFFSETS: Final = re.compile(r"\d+=\d+(,\d+=\d+)*")
-_NICENESS: Final = 10
+NICENESS: Final = 10
+"""Live questions on the same machine come first."""
 _REASONS: Final = {
     "rows_gone": "chunks that they were to see are no longer in the index",
     "log_truncated": "the log no longer tells what was visible then",
@@ -75,7 +76,7 @@ def replay(
     wanted = stack.Range(start=start, stop=stop, tenant=tenant_of(context, tenant), limit=limit)
     options = stack.ReplayOptions(context=mode, rate=rate, asked=f"{begin} to {end}")
     overrides = stack.Overrides.read(Path(connection.home) if connection.home else None, changes or ())
-    os.nice(_NICENESS)  # live questions on this machine come first
+    os.nice(NICENESS)
     with progress("replay") as report:
         found = asyncio.run(stack.replay_questions(connection, overrides, wanted, options, report))
     if not found.pairs:
