@@ -50,8 +50,8 @@ async def beside(connection: Connection, recorded: Recorded, n: int, *, hashing:
             "turns in which it asked to the end": replayed,
         },
         notes=(
-            f"Beside live traffic: a live question every {_EVERY_S:g} s, and a replay of all recorded questions, {RATE:g} a "
-            "second, in a process of its own on the same machine, as the command runs it; turns with and without it."
+            f"Beside live traffic: a live question every {_EVERY_S:g} s, and a replay of all recorded questions, "
+            f"{RATE:g} a second, in a process of its own on the same machine, as the command runs it; turns with and without it."
         ),
     )  # fmt: skip
 

@@ -37,8 +37,8 @@ async def reading(connection: Connection, repetitions: int) -> Outcome:
         numbers=medians(samples),
         notes=(
             "Reading: all events of five topics of the question path, to typed events with metadata after all checks, "
-            "against one confluent-kafka consumer and fastavro with the writer's schema, to plain dicts without a look at "
-            "headers."
+            "against one confluent-kafka consumer and fastavro with the writer's schema, to plain dicts, headers "
+            "left alone."
         ),
     )
 

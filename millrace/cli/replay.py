@@ -146,9 +146,11 @@ def _render(found: Any) -> None:
     from millrace.evaluation.report import in_words, verdict
 
     n = len(found.compared)
-    say(f"{len(found.pairs)} questions asked again, {n} compared: " + ", ".join(
-        f"{found.verdicts[name]} {name}" for name in VERDICTS
-    ))  # fmt: skip
+    say(
+        f"asked again: {len(found.pairs)}, compared: {n} ("
+        + ", ".join(f"{found.verdicts[name]} {name}" for name in VERDICTS)
+        + ")"
+    )
     for name, (before, after) in sorted(found.changed.items()):
         say(f"{name}: {before} -> {after}")
     if not n:
