@@ -51,7 +51,7 @@ async def beside(connection: Connection, recorded: Recorded, n: int, *, hashing:
         },
         notes=(
             f"Beside live traffic: a live question every {_EVERY_S:g} s, and a replay of all recorded questions, "
-            f"{RATE:g} a second, in a process of its own on the same machine, as the command runs it; turns with and without it."
+            f"{RATE:g} a second, in a process of its own on the same machine, as the command runs it, in turns."
         ),
     )  # fmt: skip
 

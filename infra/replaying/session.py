@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +14,8 @@ from typing import Final, NoReturn, cast
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from agents.ports import Embedder, QueryPorts
 from infra.composition import open_vectors
@@ -39,13 +42,17 @@ from millrace.errors import ConfigurationError
 from millrace.evaluation.replayed import ContextMode, Pair, Replay, made_now
 from millrace.events.corpus import StatisticsComputed
 from millrace.reader import LogReader, decode, raw_record
-from millrace.topics import STATISTICS_COMPUTED
-from streams.recorded.corpus import AsOf, RecordedCorpus, open_corpus
+from millrace.topics import DOCUMENT_INDEXED, STATISTICS_COMPUTED
+from streams.recorded.corpus import FOLDED, AsOf, RecordedCorpus, open_corpus
 from streams.recorded.pace import LiveQuestions, Pace
 from streams.recorded.questions import Range, RecordedQuestion, Recording, read_recording
 from streams.stores.objects import ContentStore
 
+log = logging.getLogger(__name__)
+
 _NAME: Final = "replay"
+_LAG: Final = "min.compaction.lag.ms"
+_ASK_S: Final = 10.0
 Reporter = Callable[[int, int, str], None]
 
 
@@ -146,7 +153,11 @@ async def opened(
         corpus: RecordedCorpus = await asyncio.to_thread(
             services.enter_context,
             open_corpus(
-                connection, codec=codec, log_epoch=stack.log_epoch, progress=lambda n, total: progress(n, total, "fold")
+                connection,
+                codec=codec,
+                log_epoch=stack.log_epoch,
+                kept_ms=await asyncio.to_thread(_kept_ms, connection),
+                progress=lambda n, total: progress(n, total, "fold"),
             ),
         )
         objects = ContentStore(stack.objects)
@@ -205,6 +216,19 @@ class _Unasked:
 
 def _no_context(_: object) -> NoReturn:
     raise Incomplete("no_context", "it was not searched for then, so there is no recorded context")
+
+
+def _kept_ms(connection: Connection) -> int:
+    """How long the broker keeps every version before it compacts; what the catalogue says where it does not tell."""
+    if not connection.embedded:
+        wanted = [ConfigResource(ConfigResource.Type.TOPIC, topic.name) for topic in FOLDED]
+        admin = AdminClient(connection.librdkafka() | {"log_level": 2})
+        try:
+            found = [future.result() for future in admin.describe_configs(wanted, request_timeout=_ASK_S).values()]
+            return min(int(each[_LAG].value) for each in found)
+        except KafkaException as error:
+            log.warning("the broker does not say how long it keeps versions: %s", error)
+    return DOCUMENT_INDEXED.retention_ms
 
 
 def _statistics(connection: Connection, codec: Codec) -> list[tuple[StatisticsComputed, int]]:

@@ -22,6 +22,8 @@ Question: TypeAlias = tuple[str, str]
 Report: TypeAlias = Callable[[int, int], None]
 FOLLOWING: Final = (CONTEXT_RETRIEVED, ANSWER_PRODUCED, FEEDBACK_GIVEN)
 """What is read besides the questions themselves."""
+CLOCK_SKEW_MS: Final = 600_000
+"""Records bear the time of who wrote them: what a worker wrote of a question may seem older by so much."""
 _CORRELATION: Final = "ce_correlationid"
 
 
@@ -131,7 +133,8 @@ class _Reading:
         first_ms = min(question.asked_at_ms for question in questions.values())
         correlations = {correlation for _, correlation in questions}
         contexts: dict[Question, list[tuple[ContextRetrieved, int]]] = {}
-        for record in self.records(FOLLOWING, Since(first_ms) if first_ms >= 0 else "beginning"):
+        start = Since(max(0, first_ms - CLOCK_SKEW_MS)) if first_ms >= 0 else "beginning"
+        for record in self.records(FOLLOWING, start):
             named = record.topic == FEEDBACK_GIVEN.name or record.header(_CORRELATION) in correlations
             event = self.event(record) if named else None  # most belong to other questions, and are not decoded
             if event is None:
