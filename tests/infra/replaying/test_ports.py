@@ -35,17 +35,17 @@ class Rows:
         self.archived: list[bool] = []
         self.asked: list[set[str]] = []
 
-    async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:  # noqa: ARG002 - the port's
+    async def fetch(self, tenant: str, chunk_ids: Sequence[str]) -> list[ChunkRow]:
         return [self.rows[each] for each in chunk_ids if each in self.rows]
 
-    async def existing(self, tenant: str, chunk_ids: Collection[str]) -> set[str]:  # noqa: ARG002 - the port's
+    async def existing(self, tenant: str, chunk_ids: Collection[str]) -> set[str]:
         self.asked.append(set(chunk_ids))
         return set(chunk_ids) & self.rows.keys()
 
-    async def of_document(self, tenant: str, document: str) -> set[str]:  # noqa: ARG002 - the port's
+    async def of_document(self, tenant: str, document: str) -> set[str]:
         return set(self.rows)
 
-    async def candidates(self, tenant: str, *, archived: bool = False, **options: Any) -> list[Candidate]:  # noqa: ARG002 - the port's
+    async def candidates(self, tenant: str, *, archived: bool = False, **options: Any) -> list[Candidate]:
         self.archived.append(archived)
         return []
 
@@ -62,10 +62,10 @@ class View:
     def documents(self) -> Collection[str]:
         return ["d"]
 
-    def row(self, document: str) -> int:  # noqa: ARG002 - the set's
+    def row(self, document: str) -> int:
         return self._row
 
-    def get(self, document: str) -> DocumentIndexed:  # noqa: ARG002 - the set's
+    def get(self, document: str) -> DocumentIndexed:
         return self._version
 
 
@@ -92,7 +92,7 @@ async def test_what_a_search_by_neighbours_would_not_notice_is_looked_for_once_a
 
 
 @pytest.mark.parametrize("archived", [True, False])
-async def test_the_archive_is_searched_for_earlier_times_alone(archived: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_the_archive_is_searched_for_earlier_times_alone(archived: bool) -> None:
     store = Rows()
     await Index(store, archived=archived).candidates("t", vector=np.zeros(4, dtype=np.float32), text="", k=1)
     assert store.archived == [archived]
