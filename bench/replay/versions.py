@@ -58,7 +58,7 @@ async def versions(connection: Connection, recorded: Recorded, folder: Path) -> 
             "ms of a search with it, median": round(statistics.median(times[True]), 2),
             "bytes of rows on disk": _size(settings.vectors),
             "versions in the visibility table": rows,
-            "superseded versions among them": ended,
+            "superseded versions in the visibility table": ended,
             "bytes of their records": n_bytes,
             "bytes of superseded ones": ended_bytes,
         },
