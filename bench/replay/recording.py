@@ -75,7 +75,10 @@ def _chosen(data: Path, sizes: Sizes) -> tuple[list[Document], list[KnownQuestio
 
 async def _put(client: Millrace, documents: Sequence[Document], version: int) -> None:
     receipts = await asyncio.gather(
-        *(client.put_document(each.id, each.text, labels=dict(each.labels), version=version) for each in documents)
+        *(
+            client.put_document(each.id, each.text, labels=dict(each.labels), version=version, groups=["*"])
+            for each in documents
+        )
     )
     await client.wait(receipts, 300)
 
