@@ -18,6 +18,13 @@ def priority(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.nice", lambda increment: increment)
 
 
+@pytest.fixture
+def elsewhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The broker as one that settings name; those of the embedded profile name none."""
+    monkeypatch.setenv("MILLRACE_PROFILE", "kafka")
+    return run
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -42,15 +49,15 @@ def test_positions_are_times_ages_or_offsets() -> None:
     assert until == Until(since.timestamp_ms)
 
 
-def test_an_unknown_setting_is_named_before_anything_is_read(run: Run) -> None:
-    code, out, err = run("replay", "--set", "query.dense_wight=0.5", "--json")
+def test_an_unknown_setting_is_named_before_anything_is_read(elsewhere: Run) -> None:
+    code, out, err = elsewhere("replay", "--set", "query.dense_wight=0.5", "--json")
     assert code == 1
     assert json.loads(out)["error"]["type"] == "configuration"
     assert "query.dense_wight does not exist" in err
 
 
-def test_a_range_without_questions_is_said_to_be_one(run: Run, tenant: str) -> None:
-    code, _, err = run("replay", "--tenant", tenant)
+def test_a_range_without_questions_is_said_to_be_one(elsewhere: Run, tenant: str) -> None:
+    code, _, err = elsewhere("replay", "--tenant", tenant)
     assert code == 1
     assert f"no question of tenant '{tenant}' was asked" in err
 
