@@ -118,7 +118,7 @@ def n_same(found: Replay) -> int:
 
 
 async def test_questions_asked_in_exact_mode_find_the_same_chunks_again_at_their_watermarks(asked: Asked) -> None:
-    found = await asked.again("at_watermark", "guard.answers=true")  # with all that the workers do
+    found = await asked.again()
     assert n_same(found) == N_QUESTIONS
     assert all(same_answer(then, now) for then, now in compared(found))
     assert len({then.watermark for then, _ in compared(found)}) >= 3

@@ -29,7 +29,7 @@ from streams.recorded.questions import RecordedQuestion
 from streams.visibility.table import VisibilityTable
 from tests.agents_in_memory import ask, publish
 from tests.builders import TENANT, asked, changed, granted, only
-from tests.fakes import CountingEmbedder, MemoryVectors, MemoryVisibility, Stack
+from tests.fakes import MemoryVectors, MemoryVisibility, Stack
 
 QUESTION = "What is the mooring fee at pier 3?"
 N = 6
@@ -248,17 +248,9 @@ async def test_a_question_without_an_end_has_nothing_to_compare_with(world: Worl
 
 async def test_vectors_of_two_models_are_not_compared(world: World) -> None:
     question = await world.ask()
-    world.stack.embedder = Renamed()
+    world.stack.embedder.model = "another@2"  # the same vectors under another name
     assert (await world.again(question)).incomplete == "embedding_model"
     assert (await world.again(question, "recorded")).incomplete == ""
-
-
-class Renamed(CountingEmbedder):
-    """The same vectors under another name."""
-
-    @property
-    def model(self) -> str:
-        return "another@2"
 
 
 async def test_an_agent_that_fails_now_ends_as_a_worker_would_end_it(
