@@ -133,7 +133,7 @@ class _Reading:
         first_ms = min(question.asked_at_ms for question in questions.values())
         correlations = {correlation for _, correlation in questions}
         contexts: dict[Question, list[tuple[ContextRetrieved, int]]] = {}
-        start = Since(max(0, first_ms - CLOCK_SKEW_MS)) if first_ms >= 0 else "beginning"
+        start: Start = Since(max(0, first_ms - CLOCK_SKEW_MS)) if first_ms >= 0 else "beginning"
         for record in self.records(FOLLOWING, start):
             named = record.topic == FEEDBACK_GIVEN.name or record.header(_CORRELATION) in correlations
             event = self.event(record) if named else None  # most belong to other questions, and are not decoded

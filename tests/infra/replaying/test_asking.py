@@ -187,7 +187,7 @@ async def test_a_search_by_neighbours_needs_the_archive(world: World) -> None:
     rows = world.stack.vectors
     await rows.archive(TENANT, [question.context.hits[0].chunk_id])
     near = msgspec.structs.replace(question, received=question.received.replace(exact=False))
-    open_search = {"exact_below_chunks": 0, "restrict_below_documents": 0}
+    open_search: dict[str, Any] = {"exact_below_chunks": 0, "restrict_below_documents": 0}
     found = await world.again(near, **open_search)
     assert found.now is not None
     assert (found.now.exact, found.now.chunks[0]) == (False, question.context.hits[0].chunk_id)
@@ -272,7 +272,7 @@ async def test_an_agent_that_fails_now_ends_as_a_worker_would_end_it(
 
 async def test_what_people_said_of_the_answer_decides_what_is_better(world: World) -> None:
     question = await world.ask()
-    said = {"tenant": TENANT, "conversation": "c1", "correlation": question.correlation}
+    said: dict[str, Any] = {"tenant": TENANT, "conversation": "c1", "correlation": question.correlation}
     question.feedback = [
         FeedbackGiven(**said, kind="down"),
         FeedbackGiven(**said, kind="correction", text="999 crowns a night"),

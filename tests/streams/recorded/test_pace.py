@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -57,5 +57,5 @@ async def test_it_holds_back_while_live_questions_wait(waiting: list[int | None]
     assert next(answers, "none left") == "none left"
 
 
-def _next(answers: Iterator[int | None]) -> object:
+def _next(answers: Iterator[int | None]) -> Callable[[], int | None]:
     return lambda: next(answers)
