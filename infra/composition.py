@@ -236,7 +236,7 @@ class _Builder:
         )
         self.composition.models = embedder if isinstance(embedder, TritonEmbedder) else None
         embedder = ObservedEmbedder(embedder, self.watch, provider(settings))
-        rows = await _vectors(settings, self.stack, embedder.dim, services)
+        rows = await open_vectors(settings, self.stack, embedder.dim, services)
         vectors = ObservedStore(rows, self.watch, {"lance": "lancedb"}.get(settings.stores.kind, settings.stores.kind))
         producer = Producer(self.client)
         await self._start(producer)
@@ -361,7 +361,8 @@ def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> t
     return on_loop, of_views
 
 
-async def _vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
+async def open_vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
+    """Open the store of chunk rows that the settings name; `services` closes it."""
     if settings.stores.kind == "lance":
         tables = LanceVectorStore(settings.vectors, dim=dim)
         services.push_async_callback(tables.close)

@@ -1,8 +1,8 @@
 """The ``millrace`` command.
 
 Exit codes: 0 all went well; 1 an error, named on standard error; 2 wrong usage; 3 some documents were not sent,
-rejected or failed; 4 no running stack was found; 130 interrupted. With ``--json`` standard output holds exactly one
-JSON document, which is ``{"error": {...}}`` when a command fails.
+rejected or failed, or some questions could not be replayed; 4 no running stack was found; 130 interrupted. With
+``--json`` standard output holds exactly one JSON document, which is ``{"error": {...}}`` when a command fails.
 """
 
 import logging
@@ -24,6 +24,7 @@ from millrace.cli import (
     feedback,
     ingest,
     output,
+    replay,
     report,
     review,
     topics,
@@ -40,6 +41,7 @@ COMMANDS = (
     ask,
     feedback,
     evaluate,
+    replay,
     examples,
     acl,
     docs,

@@ -10,22 +10,35 @@ from millrace.evaluation.run import Results
 from millrace.reports.drawing import OTHER, OURS, WIDTH_IN, WRONG, styled
 from millrace.reports.drawing import svg as _svg
 
+STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+}
+OURS, OTHER, WRONG = "#1f5f8b", "#b0b7bf", "#c2502e"
+WIDTH_IN = 7.2
 _PLACES = 10
 
 
 def plots(results: Results) -> list[tuple[str, str]]:
     """Titles and SVG documents; those that have nothing to show are left out."""
     with styled():
+    with mpl.rc_context(STYLE):
         return [(title, svg) for title, svg in (
-            ("Measures with 95 % confidence intervals", _measures(results.measured)),
-            ("Differences from the other run, with 95 % intervals", _measures(results.differences, signed=True)),
+            ("Measures with 95 % confidence intervals", measures_plot(results.measured)),
+            ("Differences from the other run, with 95 % intervals", measures_plot(results.differences, signed=True)),
             ("Place of the first right chunk", _places(results)),
             ("Time from question to answer", _latency(results)),
             ("Signal that an answer depends on", _signal(results)),
         ) if svg]  # fmt: skip
 
 
-def _measures(measured: Sequence[Measured], *, signed: bool = False) -> str:
+def measures_plot(measured: Sequence[Measured], *, signed: bool = False) -> str:
+    """Shares with their intervals, one a line; empty where there is none."""
     shown = [(each.measure, each.found) for each in measured if each.measure.unit == "share" and each.found is not None]
     if not shown:
         return ""
@@ -43,7 +56,7 @@ def _measures(measured: Sequence[Measured], *, signed: bool = False) -> str:
         axes.axvline(0, color="#444444", linewidth=1)
     else:
         axes.set_xlim(0, 1.02)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _places(results: Results) -> str:
@@ -59,7 +72,7 @@ def _places(results: Results) -> str:
     axes.bar_label(bars)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("questions")
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _latency(results: Results) -> str:
@@ -77,7 +90,7 @@ def _latency(results: Results) -> str:
     axes.set_ylabel("share of questions")
     if results.against is not None:
         axes.legend()
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _signal(results: Results) -> str:
@@ -100,3 +113,11 @@ def _signal(results: Results) -> str:
     axes.set_ylabel("share of the questions")
     axes.legend()
     return _svg(figure)
+    return svg_of(figure)
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as an SVG document that is the same each time."""
+    out = StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
