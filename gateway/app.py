@@ -15,8 +15,13 @@ from gateway.service import Routers, Service
 from gateway.settings import GatewaySettings
 
 _VERSION = "1"
-_OWN: tuple[Routers, ...] = (questions.routes, feedback.routes, documents.routes, operations.routes)
-_OWN: tuple[Routers, ...] = (questions.routes, documents.routes, reviews.routes, operations.routes)
+_OWN: tuple[Routers, ...] = (
+    questions.routes,
+    feedback.routes,
+    documents.routes,
+    reviews.routes,
+    operations.routes,
+)
 
 
 def create_app(service: Service, settings: GatewaySettings, routers: Sequence[Routers] = ()) -> FastAPI:

@@ -181,18 +181,14 @@ async def compose(
         watch = watch or Watch(Metrics())
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
         learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
-        for ports in learning_ports(learn, stack, classes):
-            composition.provide(ports)
+        composition.provide(*learning_ports(learn, stack, classes))
         composition.watched += await closing_sessions(
             learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
         )
-        composition.provide(*learning_ports(policy(LearnPolicy, settings.learn, "learn"), stack, classes))
         reviewing = Reviewing(settings, stack, name, client, of_views, services)
         composition.watched += await reviewing.open(classes)
         if classes & {GuardPorts, QueryPorts}:
             await builder.guards(classes, reviewing)
-        if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
-            await builder.guards(classes)
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts}:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)

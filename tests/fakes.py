@@ -398,6 +398,7 @@ class Stack:
     def reviewing(self) -> ReviewPorts:
         return ReviewPorts(reviewed=self.reviewed, access=MemoryAccess(self.visibility), objects=self.objects)
 
+    @property
     def attribution(self) -> AttributionPorts:
         return AttributionPorts(
             embedder=self.embedder,

@@ -7,34 +7,21 @@ from matplotlib.figure import Figure
 
 from millrace.evaluation.measures import Measured
 from millrace.evaluation.run import Results
-from millrace.reports.drawing import OTHER, OURS, WIDTH_IN, WRONG, styled
-from millrace.reports.drawing import svg as _svg
+from millrace.reports.drawing import OTHER, OURS, WIDTH_IN, WRONG, styled, svg
 
-STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-}
-OURS, OTHER, WRONG = "#1f5f8b", "#b0b7bf", "#c2502e"
-WIDTH_IN = 7.2
 _PLACES = 10
 
 
 def plots(results: Results) -> list[tuple[str, str]]:
     """Titles and SVG documents; those that have nothing to show are left out."""
     with styled():
-    with mpl.rc_context(STYLE):
-        return [(title, svg) for title, svg in (
+        return [(title, drawn) for title, drawn in (
             ("Measures with 95 % confidence intervals", measures_plot(results.measured)),
             ("Differences from the other run, with 95 % intervals", measures_plot(results.differences, signed=True)),
             ("Place of the first right chunk", _places(results)),
             ("Time from question to answer", _latency(results)),
             ("Signal that an answer depends on", _signal(results)),
-        ) if svg]  # fmt: skip
+        ) if drawn]  # fmt: skip
 
 
 def measures_plot(measured: Sequence[Measured], *, signed: bool = False) -> str:
@@ -56,7 +43,7 @@ def measures_plot(measured: Sequence[Measured], *, signed: bool = False) -> str:
         axes.axvline(0, color="#444444", linewidth=1)
     else:
         axes.set_xlim(0, 1.02)
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _places(results: Results) -> str:
@@ -72,7 +59,7 @@ def _places(results: Results) -> str:
     axes.bar_label(bars)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("questions")
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _latency(results: Results) -> str:
@@ -90,7 +77,7 @@ def _latency(results: Results) -> str:
     axes.set_ylabel("share of questions")
     if results.against is not None:
         axes.legend()
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _signal(results: Results) -> str:
@@ -112,12 +99,4 @@ def _signal(results: Results) -> str:
     axes.set_xlabel("signal")
     axes.set_ylabel("share of the questions")
     axes.legend()
-    return _svg(figure)
-    return svg_of(figure)
-
-
-def svg_of(figure: Figure) -> str:
-    """A figure as an SVG document that is the same each time."""
-    out = StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+    return svg(figure)

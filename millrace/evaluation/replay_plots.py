@@ -2,27 +2,27 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from millrace.evaluation.plots import OTHER, OURS, STYLE, WIDTH_IN, WRONG, measures_plot, svg_of
+from millrace.evaluation.plots import measures_plot
 from millrace.evaluation.replayed import VERDICTS, Compared, Replay
+from millrace.reports.drawing import OTHER, OURS, WIDTH_IN, WRONG, styled, svg
 
 _COLORS = {"identical": OTHER, "changed": OURS, "better": "#1d6b3a", "worse": WRONG, "not compared": "#e2e5e9"}
 
 
 def plots(replay: Replay, found: Compared) -> list[tuple[str, str]]:
     """Titles and SVG documents; those that have nothing to show are left out."""
-    with mpl.rc_context(STYLE):
-        return [(title, svg) for title, svg in (
+    with styled():
+        return [(title, drawn) for title, drawn in (
             ("What became of the questions", _verdicts(replay)),
             ("What the answers have in common, with 95 % intervals", measures_plot(found.agreement)),
             ("What now has over then, with 95 % intervals", measures_plot(found.differences, signed=True)),
             ("Why chunks differ", _bars(replay.changes)),
             ("Time in the stages", _latency(replay)),
             ("Signal that an answer depends on", _signal(replay)),
-        ) if svg]  # fmt: skip
+        ) if drawn]  # fmt: skip
 
 
 def _verdicts(replay: Replay) -> str:
@@ -39,7 +39,7 @@ def _verdicts(replay: Replay) -> str:
     axes.grid(visible=False)
     axes.set_xlabel("questions")
     axes.legend(ncols=len(VERDICTS) + 1, loc="upper center", bbox_to_anchor=(0.5, 1.6), frameon=False)
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _bars(counts: Mapping[str, int]) -> str:
@@ -52,7 +52,7 @@ def _bars(counts: Mapping[str, int]) -> str:
     axes.bar_label(axes.barh(names, [counts[name] for name in names], color=colors))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("chunks")
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _latency(replay: Replay) -> str:
@@ -68,7 +68,7 @@ def _latency(replay: Replay) -> str:
     axes.set_xlabel("milliseconds")
     axes.set_ylabel("share of questions")
     axes.legend()
-    return svg_of(figure)
+    return svg(figure)
 
 
 def _signal(replay: Replay) -> str:
@@ -83,4 +83,4 @@ def _signal(replay: Replay) -> str:
     axes.plot(ends, ends, color="#444444", linewidth=1)
     axes.set_xlabel("then")
     axes.set_ylabel("now")
-    return svg_of(figure)
+    return svg(figure)

@@ -29,11 +29,8 @@ from millrace.event import Event, Origin
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
 from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
-from millrace.events.learn import OffsetRange, SignalsMeasured
+from millrace.events.learn import OffsetRange, QualityScored, SignalsMeasured
 from millrace.events.query import AnswerProduced, Hit
-from millrace.events.feedback import FeedbackGiven
-from millrace.events.learn import QualityScored
-from millrace.events.query import AnswerProduced
 from millrace.events.usage import UsageMetered
 from millrace.invoke import Invoker, Output, Progress
 from millrace.keys import tenant_of
@@ -110,13 +107,6 @@ async def _correct() -> Case:
     return Case([delivered(made, correlation_id="q")])
 
 
-async def _measure_signals() -> Case:
-    hit = Hit(chunk_id="c", document="a.md", version=1, rank=1, score=0.5, dense=0.5, lexical=0.5)
-    produced = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=(hit,))
-    meta = delivered(produced, correlation_id="q").meta
-    return Case([produced.with_meta(msgspec.structs.replace(meta, origin=Origin("query.answer.produced.v1", 0, 7)))])
-
-
 async def _measure() -> Case:
     stack = Stack()
     indexed = await publish(stack, changed(TEXT))
@@ -172,17 +162,18 @@ async def _drift() -> Case:
         for i in range(120)
     ]  # fmt: skip
     return Case([delivered(event, correlation_id="q") for event in measured], LearnPorts(LearnPolicy()))
+
+
 def _disliked() -> list[Any]:
     question = asked("Where does the mill stand?", user="ann")
     produced = AnswerProduced(
         tenant="acme", conversation="c1", correlation=question.meta.correlation_id, status="failed", text="later"
+    )
     disliked = FeedbackGiven(
         tenant="acme", conversation="c1", correlation=produced.correlation, kind="down", user="ann"
+    )
     meta: dict[str, Any] = {"correlation_id": produced.correlation, "origin": Origin("query.answer.produced.v1", 0, 3)}
     return [question, delivered(produced, **meta), delivered(disliked, **meta)]
-
-
-    return Case(_disliked()[1:])
 
 
 async def _quality() -> Case:
@@ -220,7 +211,6 @@ CASES: dict[str, Callable[[], Awaitable[Case]]] = {
     "apply_decision": _decide,
     "keep_withdrawn": _keep,
     "take_correction": _correct,
-    "measure_signals": _measure_signals,
     "measure_statistics": _measure,
     "answer_question": _question,
     "conclude_feedback": _conclude,
