@@ -330,6 +330,32 @@ class QueryPorts(msgspec.Struct, frozen=True):
     guard: GuardPolicy
 
 
+class Reviewed(Protocol):
+    """What people decided about documents."""
+
+    async def caught_up(self) -> None:
+        """Return when all that was decided at the time of the call is known."""
+
+    def released(self, tenant: str, document: str, content: str) -> bool:
+        """Whether the last decision about this text of this document let it be read."""
+
+    def withdrawn(self, tenant: str, document: str) -> bool:
+        """Whether a decision that holds withdrew the document."""
+
+
+class Access(Protocol):
+    """Who may read a document, and its newest version."""
+
+    async def caught_up(self) -> None:
+        """Return when all that was in the log at the time of the call is known."""
+
+    def access(self, tenant: str, document: str) -> tuple[int, Collection[str]] | None:
+        """Access version and groups; None where no access was ever written."""
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        """Newest folded version of a document, whoever may read it; deleted ones included."""
+
+
 class GuardPorts(msgspec.Struct, frozen=True):
     """What scans documents."""
 
@@ -337,6 +363,15 @@ class GuardPorts(msgspec.Struct, frozen=True):
     known_scans: KnownScans
     objects: ObjectStore
     guard: GuardPolicy
+    reviewed: Reviewed
+
+
+class ReviewPorts(msgspec.Struct, frozen=True):
+    """What does as people decided about documents."""
+
+    reviewed: Reviewed
+    access: Access
+    objects: ObjectStore
 
 
 class LearnPorts(msgspec.Struct, frozen=True):
@@ -346,8 +381,29 @@ class LearnPorts(msgspec.Struct, frozen=True):
 
 
 class ExamplePorts(msgspec.Struct, frozen=True):
-    """What makes examples: masks them, and writes their texts."""
+    """What makes examples: masks them, and writes their texts; `language` as in `Parser`."""
 
     objects: ObjectStore
     personal_data: PersonalData
+    language: Callable[[str], str]
+    policy: LearnPolicy
+
+
+class PastVisibility(Protocol):
+    """The visibility table, as of now and as of earlier."""
+
+    def visible(
+        self, tenant: str, principal: Principal, *, at: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> VisibleSet:
+        """As `Visibility.visible`, or as of the watermark `at`; LogTruncated where that is gone."""
+
+
+class AttributionPorts(msgspec.Struct, frozen=True):
+    """What finds out which stage failed; it writes nothing anywhere."""
+
+    embedder: Embedder
+    objects: ObjectStore
+    vectors: VectorStore
+    visibility: PastVisibility
+    query: QueryPolicy
     policy: LearnPolicy

@@ -132,6 +132,14 @@ class Admission:
         self._bearable()
         self._spend("tokens", identity, sum(units_of(text) for text in texts))
 
+    def answered(self, identity: Identity, text: str) -> None:
+        """Count what a model wrote; it is there already, so it uses up at most what is left and refuses nothing."""
+        item = self._budgets["tokens"]
+        if item is not None and text:
+            left = self._window.get_window_stats(item, identity.tenant).remaining
+            if cost := min(left, units_of(text)):
+                self._window.hit(item, identity.tenant, cost=cost)
+
     @contextmanager
     def place(self, identity: Identity) -> Iterator[None]:
         """Hold one of the places of those who wait for an answer."""

@@ -107,6 +107,8 @@ class Questions:
                             self._note_frame(item, asked_at)
                             outcome = _outcome(item)
                             asked_at = 0.0
+                        if isinstance(item, AnswerCompleted):
+                            self._admission.answered(identity, item.text)
                         yield item
             except (MillraceError, TimeoutError) as error:
                 outcome = "failed"

@@ -42,6 +42,7 @@ from millrace.topics import (
     QUERY_RECEIVED,
     REPLY,
     REVIEW_DECISION_MADE,
+    SESSION_DUE,
     SOURCE_CHANGED,
     STATISTICS_COMPUTED,
     Topic,
@@ -195,6 +196,8 @@ def worker_rights(
             foreign |= any(topic.read is not None for topic in part.sources)  # must not be compacted: it looks
             writes |= _names(*part.sinks) | {topic.dead_letters for topic in part.sources}
             sees |= {topic.dead_letters for topic in part.sinks if not topic.reply}
+        if SESSION_DUE in spec.sources:
+            writes.add(SESSION_DUE.name)  # whoever waits for quiet conversations looks for them
         if spec.form == "keyed":
             groups.add(f"{group_prefix}tables")
             reads.add(changelog(spec))
@@ -202,6 +205,13 @@ def worker_rights(
         match ports(spec):
             case "QueryPorts":
                 reads |= _names(*_VISIBILITY, ANSWER_PRODUCED, QUERY_CANCELLED)
+                writes.add(ACL_CHANGED.dead_letters)
+            case "GuardPorts":
+                reads |= _names(REVIEW_DECISION_MADE)
+            case "ReviewPorts":
+                reads |= _names(*_VISIBILITY, REVIEW_DECISION_MADE)
+            case "AttributionPorts":
+                reads |= _names(*_VISIBILITY)
                 writes.add(ACL_CHANGED.dead_letters)
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)

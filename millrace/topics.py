@@ -182,8 +182,13 @@ REPLY = Topic(
 )
 
 VERDICT_GIVEN = Topic(name="guard.verdict.given.v1", events=(VerdictGiven,), key=_subject)
-REVIEW_ITEM_OPENED = Topic(name="review.item.opened.v1", events=(ReviewItemOpened,), key=_item)
-REVIEW_DECISION_MADE = Topic(name="review.decision.made.v1", events=(ReviewDecisionMade,), key=_item)
+_REVIEWED_MS = 365 * DAY_MS
+REVIEW_ITEM_OPENED = Topic(
+    name="review.item.opened.v1", events=(ReviewItemOpened,), key=_item, retention_ms=_REVIEWED_MS
+)
+REVIEW_DECISION_MADE = Topic(
+    name="review.decision.made.v1", events=(ReviewDecisionMade,), key=_item, retention_ms=_REVIEWED_MS
+)
 
 FEEDBACK_GIVEN = _query("query.feedback.given.v1", FeedbackGiven)
 INTERACTION_OBSERVED = _query("query.interaction.observed.v1", InteractionObserved)

@@ -151,7 +151,8 @@ class Worker:
                     self.tables.append(
                         TableAgent(
                             app, spec, codec=self._codec, producer=producer, settings=pump_settings,
-                            n_partitions=n, ports=ports, tracer=self._tracer,
+                            n_partitions=n, ports=ports, note=self._note.get(spec.name, lambda _: None),
+                            tracer=self._tracer,
                         )
                     )  # fmt: skip
                     continue

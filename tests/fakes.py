@@ -11,17 +11,27 @@ import numpy.typing as npt
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
+from agents.learn.policy import LearnPolicy
+from agents.ports import (
+    AttributionPorts,
+    CorpusPorts,
+    GuardPorts,
+    Principal,
+    QueryPorts,
+    ReviewPorts,
+    StatisticsPorts,
+    TermStatistics,
+)
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
-from millrace.errors import ObjectMissing, Unreadable
+from millrace.errors import LogTruncated, ObjectMissing, Unavailable, Unreadable
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import AnswerProduced, Receipt
 from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
-from tests.guard_fakes import MemoryPersonalData, MemoryScanner, MemoryScans
+from tests.guard_fakes import MemoryPersonalData, MemoryReviewed, MemoryScanner, MemoryScans
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -191,10 +201,12 @@ class MemoryVisibility:
     access: dict[tuple[str, str], AclChanged] = field(default_factory=dict)
     n_folded: int = 0
     is_confirmed: bool = True
+    log: list[Event] = field(default_factory=list)
     waited: list[tuple[Sequence[Receipt], str]] = field(default_factory=list)
 
     def fold(self, event: Event) -> None:
         self.n_folded += 1
+        self.log.append(event)
         if isinstance(event, AclChanged):
             access = self.access.get((event.tenant, event.document))
             if access is None or access.version < event.version:
@@ -216,7 +228,11 @@ class MemoryVisibility:
     def confirmed(self) -> bool:
         return self.is_confirmed
 
-    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> MemoryView:
+    def visible(
+        self, tenant: str, principal: Principal, *, at: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> MemoryView:
+        if at is not None:
+            return self.as_of(at).visible(tenant, principal, labels=labels)
         versions: dict[str, DocumentIndexed] = {}
         reasons: dict[str, str] = {}
         for (owner, document), history in self.history.items():
@@ -234,6 +250,16 @@ class MemoryVisibility:
                 versions[document] = newest
         return MemoryView(self.watermark(), versions, reasons)
 
+    def as_of(self, at: str) -> "MemoryVisibility":
+        if not at.isdigit():
+            raise LogTruncated(f"watermark {at!r} is of an earlier life of the log; ask as of now")
+        if int(at) > self.n_folded:
+            raise Unavailable(f"watermark {at} lies ahead; wait until it is folded")
+        earlier = MemoryVisibility()
+        for event in self.log[: int(at)]:
+            earlier.fold(event)
+        return earlier
+
     def current(self, tenant: str, document: str) -> DocumentIndexed | None:
         history = self.history.get((tenant, document))
         return history[-1] if history else None
@@ -250,6 +276,23 @@ class MemoryVisibility:
 
     async def wait_for(self, receipts: Sequence[Receipt], watermark: str = "") -> None:
         self.waited.append((receipts, watermark))
+
+
+@dataclass
+class MemoryAccess:
+    """Who may read documents, and their newest versions, as a visibility in memory knows it."""
+
+    visibility: MemoryVisibility
+
+    async def caught_up(self) -> None:
+        return
+
+    def access(self, tenant: str, document: str) -> tuple[int, Collection[str]] | None:
+        found = self.visibility.access.get((tenant, document))
+        return None if found is None else (found.version, found.groups)
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        return self.visibility.current(tenant, document)
 
 
 @dataclass
@@ -304,9 +347,11 @@ class Stack:
     emitted: EmittedVersions = field(default_factory=EmittedVersions)
     scanner: MemoryScanner = field(default_factory=MemoryScanner)
     known_scans: MemoryScans = field(default_factory=MemoryScans)
+    reviewed: MemoryReviewed = field(default_factory=MemoryReviewed)
     personal_data: MemoryPersonalData = field(default_factory=MemoryPersonalData)
     guard_policy: GuardPolicy = field(default_factory=GuardPolicy)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
+    learn_policy: LearnPolicy = field(default_factory=LearnPolicy)
     query_policy: QueryPolicy = field(default_factory=QueryPolicy)
 
     @property
@@ -342,7 +387,26 @@ class Stack:
     @property
     def guard(self) -> GuardPorts:
         return GuardPorts(
-            scanner=self.scanner, known_scans=self.known_scans, objects=self.objects, guard=self.guard_policy
+            scanner=self.scanner,
+            known_scans=self.known_scans,
+            objects=self.objects,
+            guard=self.guard_policy,
+            reviewed=self.reviewed,
+        )
+
+    @property
+    def reviewing(self) -> ReviewPorts:
+        return ReviewPorts(reviewed=self.reviewed, access=MemoryAccess(self.visibility), objects=self.objects)
+
+    @property
+    def attribution(self) -> AttributionPorts:
+        return AttributionPorts(
+            embedder=self.embedder,
+            objects=self.objects,
+            vectors=self.vectors,
+            visibility=self.visibility,
+            query=self.query_policy,
+            policy=self.learn_policy,
         )
 
     @property
@@ -358,5 +422,6 @@ class Stack:
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
             self.visibility.fold(event)
+            self.reviewed.fold(event)
             if isinstance(event, AnswerProduced):
                 self.answers.fold(event)

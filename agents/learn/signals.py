@@ -1,5 +1,9 @@
 """Measure what drift is looked for in: one record of numbers for each answer, and for each piece of feedback.
 
+The gap is that of BM25, as a share of the best. Final scores are brought to 0..1 within each result, so that their gap
+says little of the result; cosines lie too close together; and the plain difference of BM25 follows the length of
+questions and the names in them, which come in bursts of one subject.
+
 Delivery: at least once; a measured record has a derived id, and tables apply each id once.
 """
 
@@ -16,6 +20,8 @@ LEXICAL_TOP1: Final = "lexical_top1"
 SCORE_GAP: Final = "score_gap"
 CONFIDENCE: Final = "confidence"
 FEEDBACK: Final = "feedback"
+SIGNALS: Final = (LEXICAL_TOP1, SCORE_GAP, CONFIDENCE, FEEDBACK)
+"""All of them, in the order in which they are looked at."""
 _GAP_PLACE: Final = 5
 
 
@@ -38,11 +44,11 @@ def measure_signals(event: AnswerProduced | FeedbackGiven) -> SignalsMeasured | 
 def _of_answer(answer: AnswerProduced) -> Mapping[str, float]:
     if not answer.hits:
         return {}
-    lexical = max(hit.lexical for hit in answer.hits)
-    scores = [hit.score for hit in answer.hits]
-    values = {LEXICAL_TOP1: lexical, CONFIDENCE: answer.confidence}
-    if len(scores) >= _GAP_PLACE:
-        values[SCORE_GAP] = scores[0] - scores[_GAP_PLACE - 1]
+    lexical = sorted((hit.lexical for hit in answer.hits), reverse=True)
+    best = lexical[0]
+    values = {LEXICAL_TOP1: best, CONFIDENCE: answer.confidence}
+    if len(lexical) >= _GAP_PLACE:
+        values[SCORE_GAP] = (best - lexical[_GAP_PLACE - 1]) / best if best > 0 else 0.0
     return values
 
 

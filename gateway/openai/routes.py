@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from gateway.callers import caller
 from gateway.http.answers import sealed_watermark
@@ -36,6 +37,15 @@ _STREAMED: Final = {
     "description": "The answer; with `stream` chunks as server-sent events.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
+
+
+class _Anything(StringConvertor):
+    """A rest of a path with line breaks in it, too: a name that nobody has gets OpenAI's answer, not the router's."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("any", _Anything())
 
 
 def routes(service: Service, settings: GatewaySettings) -> APIRouter:
@@ -137,7 +147,7 @@ class _Models:
 
         found_or_not = common | error_responses(problems(404, 422))
 
-        @router.get("/models/{model:path}", response_class=JSONResponse, responses=found_or_not, operation_id="model")
+        @router.get("/models/{model:any}", response_class=JSONResponse, responses=found_or_not, operation_id="model")
         async def model(model: str, _: Identity = ask_scope) -> Response:
             """One model."""
             if model not in self._names():

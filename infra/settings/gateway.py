@@ -74,7 +74,7 @@ class LimitSettings(Group):
     requests_per_minute: int = Field(default=600, ge=0)
     """Requests of one tenant at all replicas together; 0 for any number."""
     tokens_per_minute: int = Field(default=200_000, ge=0)
-    """Tokens of one tenant's questions, four bytes each, counted in hundreds; 0 for any number."""
+    """Tokens of one tenant's questions and answers, four bytes each, counted in hundreds; 0 for any number."""
     documents_per_minute: int = Field(default=6_000, ge=0)
     """Writes of one tenant, of documents and of access; 0 for any number."""
     concurrent_per_tenant: int = Field(default=64, ge=1)
@@ -168,6 +168,8 @@ class GatewaySettings(Group):
     """Whom a visitor may say to be, without a token: for demos, on loopback alone; JSON in the environment."""
     trust: tuple[str, ...] = ("services",)
     """Whose documents are trusted: `persons`, `services`, or `key:<name>` for single ones."""
+    reviewers: tuple[str, ...] = ("reviewers",)
+    """Groups whose members may look at review items and at the quality of answers of their tenant, and decide."""
     tokens: TokenSettings = TokenSettings()
     """Tokens."""
     limits: LimitSettings = LimitSettings()

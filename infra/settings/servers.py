@@ -30,7 +30,7 @@ class KafkaSettings(Group):
     secured: bool = False
     """Whether the nodes ask for passwords and allow each principal only what it needs. Fixed once there is data."""
     principal: Literal["worker", "corpus-worker", "query-worker", "learn-worker"] = "worker"
-    """As whom a worker logs in at secured nodes: `worker`, `corpus-worker`, `query-worker`, `learn-worker`; the rules go by it."""
+    """As whom a worker logs in at secured nodes: `worker` or one for a part of the agents; the rules go by it."""
     start_timeout_s: float = Field(default=60.0, gt=0)
     """How long the node may take to become ready, in seconds."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -16,6 +16,7 @@ from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
 from millrace.telemetry import TraceContext
 from millrace.topics import INLINE_MAX_BYTES
+from millrace.withdrawal import is_withdrawn, withdrawn
 
 INLINE_SMALL_BYTES: Final = 4096
 
@@ -174,6 +175,8 @@ class DocumentWriter:
     async def _write_access(
         self, known: KnownDocument, groups: tuple[str, ...], version: int | None = None
     ) -> tuple[int, int, list[Awaitable[Origin]]]:
+        if is_withdrawn(known.groups or ()):
+            groups = withdrawn(groups)  # what it is given now counts once it is released
         if version is None and known.groups is not None and canonical(known.groups) == groups:
             return known.acl_version, 0, []
         number = checked_version(version if version is not None else known.acl_version + 1)

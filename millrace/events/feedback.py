@@ -38,6 +38,10 @@ class FeedbackGiven(_AboutAnswer, frozen=True, kw_only=True):
         """Conclusions from one input are told apart by answer and kind."""
         return f"{self.correlation}:{self.kind}"
 
+    def once(self) -> str:
+        """A conclusion is one event for an answer and a kind, whichever record let it be drawn."""
+        return f"{self.tenant}:{self.correlation}:{self.kind}" if self.implicit else ""
+
     @property
     def value(self) -> float:
         """What it says of the answer, -1 (useless) to 1 (right)."""
@@ -58,3 +62,6 @@ class SessionDue(Event, frozen=True, kw_only=True):
     tenant: Annotated[str, "Tenant."]
     conversation: Annotated[str, "Conversation."]
     until_us: Annotated[int, "Event time up to which everything of the conversation is taken to have arrived, us."]
+    positions: Annotated[
+        dict[str, int], "Offset of the conversation's last record by topic: what has to be read before it is closed."
+    ] = {}

@@ -65,6 +65,14 @@ class ReviewItemOpened(_GuardEvent, frozen=True, kw_only=True):
 
     item: Annotated[str, "Id of the item, derived from the subject and the kind of what was found."]
     reason: Annotated[str, "What was found and what was done, without the text."]
+    kind: Annotated[str, "What it is about: injection, hidden_text, personal_data, poor_answer and so on."] = ""
+    action: Annotated[Action, "What was done; a document that is held is not visible, one that is flagged is."] = "flag"
+    spans: Annotated[tuple[Span, ...], "Places in the text that was looked at, of all rules."] = ()
+    content: Annotated[
+        str | None, "Object with the text that the places are in; null for questions and answers, which are on the log."
+    ] = None
+    manifest: Annotated[str | None, "Object with the version that is held back; null where none is."] = None
+    conversation: Annotated[str, "Conversation of the question; empty for documents."] = ""
 
     def slot(self) -> str:
         """Items are told apart by their id."""
@@ -85,3 +93,7 @@ class ReviewDecisionMade(Event, frozen=True, kw_only=True):
     user: Annotated[str, "Who decided."]
     text: Annotated[str, "The right answer, where one was given; otherwise a note."] = ""
     conversation: Annotated[str, "Conversation of the question; empty for documents."] = ""
+    content: Annotated[str | None, "As in the item: a release holds for this text of this document and no other."] = (
+        None
+    )
+    manifest: Annotated[str | None, "As in the item: what becomes visible when it is released."] = None

@@ -10,6 +10,13 @@ from millrace.events.query import Citation, Hit
 Flag = Literal["failed", "refused", "retracted", "not_found", "empty", "repeated", "ungrounded", "slow", "disliked"]
 Stage = Literal["question", "retrieval", "ranking", "reading", "corpus", "unknown"]
 Split = Literal["train", "eval"]
+ExampleSource = Literal["correction", "approved"]
+Rejection = Literal[
+    "duplicate", "near_duplicate", "superseded", "disliked", "mixed_split", "user_cap", "source_cap", "unbalanced",
+    "personal_data", "empty",
+]  # fmt: skip
+"""superseded: of an approved answer, there is a correction of the same question; mixed_split: its documents' texts
+belong to both splits; the others are what they say."""
 
 
 class OffsetRange(msgspec.Struct, frozen=True):
@@ -67,6 +74,7 @@ class QualityScored(_ScoredAnswer, frozen=True, kw_only=True):
     answer: Annotated[str, "The answer's text."] = ""
     expected: Annotated[str, "The last correction; empty without one."] = ""
     corrected_by: Annotated[str, "User who gave it."] = ""
+    rephrased: Annotated[str, "The question that the asker asked next instead; empty where there is none."] = ""
     citations: Annotated[tuple[Citation, ...], "Passages quoted."] = ()
     hits: Annotated[tuple[Hit, ...], "Chunks retrieved, with the ingredients of their scores."] = ()
     watermark: Annotated[str, "Watermark that they were read at."] = ""
@@ -141,15 +149,20 @@ class TrainingRequested(_LearnEvent, frozen=True, kw_only=True):
 class _Example(_LearnEvent, frozen=True, kw_only=True):
     """A question with what would have been right, masked; its texts are in the object store."""
 
-    example: Annotated[str, "Id, derived from tenant, question, target and document."]
+    example: Annotated[str, "Id, derived from tenant, scope, question, target and document."]
     correlation: Annotated[str, "Correlation id of the question it comes from."]
-    ref: Annotated[str, "Object with question, context and target, as JSON."]
-    source: Annotated[str, "correction, approved, cited: where the target comes from."]
-    user: Annotated[str, "Pseudonym of who gave it; empty for nobody."] = ""
-    document: Annotated[str, "Document of the target; empty where none holds it."] = ""
+    ref: Annotated[str, "Object with question, context and target, as JSON; empty where there is nothing to keep."] = ""
+    source: Annotated[ExampleSource, "Whether the target is a correction or quotes of an approved answer."]
+    user: Annotated[str, "Pseudonym of who gave it; empty for nobody in particular."] = ""
+    document: Annotated[str, "Document of the target, else of the best hit; empty where nothing was found."] = ""
     version: Annotated[int, "Version that was read."] = 0
-    label: Annotated[str, "What balance is kept by: the folder or label of the document."] = ""
-    n_masked: Annotated[int, "Places of personal data that were masked."] = 0
+    grounded: Annotated[bool, "Whether a cited passage of the document holds the target."] = False
+    label: Annotated[str, "What balance is kept by: the labels the search was restricted to, else the folder."] = ""
+    language: Annotated[str, "Main language of question and target, BCP 47; empty where they are too short to say."] = (
+        ""
+    )
+    signature: Annotated[bytes, "64 MinHash values of four bits, of question and target; for near-duplicates."] = b""
+    n_masked: Annotated[int, "Places of personal data and secrets that were masked."] = 0
     causes: Annotated[tuple[str, ...], "Ids of the events it was made from."] = ()
 
     def slot(self) -> str:
@@ -160,17 +173,22 @@ class _Example(_LearnEvent, frozen=True, kw_only=True):
 class ExampleProposed(_Example, frozen=True, kw_only=True):
     """Something to learn from was found; whether it is taken is decided next."""
 
-    question_hash: Annotated[str, "Digest of the normalised question."]
-    shingles: Annotated[tuple[int, ...], "MinHash of question and target, for near-duplicates."] = ()
+    question: Annotated[str, "Digest of the normalised, masked question and the labels it was restricted to."]
+    figures: Annotated[str, "Digest of its numbers and labels: texts with others are no near-duplicates."] = ""
+    documents: Annotated[tuple[str, ...], "Documents whose text it holds."] = ()
+    disliked: Annotated[
+        bool, "Whether someone disliked the answer: what it quoted is no example, or none any more."
+    ] = False
 
 
 class ExampleCurated(_Example, frozen=True, kw_only=True):
-    """An example was taken."""
+    """An example was taken; of one id the last record counts."""
 
     split: Annotated[Split, "What it is for; a document's examples are all in one split."]
+    replaces: Annotated[str, "Older example of the same question that it takes the place of; empty if none."] = ""
 
 
 class ExampleRejected(_Example, frozen=True, kw_only=True):
-    """An example was not taken, and why."""
+    """An example was not taken, and why; a disliked one that was taken from the same answer is none any more."""
 
-    reason: Annotated[str, "duplicate, near_duplicate, source_cap, user_cap, unbalanced, personal_data or empty."]
+    reason: Annotated[Rejection, "Why."]

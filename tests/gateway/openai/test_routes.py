@@ -180,8 +180,10 @@ async def test_a_model_that_is_not_here_is_not_found() -> None:
     with pytest.raises(openai.NotFoundError, match="gpt-9") as caught:
         await client.chat.completions.create(model="gpt-9", messages=MESSAGES)
     assert caught.value.code == "model_not_found"
-    with pytest.raises(openai.NotFoundError):
-        await client.models.retrieve("gpt-9")
+    for name in ("gpt-9", "gpt\n9", "a/b"):
+        with pytest.raises(openai.NotFoundError) as caught:
+            await client.models.retrieve(name)
+        assert caught.value.code == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         await client.embeddings.create(model="millrace", input="x")
 
