@@ -58,7 +58,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         if self.holders:
             places = best.places
             return min(self.holders, key=lambda name: (-self.holders[name], places.get(name, len(places)), name))
-        return next((each.chunk_id for each in (*self._unquoted(best), *best.citations)), "")
+        return next((each.chunk_id for each in (*self.unquoted(best), *best.citations)), "")
 
     @cached_property
     def hits(self) -> Sequence[Hit]:
@@ -89,7 +89,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     @property
     def as_designed(self) -> bool:
         """Whether the answer quotes all that a working path quotes for the question as it was worked on."""
-        return bool(self.asked.citations or not self.scored.citations) and not self._unquoted(self.asked)
+        return bool(self.asked.citations or not self.scored.citations) and not self.unquoted(self.asked)
 
     def works(self, outcome: Outcome) -> bool:
         """Whether a form of the question should have been answered, and rightly where it is known what is right."""
@@ -97,7 +97,8 @@ class Case(msgspec.Struct, frozen=True, dict=True):
             return says((each.quote for each in outcome.citations), self.scored.expected, self.policy.expected_words)
         return bool(outcome.citations)
 
-    def _unquoted(self, outcome: Outcome) -> list[Citation]:
+    def unquoted(self, outcome: Outcome) -> list[Citation]:
+        """What a form of the question should have quoted and the answer does not."""
         return [
             each
             for each in outcome.citations
@@ -125,12 +126,13 @@ def judge(case: Case, stored: Stored) -> Finding:
 def _question(case: Case) -> Finding | None:
     """Whether the question was misread: another form of it works, or what is right is there in other words."""
     works = case.works(case.asked)
-    if works and (case.holders or case.right in {each.chunk_id for each in case.asked.citations}):
+    if works and (case.holders or not case.as_designed):
         return None
     for other in case.others:
         near = other.places.get(case.right, len(other.places)) <= len(other.hits)
         far = case.asked.places.get(case.right, 0) > len(case.asked.hits)
-        if case.works(other) or (near and far):
+        elsewhere = not works or bool(case.unquoted(other))
+        if (case.works(other) and elsewhere) or (near and far):
             return Finding("question", case.forms.get(other.question, "rephrasing_works"))
     garbled = case.holders and not works and case.unknown_words >= case.policy.unknown_words
     return Finding("question", "unknown_words") if garbled else None

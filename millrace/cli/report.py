@@ -1,6 +1,5 @@
 """``millrace report``: what people ask, and what the corpus does not answer."""
 
-import datetime as dt
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,35 +43,27 @@ def report(
     from millrace.analytics.report import check_installed
 
     check_installed(html=html is not None)
-    from millrace.analytics import analysis, summary
+    from millrace.analytics import summary
+    from millrace.analytics.making import make_report
     from millrace.analytics.masking import stack_finder
-    from millrace.analytics.reading import read_questions
     from millrace.analytics.report import write_html
 
-    now_us = int(time.time() * 1_000_000)
-    from_us, to_us = _range(since, until, weeks, now_us)
+    asked = _range(since, until, weeks)
     earlier = summary.load_report(before) if before is not None else None
-    tenants = () if everybody else (tenant_of(context, tenant),)
-    with progress("read the log") as bar:
-        read = read_questions(connection_of(context), from_us, to_us, tenants=tenants, progress=bar)
     find = stack_finder()
     options = summary.AnalysisOptions(
         least_people=least_people, examples=find is not None if examples is None else examples
     )
-    all_weeks = analysis.weeks_of(from_us, to_us)
-    with progress("find topics") as bar:
-        of_tenants = analysis.analyse(read, all_weeks, options, find=find, before=earlier, progress=bar)
-    found = summary.Report(
-        made_at=_iso(now_us),
-        asked_from=_iso(from_us),
-        asked_to=_iso(to_us),
-        weeks=analysis.week_names(all_weeks),
-        options=options,
-        tenants=of_tenants,
-        n_searches=read.n_searches,
-        n_unreadable=read.n_unreadable,
-        searched_for_persons=find is not None,
-    )
+    with progress("questions") as bar:
+        found = make_report(
+            connection_of(context),
+            asked,
+            options,
+            tenants=() if everybody else (tenant_of(context, tenant),),
+            find=find,
+            before=earlier,
+            progress=bar,
+        )
     if save is not None:
         summary.save_report(found, save)
     if html is not None:
@@ -84,13 +75,15 @@ def report(
     _remarks(found, asked_for_examples=examples)
 
 
-def _range(since: str, until: str, weeks: int, now_us: int) -> tuple[int, int]:
+def _range(since: str, until: str, weeks: int) -> tuple[int, int]:
+    from millrace.analytics.making import iso
     from millrace.analytics.questions import WEEK_US, week_of
 
+    now_us = time.time_ns() // 1000
     to_us = min(_at(until, "--to"), now_us) if until else now_us
     from_us = _at(since, "--from") if since else week_of(to_us) - (weeks - 1) * WEEK_US
     if from_us >= to_us:
-        raise UsageError(f"the range is empty: it begins {_iso(from_us)} and ends {_iso(to_us)}")
+        raise UsageError(f"the range is empty: it begins {iso(from_us)} and ends {iso(to_us)}")
     return from_us, to_us
 
 
@@ -99,11 +92,6 @@ def _at(text: str, option: str) -> int:
     if not isinstance(found, Since):
         raise UsageError(f"{option} {text!r} is no time; use an age (14d, 12h) or a time (2026-01-31T12:00)")
     return found.timestamp_ms * 1000
-
-
-def _iso(at_us: int) -> str:
-    found = dt.datetime.fromtimestamp(at_us / 1e6, dt.UTC).isoformat(timespec="seconds")
-    return found.replace("+00:00", "Z")
 
 
 def _render(found: Any) -> None:

@@ -175,6 +175,15 @@ async def test_rights_that_a_source_gives_meanwhile_are_withheld_and_count_after
     assert shown.groups == ("hr",)
 
 
+async def test_without_that_watch_a_source_would_undo_the_withdrawal() -> None:
+    """Control of the test above."""
+    stack = new_stack()
+    await decide(stack, await flag(stack), "withdraw")
+    assert not await answered(stack)
+    stack.fold([granted("*", version=3)])
+    assert await answered(stack)
+
+
 async def test_rights_of_other_documents_and_rights_that_are_withheld_are_left_alone() -> None:
     stack = new_stack()
     await decide(stack, await flag(stack), "withdraw")

@@ -32,7 +32,7 @@ from tests.agents.learn.session_logs import (
 )
 
 XQUAD = Path(__file__).parents[4] / "shared" / "data" / "xquad" / "xquad.en.part-a.json"
-N = 100
+N = 250
 INVOKER = Invoker(spec_of(conclude_feedback))
 
 
