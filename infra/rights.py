@@ -199,7 +199,7 @@ def worker_rights(
         if SESSION_DUE in spec.sources:
             writes.add(SESSION_DUE.name)  # whoever waits for quiet conversations looks for them
         if spec.form == "keyed":
-            groups.add(f"{group_prefix}tables")
+            groups.add(f"{group_prefix}tables-{spec.name}")
             reads.add(changelog(spec))
             writes.add(changelog(spec))
         match ports(spec):

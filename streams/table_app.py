@@ -1,4 +1,8 @@
-"""The Faust app of the table agents: one that commits what was applied, and reaches every broker that the pumps reach.
+"""The Faust app of a table agent: one that commits what was applied, and reaches every broker that the pumps reach.
+
+Each table agent has an app and a consumer group of its own. Members of one group would have to run the same table
+agents, though workers run whichever they are told to; and what is committed of a topic would have to wait for all of
+the agents that read it.
 
 Faust's consumer thread, consumer and table are derived here, by their own seams; nothing of Faust is patched.
 """
@@ -18,11 +22,13 @@ from streams.pump.settings import PumpSettings
 from streams.table_acks import Applied
 
 
-def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
+def table_app(agent: str, connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
     """Faust app that never creates a topic, elects no leader and opens no port.
 
     Parameters
     ----------
+    agent : str
+        Name of the agent.
     connection : mapping
         Options of an aiokafka client: ``bootstrap_servers`` and security.
     data : str
@@ -41,7 +47,7 @@ def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: st
     brokers = ";".join(f"kafka://{host.strip()}" for host in str(connection["bootstrap_servers"]).split(","))
     applied = Applied()
     app: Any = faust.App(
-        table_group(settings),
+        table_group(settings, agent),
         broker=brokers,
         broker_credentials=credentials(connection),
         datadir=data,
@@ -66,9 +72,9 @@ def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: st
     return app
 
 
-def table_group(settings: PumpSettings) -> str:
-    """Consumer group of the table agents of all workers."""
-    return f"{settings.group_prefix}tables"
+def table_group(settings: PumpSettings, agent: str) -> str:
+    """Consumer group of a table agent, of all workers that run it."""
+    return f"{settings.group_prefix}tables-{agent}"
 
 
 def credentials(connection: Mapping[str, Any]) -> Credentials | None:
@@ -109,6 +115,9 @@ class AwaitedTable(faust.Table[bytes, bytes]):
     """
 
     written: Any = None
+
+    def _changelog_topic_name(self) -> str:
+        return f"{self.app.conf.id}-changelog"
 
     def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
         """Send a change, and keep its future."""

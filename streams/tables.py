@@ -68,7 +68,7 @@ class Entry(msgspec.Struct):
 
 def changelog(spec: AgentSpec, settings: PumpSettings) -> str:
     """Name of a table's changelog topic: compacted, with as many partitions as the agent's sources."""
-    return f"{table_group(settings)}-{spec.name}-changelog"
+    return f"{table_group(settings, spec.name)}-changelog"
 
 
 class TableAgent:

@@ -38,7 +38,7 @@ N, SHIFT = 400, 240
 AGENTS = ("agents.learn.signals", "agents.learn.drift")
 GROUPS = {
     "millrace.measure_signals": (ANSWER_PRODUCED.name, FEEDBACK_GIVEN.name),
-    "millrace.tables": (SIGNALS_MEASURED.name,),
+    "millrace.tables-detect_drift": (SIGNALS_MEASURED.name,),
 }
 
 
