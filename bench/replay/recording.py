@@ -62,12 +62,7 @@ def _chosen(data: Path, sizes: Sizes) -> tuple[list[Document], list[KnownQuestio
         sets = [without(each, chosen(each, 1.0, _SEED)[sizes.documents // 2 :]) for each in sets]
     documents = [document for each in sets for document in each.documents]
     there = {document.id for document in documents}
-    questions = [
-        question
-        for each in sets
-        for question in each.questions
-        if not question.documents or there & set(question.documents)
-    ]
+    questions = [question for each in sets for question in each.questions if there & set(question.documents)]
     if len(questions) < sizes.questions:
         raise Unavailable(f"the data sets have {len(questions)} questions about these documents, not {sizes.questions}")
     return documents, random.Random(_SEED).sample(questions, sizes.questions)
