@@ -65,7 +65,8 @@ def _raw(connection: Connection) -> int:
     consumer.assign(places)
     n = 0
     while n < left:
-        for message in consumer.consume(2000, 0.1):
+        first = consumer.poll(0.1)  # `consume` alone would wait for a whole batch
+        for message in [] if first is None else [first, *consumer.consume(2000, 0)]:
             if message.error() is None:
                 body = io.BytesIO(message.value() or b"")
                 body.seek(_HEAD)

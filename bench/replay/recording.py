@@ -10,6 +10,7 @@ import msgspec
 from bench.datasets import Document, chosen, load, without
 from bench.stack import in_turn
 from millrace.client import Millrace
+from millrace.client.options import PutOptions
 from millrace.connection import Connection
 from millrace.errors import Unavailable
 from millrace.evaluation.questions import KnownQuestion
@@ -62,12 +63,7 @@ def _chosen(data: Path, sizes: Sizes) -> tuple[list[Document], list[KnownQuestio
         sets = [without(each, chosen(each, 1.0, _SEED)[sizes.documents // 2 :]) for each in sets]
     documents = [document for each in sets for document in each.documents]
     there = {document.id for document in documents}
-    questions = [
-        question
-        for each in sets
-        for question in each.questions
-        if not question.documents or there & set(question.documents)
-    ]
+    questions = [question for each in sets for question in each.questions if there & set(question.documents)]
     if len(questions) < sizes.questions:
         raise Unavailable(f"the data sets have {len(questions)} questions about these documents, not {sizes.questions}")
     return documents, random.Random(_SEED).sample(questions, sizes.questions)
@@ -75,12 +71,17 @@ def _chosen(data: Path, sizes: Sizes) -> tuple[list[Document], list[KnownQuestio
 
 async def _put(client: Millrace, documents: Sequence[Document], version: int) -> None:
     receipts = await asyncio.gather(
-        *(
-            client.put_document(each.id, each.text, labels=dict(each.labels), version=version, groups=["*"])
-            for each in documents
-        )
+        *(client.put_document(each.id, each.text, **_options(each, version)) for each in documents)
     )
     await client.wait(receipts, 300)
+
+
+def _options(document: Document, version: int) -> PutOptions:
+    """Versions are numbered here, so that the client need not look them up; everyone may read from the first on."""
+    options: PutOptions = {"labels": document.labels, "version": version}
+    if version == 1:
+        options |= {"groups": ["*"], "acl_version": 1}
+    return options
 
 
 async def _change(client: Millrace, number: int, document: Document) -> None:
