@@ -19,7 +19,6 @@ from millrace.rows import Candidate, ChunkRow, ScannedChunk
 if TYPE_CHECKING:  # the policies' packages import this module
     from agents.corpus.policy import CorpusPolicy
     from agents.guard.policy import GuardPolicy
-    from agents.learn.policy import LearnPolicy
     from agents.query.policy import QueryPolicy
 
 
@@ -372,38 +371,3 @@ class ReviewPorts(msgspec.Struct, frozen=True):
     reviewed: Reviewed
     access: Access
     objects: ObjectStore
-
-
-class LearnPorts(msgspec.Struct, frozen=True):
-    """What decides in the learning loop without asking anything outside."""
-
-    policy: LearnPolicy
-
-
-class ExamplePorts(msgspec.Struct, frozen=True):
-    """What makes examples: masks them, and writes their texts; `language` as in `Parser`."""
-
-    objects: ObjectStore
-    personal_data: PersonalData
-    language: Callable[[str], str]
-    policy: LearnPolicy
-
-
-class PastVisibility(Protocol):
-    """The visibility table, as of now and as of earlier."""
-
-    def visible(
-        self, tenant: str, principal: Principal, *, at: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> VisibleSet:
-        """As `Visibility.visible`, or as of the watermark `at`; LogTruncated where that is gone."""
-
-
-class AttributionPorts(msgspec.Struct, frozen=True):
-    """What finds out which stage failed; it writes nothing anywhere."""
-
-    embedder: Embedder
-    objects: ObjectStore
-    vectors: VectorStore
-    visibility: PastVisibility
-    query: QueryPolicy
-    policy: LearnPolicy

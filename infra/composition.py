@@ -21,7 +21,8 @@ from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
 from agents.learn.policy import LearnPolicy
-from agents.ports import AttributionPorts, CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
+from agents.learn.ports import AttributionPorts
+from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
 from inference.triton import TritonEmbedder
@@ -35,8 +36,9 @@ from infra.launch.vector_store import vector_store_access
 from infra.learning import closing_sessions, learning_ports
 from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
+from infra.parsers import parser_limits
 from infra.reviewing import Reviewing
-from infra.settings import ParserSettings, Settings
+from infra.settings import Settings
 from infra.worker_metrics import Models
 from millrace import schema_folder
 from millrace.agent import AgentSpec
@@ -47,7 +49,6 @@ from millrace.events.corpus import StatisticsComputed
 from millrace.registered import Registered
 from millrace.registry import Registry
 from streams.maintenance import Maintenance
-from streams.parsing.limits import MIB, ParserLimits
 from streams.parsing.pool import ParserPool
 from streams.producer import Producer
 from streams.pump import Prepare
@@ -319,24 +320,6 @@ def policy(kind: type[Any], overrides: dict[str, Any], group: str) -> Any:
         return msgspec.convert(overrides, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"setting group {group!r}: {error}; see docs/reference/settings.md") from error
-
-
-def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
-    """Limits of the parser processes, as the settings name them."""
-    return ParserLimits(
-        processes=settings.processes,
-        slow_processes=settings.slow_processes,
-        slice_s=settings.slice_s,
-        wall_s=settings.wall_s,
-        cpu_s=settings.cpu_s,
-        memory_bytes=settings.memory_mb * MIB,
-        max_bytes=max_bytes,
-        max_text_chars=settings.max_text_chars,
-        max_inflated_bytes=settings.max_inflated_mb * MIB,
-        max_inflation=settings.max_inflation,
-        max_depth=settings.max_depth,
-        documents_per_process=settings.documents_per_process,
-    )
 
 
 def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> tuple[Codec, Codec]:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from agents.learn.policy import LearnPolicy
-from agents.ports import ExamplePorts, LearnPorts
+from agents.learn.ports import ExamplePorts, LearnPorts
 from inference.personal_data import PersonalDataFinder
 from infra.launch.stack import Stack
 from millrace.agent import AgentSpec

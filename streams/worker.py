@@ -146,6 +146,7 @@ class Worker:
             company = Company()
             for spec in self.specs:
                 ports = await stack.enter_async_context(self._ports_for(spec))
+                note = self._note.get(spec.name, lambda _: None)
                 if spec.form == "keyed":
                     app = table_app(spec.name, connection, pump_settings, data=self._settings.data)
                     root.add_dependency(app)
@@ -153,15 +154,14 @@ class Worker:
                     self.tables.append(
                         TableAgent(
                             app, spec, codec=self._codec, producer=producer, settings=pump_settings,
-                            n_partitions=partitions[spec.name], ports=ports, note=self._note.get(spec.name, lambda _: None),
-                            tracer=self._tracer,
+                            n_partitions=partitions[spec.name], ports=ports, note=note, tracer=self._tracer,
                         )
                     )  # fmt: skip
                     continue
                 pump = Pump(
                     spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
                     ports=ports, prepare=self._prepare.get(spec.name), company=company,
-                    note=self._note.get(spec.name, lambda _: None), tracer=self._tracer,
+                    note=note, tracer=self._tracer,
                 )  # fmt: skip
                 root.add_dependency(pump)
                 self.pumps.append(pump)

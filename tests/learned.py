@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import ExamplePorts, LearnPorts
 from agents.lexical import terms
-from agents.ports import ExamplePorts, LearnPorts
 from millrace.event import Event
 from millrace.events.learn import ExampleProposed, ExampleSource, QualityScored
 from millrace.events.query import Citation, Hit

@@ -14,8 +14,9 @@ from millrace.topics import QUALITY_SCORED, STAGE_ATTRIBUTED
 
 from agents.corpus.background import beside_the_loop
 from agents.learn.material import outcome_of, shelf_of, views
+from agents.learn.ports import AttributionPorts
 from agents.learn.stages import Case, Finding, Stored, judge
-from agents.ports import AttributionPorts, VisibleSet
+from agents.ports import VisibleSet
 from agents.query.admit import normalised
 
 _NOT_READ: Final = frozenset({"failed", "refused", "retracted"})

@@ -23,7 +23,7 @@ from millrace.examples.signatures import likeness
 from millrace.topics import EXAMPLE_CURATED, EXAMPLE_PROPOSED
 
 from agents.learn.policy import LearnPolicy
-from agents.ports import LearnPorts
+from agents.learn.ports import LearnPorts
 
 _US_PER_DAY: Final = 86_400_000_000
 _COMMON: Final = tuple(name for name in ExampleProposed.__struct_fields__ if name in ExampleRejected.__struct_fields__)

@@ -20,9 +20,9 @@ from millrace.topics import DRIFT_DETECTED, DRIFT_SCORED, SIGNALS_MEASURED, TRAI
 
 from agents.learn import adwin
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from agents.learn.positions import Counted, Stretch, noted, place_of, remembered, since
 from agents.learn.signals import FEEDBACK, LEXICAL_TOP1, SIGNALS
-from agents.ports import LearnPorts
 
 NAME = "detect_drift"
 

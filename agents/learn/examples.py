@@ -24,8 +24,8 @@ from millrace.topics import EXAMPLE_CURATED, EXAMPLE_PROPOSED, QUALITY_SCORED
 
 from agents.guard.links import REMOVED
 from agents.guard.masking import Masks, masked
+from agents.learn.ports import ExamplePorts
 from agents.lexical import terms
-from agents.ports import ExamplePorts
 
 SHINGLE: Final = 3
 _GONE: Final = re.compile(rf"{PLACEHOLDER.pattern}|{re.escape(REMOVED)}")

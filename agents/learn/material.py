@@ -18,9 +18,10 @@ from millrace.events.query import Citation, ContextRetrieved, Hit
 from millrace.rows import ChunkRow
 
 from agents.corpus.rows_codec import decode_rows
+from agents.learn.ports import AttributionPorts
 from agents.learn.words import FUNCTION_TERMS, content_terms, share_held
 from agents.lexical import bag, terms
-from agents.ports import AttributionPorts, Principal, VisibleSet
+from agents.ports import Principal, VisibleSet
 from agents.query.policy import QueryPolicy
 from agents.query.rank import chunk_text, rank, rerank
 from agents.query.read import answerable, cite, quotes, threshold

@@ -29,8 +29,8 @@ from millrace.topics import (
 from agents.correlation import correlation_of
 from agents.learn.opinions import Opinions, Said, heard, opinions
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from agents.learn.scoring import Seen, flags_of, grounded, opinion_of, score
-from agents.ports import LearnPorts
 
 RULE: Final = "quality"
 _EVERYONE: Final = "*"

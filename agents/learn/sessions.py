@@ -19,8 +19,8 @@ from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN, INTERACTION_OBSERVE
 
 from agents.learn.conclusions import Turn, conclusions
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from agents.learn.windows import Window, merged
-from agents.ports import LearnPorts
 
 _SECOND_US: Final = 1_000_000
 _MAX_TEXT: Final = 400

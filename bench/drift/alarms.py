@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.learn.drift import DriftState, detect_drift
 from agents.learn.policy import LearnPolicy
-from agents.ports import LearnPorts
+from agents.learn.ports import LearnPorts
 from bench.drift.answers import Answers, Asked
 from bench.drift.streams import Make, Stream
 from millrace.events.learn import DriftDetected, OffsetRange, SignalsMeasured, TrainingRequested

@@ -161,7 +161,7 @@ class QualityStack:
     async def answer(self, question: str, groups: Collection[str], labels: Mapping[str, str]) -> AnswerProduced:
         """The record that a question ends with, without the guards, which change no score."""
         context = await self._retrieve(question, groups, labels, TOP_K)
-        completion = _only(await read(context, self._query), CompletionGenerated)
+        completion = _only(await read(context, self.query), CompletionGenerated)
         return AnswerProduced(
             tenant=TENANT,
             conversation=context.conversation,

@@ -10,8 +10,8 @@ import msgspec
 from agents.guard.answer import guard_answer
 from agents.learn.attribution import attribute_stage
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import AttributionPorts, LearnPorts
 from agents.learn.quality import Conversation, score_quality
-from agents.ports import AttributionPorts, LearnPorts
 from agents.query.admit import admit
 from agents.query.answer import answer
 from agents.query.read import read

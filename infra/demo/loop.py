@@ -23,7 +23,7 @@ from millrace.positions import Since, Until
 from millrace.topics import DRIFT_DETECTED, EXAMPLE_CURATED, QUALITY_SCORED, STAGE_ATTRIBUTED, TRAINING_REQUESTED
 
 MISREAD: Final = "The fair was called off this morning. By when should I give my train seats back?"
-RIGHT: Final = "Seats on trains are given back the same day."
+RIGHT: Final = "If a trip falls through, cancel it in the portal the same day."
 _BATCH: Final = 40
 _MOST: Final = 400
 _AT_A_TIME: Final = 8

@@ -10,7 +10,7 @@ import msgspec
 
 from millrace.client.answers import Answer
 from millrace.client.asking import Asked, Asker
-from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.documents import Change, DocumentWriter, Sent, attributes_of, canonical
 from millrace.client.feedback import FeedbackOptions, feedback_of, place_of
 from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
@@ -27,8 +27,8 @@ from millrace.events.feedback import FeedbackGiven, InteractionKind, Interaction
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
-from millrace.telemetry.tracing import Value, ended
-from millrace.topics import SOURCE_CHANGED, Topic
+from millrace.telemetry.tracing import ended
+from millrace.topics import Topic
 from millrace.withdrawal import restored, withdrawn
 
 _ACCESS_ATTEMPTS: Final = 8
@@ -371,7 +371,7 @@ class Millrace:
         await self.waiter.prepare()
         if self._tracer is None:
             return await _acknowledged(await self.documents.send(change))
-        span = self._tracer.start("put_document", "producer", attributes=_about(change))
+        span = self._tracer.start("put_document", "producer", attributes=attributes_of(change))
         with ended(span):
             receipt = await _acknowledged(await self.documents.send(change, trace=span.context))
             span.set(names.VERSION, receipt.version)
@@ -381,16 +381,6 @@ class Millrace:
 async def _acknowledged(sent: Sent) -> Receipt:
     await sent.acknowledged
     return sent.receipt
-
-
-def _about(change: Change) -> dict[str, Value]:
-    return {
-        names.TENANT: change.tenant,
-        names.MESSAGING_SYSTEM: "kafka",
-        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
-        names.MEDIA_TYPE: change.media_type,
-        names.BYTES: len(change.content or b""),
-    }
 
 
 def _receipt_of(event: Event) -> Receipt | None:

@@ -14,8 +14,9 @@ from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
-from millrace.telemetry import TraceContext
-from millrace.topics import INLINE_MAX_BYTES
+from millrace.telemetry import TraceContext, names
+from millrace.telemetry.tracing import Value
+from millrace.topics import INLINE_MAX_BYTES, SOURCE_CHANGED
 from millrace.withdrawal import is_withdrawn, withdrawn
 
 INLINE_SMALL_BYTES: Final = 4096
@@ -254,3 +255,14 @@ def _text(content: bytes) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         return None
+
+
+def attributes_of(change: Change) -> dict[str, Value]:
+    """What a span tells of a change that is written."""
+    return {
+        names.TENANT: change.tenant,
+        names.MESSAGING_SYSTEM: "kafka",
+        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
+        names.MEDIA_TYPE: change.media_type,
+        names.BYTES: len(change.content or b""),
+    }

@@ -22,7 +22,7 @@ import agents.learn
 import agents.query
 import agents.usage  # noqa: F401 - declares its agents
 from agents.learn.policy import LearnPolicy
-from agents.ports import LearnPorts
+from agents.learn.ports import LearnPorts
 from millrace.agent import CATALOGUE, AgentSpec
 from millrace.codec import Codec
 from millrace.event import Event, Origin

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from agents.corpus import featurize
 from agents.learn import attribute_stage
 from agents.query import answer_question
-from infra.composition import Composition, _codecs, compose, open_vectors, parser_limits
+from infra.composition import Composition, _codecs, compose, open_vectors
 from infra.launch.stack import Stack
+from infra.parsers import parser_limits
 from infra.registry import register
 from infra.settings import ParserSettings, RegistrySettings, Settings, StoreSettings, WeaviateSettings
 from millrace import schema_folder

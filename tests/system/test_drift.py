@@ -12,7 +12,7 @@ import pytest
 
 from agents.learn.drift import DriftState, detect_drift
 from agents.learn.policy import LearnPolicy
-from agents.ports import LearnPorts
+from agents.learn.ports import LearnPorts
 from millrace.agent import spec_of
 from millrace.connection import find_connection
 from millrace.event import Event

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agents.learn.curation import Curated, curate, split_of
 from agents.learn.examples import propose_example
 from agents.learn.policy import LearnPolicy
-from agents.ports import LearnPorts
+from agents.learn.ports import LearnPorts
 from millrace.agent import spec_of
 from millrace.events.learn import ExampleCurated, ExampleProposed, ExampleRejected
 from millrace.examples.checks import check

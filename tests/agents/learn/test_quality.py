@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from agents.learn.quality import Conversation, score_quality
-from agents.ports import LearnPorts
 from millrace.event import Event
 from millrace.events.feedback import FeedbackGiven
 from millrace.events.guard import ReviewItemOpened

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from agents.learn.sessions import Sessions, conclude_feedback
-from agents.ports import LearnPorts
 from millrace.agent import spec_of
 from millrace.event import Event
 from millrace.events.feedback import FeedbackGiven, InteractionObserved, SessionDue

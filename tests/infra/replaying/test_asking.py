@@ -29,7 +29,8 @@ from streams.recorded.questions import RecordedQuestion
 from streams.visibility.table import VisibilityTable
 from tests.agents_in_memory import ask, publish
 from tests.builders import TENANT, asked, changed, granted, only
-from tests.fakes import MemoryVectors, MemoryVisibility, Stack
+from tests.fakes import MemoryVectors, Stack
+from tests.visibility_fakes import MemoryVisibility
 
 QUESTION = "What is the mooring fee at pier 3?"
 N = 6
@@ -53,8 +54,10 @@ class Table(MemoryVisibility):
             self._ends[topic.name] += 1
             self.table.fold([RawRecord(topic.name, 0, offset, offset, record.key, record.value, list(record.headers))])
 
-    def visible(self, tenant: str, principal: Any, *, labels: Mapping[str, str] | None = None) -> Any:
-        return self.table.visible(tenant, principal, labels=labels)
+    def visible(
+        self, tenant: str, principal: Any, *, at: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Any:
+        return self.table.visible(tenant, principal, at=at, labels=labels)
 
 
 class Rows(MemoryVectors):
