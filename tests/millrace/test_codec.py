@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -60,7 +61,7 @@ def plain_of(hint: Any) -> Any:
         return required_of(hint)
     if get_origin(hint) is Literal:
         return plain_of(get_args(hint)[0]) if get_origin(get_args(hint)[0]) else get_args(hint)[0]
-    return {dict: {}, tuple: ()}[get_origin(hint)]
+    return {dict: {}, tuple: (), UnionType: None}[get_origin(hint)]
 
 
 @pytest.mark.parametrize("event", [e for topic in CATALOGUE.values() for e in topic.events], ids=lambda e: e.__name__)
