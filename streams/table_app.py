@@ -8,7 +8,7 @@ Faust's consumer thread, consumer and table are derived here, by their own seams
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -20,6 +20,10 @@ from millrace.errors import ConfigurationError
 from streams.pump.membership import wait_for_followers
 from streams.pump.settings import PumpSettings
 from streams.table_acks import Applied
+
+
+_FETCH_MS: Final = 100
+"""How long a broker may hold a fetch that finds nothing, at least: nobody waits for a table, and there may be many."""
 
 
 def table_app(agent: str, connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
@@ -132,7 +136,8 @@ class _Thread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         client = super()._create_worker_consumer(transport)
-        client._fetch_max_wait_ms = self.app.pump_settings.fetch_max_wait_ms  # noqa: SLF001 - Faust fixes it at 1.5 s
+        wait_ms = max(self.app.pump_settings.fetch_max_wait_ms, _FETCH_MS)
+        client._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - Faust fixes it at 1.5 s
         return client
 
     async def on_start(self) -> None:
