@@ -10,7 +10,8 @@ from gateway.identity import Identity
 from gateway.problems import missing
 from gateway.service import Service
 from millrace.client import Produced
-from millrace.client.feedback import MAX_TEXT, FeedbackOptions
+from millrace.client.feedback import MAX_RATING, MAX_TEXT, FeedbackOptions
+from millrace.errors import InputRejected
 from millrace.events.feedback import Explicit, InteractionKind
 
 __all__ = ["MAX_NAME", "MAX_TEXT", "Opinion", "give", "observe"]
@@ -27,10 +28,18 @@ class Opinion(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
     def options(self) -> FeedbackOptions:
-        """The same as the client takes it."""
+        """The same as the client takes it.
+
+        Raises
+        ------
+        InputRejected
+            It is a rating without one: with a text it would be taken for a comment.
+        """
         if self.kind == "correction":
             return {"correction": self.text}
         if self.kind == "rating":
+            if not self.rating:
+                raise InputRejected(f"a rating is 1 to {MAX_RATING}; got 0, or none")
             return {"rating": self.rating, "comment": self.text}
         if self.kind == "comment":
             return {"comment": self.text}

@@ -1,7 +1,7 @@
 """A worker: the agents of a catalogue, run on a broker until told to stop.
 
-Stateless agents get a pump each; keyed ones run as Faust agents with tables, in one Faust app, which then is the root
-of all services. Stopping drains: what is in flight ends within a bound, the completed prefixes are committed.
+Stateless agents get a pump each, keyed ones a Faust app with a table each; one root service holds them all.
+Stopping drains: what is in flight ends within a bound, the completed prefixes are committed.
 """
 
 import asyncio

@@ -65,7 +65,8 @@ async def _case(scored: QualityScored, view: VisibleSet, ports: AttributionPorts
         normalised(scored.rephrased): "rephrasing_works",
     }
     forms = {text: rule for text, rule in forms.items() if text and text != question}
-    if not forms and shelf.unknown_share(question) >= ports.policy.unknown_words:
+    unknown = await beside_the_loop(shelf.unknown_share, question)  # reads all chunks, and takes their words apart
+    if not forms and unknown >= ports.policy.unknown_words:
         respelled = await beside_the_loop(shelf.respelled, question)
         forms = {respelled: "respelling_works"} if respelled else {}
     outcomes = []

@@ -27,6 +27,8 @@ class Turn(msgspec.Struct):
         Event time of its first event, of the question and of the answer; 0 for not seen.
     cited : bool
         Whether the answer quoted a source.
+    search : bool
+        Whether only hits were asked for: that may ask again for an answer, but is none itself.
     again : bool
         Whether the asker was told to ask again, as clients do by themselves.
     marks : dict of str to int
@@ -43,6 +45,7 @@ class Turn(msgspec.Struct):
     answered_us: int = 0
     status: str = ""
     cited: bool = False
+    search: bool = False
     again: bool = False
     marks: dict[str, int] = {}
     value: float = 0.0
@@ -85,10 +88,18 @@ def conclusions(cause: Event, turns: Sequence[Turn], window: Window, policy: Lea
     asked = sorted(
         (_within(turn, window) for turn in turns if turn.question), key=lambda turn: (turn.asked_us, turn.correlation)
     )
+    for user in dict.fromkeys(turn.user for turn in asked):
+        yield from _of_one(cause, [turn for turn in asked if turn.user == user], policy)
+
+
+def _of_one(cause: Event, asked: Sequence[Turn], policy: LearnPolicy) -> Iterator[FeedbackGiven]:
+    """Conclusions from what one user asked: what others ask says nothing of the answers to it."""
     asked = [turn for at, turn in enumerate(asked) if not _asked_again(turn, asked[at + 1 :])]
     questions = [turn for turn in asked if not is_courtesy(turn.question)]
     thanked = {before.correlation for before, after in pairwise(asked) if is_courtesy(after.question)}
     for at, turn in enumerate(questions):
+        if turn.search:
+            continue
         later, score = _rephrasing(turn, questions[at + 1 : at + 1 + policy.rephrased_within], policy)
         if later is not None and turn.correlation not in thanked:
             yield _concluded(cause, turn, "rephrased", score, later.question)

@@ -9,6 +9,7 @@ tenant. Several also see one change, one after the other and some of them twice:
 after it, is the change that was requested for.
 """
 
+import math
 from collections.abc import Iterator
 
 import msgspec
@@ -120,8 +121,11 @@ def _counted(state: DriftState, event: SignalsMeasured) -> DriftState | None:
 
 
 def _known(event: SignalsMeasured) -> Iterator[tuple[str, float]]:
-    """Values in an order that does not depend on that of a mapping; those of a later release's signals are left out."""
-    return ((name, event.values[name]) for name in SIGNALS if name in event.values)
+    """Values in an order that does not depend on that of a mapping.
+
+    Those of a later release's signals are left out, and what is no number: one of it would blind a detector for good.
+    """
+    return ((name, event.values[name]) for name in SIGNALS if math.isfinite(event.values.get(name, math.nan)))
 
 
 def _bounds(name: str, policy: LearnPolicy) -> tuple[float, float]:

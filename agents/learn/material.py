@@ -30,6 +30,8 @@ from agents.query.retrieve import chosen, headings_of, hits_of
 _READS: Final = 16
 _SIMILAR: Final = 0.65
 _NEAR_CHARS: Final = 2
+_MAX_RESPELLED: Final = 8
+"""Words that are looked for in a question: each is held against all words of all chunks."""
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -79,19 +81,24 @@ class Shelf(msgspec.Struct, frozen=True):
     def respelled(self, question: str) -> str:
         """The question with each word that no chunk has replaced by the most similar one that a chunk has.
 
-        Empty where none is replaced. A word that nothing is similar to stays: it is not misspelt, but of something that
-        is not there.
+        Empty where none is replaced, or where so many words are unknown that it is no slip of the pen. A word that
+        nothing is similar to stays: it is not misspelt, but of something that is not there.
         """
         vocabulary = {term for _, text in self.rows for term in bag(text).frequencies}
+        if len(set(content_terms(question)) - vocabulary) > _MAX_RESPELLED:
+            return ""
         words = []
+        looked_up: dict[str, list[str]] = {}
         n_replaced = 0
         for word in question.split():
             found = terms(word)
             if len(found) != 1 or found[0] in vocabulary or found[0] in FUNCTION_TERMS:
                 words.append(word)
                 continue
-            near = [known for known in vocabulary if abs(len(known) - len(found[0])) <= _NEAR_CHARS]
-            similar = difflib.get_close_matches(found[0], sorted(near), 1, _SIMILAR)
+            if found[0] not in looked_up:
+                near = [known for known in vocabulary if abs(len(known) - len(found[0])) <= _NEAR_CHARS]
+                looked_up[found[0]] = difflib.get_close_matches(found[0], sorted(near), 1, _SIMILAR)
+            similar = looked_up[found[0]]
             words.append(similar[0] if similar else word)
             n_replaced += len(similar)
         return " ".join(words) if n_replaced else ""

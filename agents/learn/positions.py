@@ -110,18 +110,21 @@ def since(stretches: Sequence[Stretch], signal: str, n: int) -> tuple[int, tuple
     Returns
     -------
     int
-        Records of whole stretches that hold them, of any signal; of what is kept, where they reach further back.
+        Records of whole stretches that hold them, of any signal; where they reach further back than what is kept, about
+        how many it were if they always came as often.
     tuple of OffsetRange
         One for each partition.
     """
-    n_records = 0
+    n_records = n_values = 0
     ranges: dict[str, tuple[int, int]] = {}
     for stretch in reversed(stretches):
-        if n <= 0:
+        if n_values >= n:
             break
-        n -= stretch.values.get(signal, 0)
+        n_values += stretch.values.get(signal, 0)
         n_records += stretch.n
         ranges = _joined(ranges, stretch.ranges)
+    if 0 < n_values < n:
+        n_records = n_records * n // n_values
     found = []
     for place, (start, stop) in sorted(ranges.items()):
         topic, _, partition = place.rpartition("/")

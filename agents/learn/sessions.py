@@ -100,6 +100,7 @@ def _observed(state: Sessions, event: Observed, policy: LearnPolicy) -> Iterator
         case QueryReceived():
             if not turn.question:
                 turn.question, turn.user = event.question[:_MAX_TEXT], event.user
+                turn.search = event.mode == "search"
             turn.asked_us = min(at_us, turn.asked_us or at_us)
         case AnswerProduced():
             turn.answer(event)

@@ -53,4 +53,5 @@ def _of_answer(answer: AnswerProduced) -> Mapping[str, float]:
 
 
 def _of_feedback(feedback: FeedbackGiven) -> Mapping[str, float]:
-    return {FEEDBACK: feedback.value} if feedback.value else {}
+    value = min(max(feedback.value, -1.0), 1.0)  # a rating from elsewhere may be any number
+    return {FEEDBACK: value} if value else {}

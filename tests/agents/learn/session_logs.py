@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -64,12 +64,20 @@ class Conversation:
         """Let time pass."""
         self.now_us += round(self.rng.uniform(least_s, most_s) * SECOND)
 
-    def ask(self, question: str, status: str, *, retry_after_ms: int = 0) -> str:
+    def ask(
+        self,
+        question: str,
+        status: str,
+        *,
+        retry_after_ms: int = 0,
+        user: str = "ada",
+        mode: Literal["answer", "search"] = "answer",
+    ) -> str:
         """Ask, and be answered; gives the correlation id. No status is no answer."""
         self.wait(5, 240)
         self._n += 1
         name = derived("asked", self.name, self._n)
-        asked = QueryReceived(tenant=TENANT, conversation=self.name, question=question, user="ada")
+        asked = QueryReceived(tenant=TENANT, conversation=self.name, question=question, user=user, mode=mode)
         self._put(asked, correlation=name)
         if status:
             answer = AnswerProduced(
@@ -79,7 +87,7 @@ class Conversation:
                 status=status,  # type: ignore[arg-type]
                 citations=(_QUOTE,) if status == "answered" else (),
                 retry_after_ms=retry_after_ms,
-                user="ada",
+                user=user,
             )
             self._put(answer, correlation=name, delay_s=self.rng.uniform(0.2, 20))
         return name

@@ -1,17 +1,22 @@
 """For a poor answer the stage that failed is named, and nothing is told that the asker may not see."""
 
+import difflib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from agents.learn.attribution import attribute_stage
+from agents.learn.material import Shelf
 from agents.learn.policy import LearnPolicy
 from agents.query.policy import QueryPolicy
 from millrace.errors import Unavailable
 from millrace.events.learn import QualityScored, StageAttributed
 from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hit, QueryReceived
+from millrace.rows import ChunkRow
 from tests.agents_in_memory import ask, publish
 from tests.builders import TENANT, asked, changed, granted, only, with_meta
 from tests.fakes import MemoryObjects, Stack
@@ -255,3 +260,45 @@ async def test_evidence_holds_no_text() -> None:
     event = (await scored(stack, expected=EXPECTED)).replace(citations=await misquoted(stack))
     told = " ".join((await attributed(stack, event)).evidence.values())
     assert not {word for text in (*TEXTS.values(), QUESTION) for word in text.split()} & set(told.split())
+
+
+async def test_the_words_of_all_chunks_are_looked_at_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = await village()
+    event = await scored(stack)
+    threads: list[threading.Thread] = []
+    unknown_share = Shelf.unknown_share
+
+    def watched(shelf: Shelf, question: str) -> float:
+        threads.append(threading.current_thread())
+        return unknown_share(shelf, question)
+
+    monkeypatch.setattr(Shelf, "unknown_share", watched)
+    await attributed(stack, event)
+    assert threads[0] is not threading.main_thread(), "taking the words apart takes seconds for thousands of chunks"
+
+
+def shelf(text: str) -> Shelf:
+    vector = np.ones(1, np.float32)
+    row = ChunkRow(
+        tenant=TENANT, document="d", chunk_id="c", content_hash="h", text=text, vector=vector,
+        sentences=((0, len(text)),), sentence_vectors=vector[np.newaxis].astype(np.float16),
+    )  # fmt: skip
+    return Shelf([(row, text)], 0)
+
+
+def test_a_question_of_many_unknown_words_is_not_respelled_and_none_is_looked_for_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_for: list[str] = []
+    matches = difflib.get_close_matches
+
+    def counted(word: str, *args: Any) -> list[str]:
+        looked_for.append(word)
+        return matches(word, *args)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    known = shelf(TEXTS["wheel.md"])
+    assert known.respelled("whel whel whel turrns") == "wheel wheel wheel turn"
+    assert looked_for == ["whel", "turrn"]
+    assert not known.respelled(" ".join(f"whe{letter}l" for letter in "bcdfghjkm"))
+    assert looked_for == ["whel", "turrn"]

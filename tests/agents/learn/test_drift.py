@@ -196,3 +196,28 @@ def test_signals_of_a_later_release_are_left_out() -> None:
     state, outputs = watch([measured(0, {"warmth": 1.0, "confidence": 1.0})])
     assert state.signals.keys() == {"confidence"}
     assert outputs == [[]]
+
+
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_does_not_blind_a_detector(nonsense: float) -> None:
+    values = [nonsense if i == 5 else 1.0 if i < 200 else 0.0 for i in range(400)]
+    state, outputs = watch(measured(i, {"confidence": value}) for i, value in enumerate(values))
+    assert {event.signal for _, event in of(outputs, DriftDetected)} == {"confidence"}
+    assert state.signals["confidence"].window.n_seen == 399
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_change_that_seldom_feedback_sees_late_is_the_one_that_was_requested_for(seed: int) -> None:
+    rng = random.Random(seed)
+    records = []
+    for i in range(4000):
+        changed = i >= 2000
+        if i % 40 == 39:
+            told = 1.0 if rng.random() < (0.1 if changed else 0.95) else -1.0
+            records.append(measured(i, {"feedback": told}, FEEDBACK_GIVEN.name))
+        else:
+            records.append(measured(i, {"lexical_top1": rng.gauss(12 if changed else 24, 6)}))
+    _, outputs = watch(records)
+    seen = [event for _, event in of(outputs, DriftDetected) if event.signal == "feedback"]
+    assert any(event.n_since * 40 > 1000 for event in seen), "further back than places are kept"
+    assert len(of(outputs, TrainingRequested)) == 1

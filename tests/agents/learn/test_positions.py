@@ -73,6 +73,8 @@ def test_what_it_keeps_is_bounded() -> None:
         stretches = noted(stretches, position(i, i % 4), {"a": 1.0})
     assert len(stretches) == N_STRETCHES
     assert len(msgspec.msgpack.encode(stretches)) < 16_000
-    n_records, ranges = since(stretches, "a", 10**9)
-    assert n_records == N_STRETCHES * STRETCH
+    n_kept = N_STRETCHES * STRETCH
+    n_records, ranges = since(stretches, "a", n_kept)
+    assert n_records == n_kept
     assert len(ranges) == 4
+    assert since(stretches, "a", 3 * n_kept) == (3 * n_kept, ranges), "further back it came as often as since"

@@ -183,6 +183,23 @@ async def test_a_client_that_asks_again_because_it_was_told_to_rephrases_nothing
     assert await conclusions_of(person) == {(first, "rephrased")}, "told nothing, it was the person who asked again"
 
 
+async def test_what_another_person_asks_in_the_same_conversation_says_nothing_of_ones_own_answers() -> None:
+    written = chat()
+    first = written.ask("Who approves travel?", "not_found")
+    written.ask("Which person approves travel?", "answered", user="bob")
+    assert await conclusions_of(written) == {(first, "abandoned")}
+
+
+async def test_a_bare_search_is_no_answer_but_may_ask_again_for_one() -> None:
+    alone = chat()
+    alone.ask("Who approves travel?", "not_found", mode="search")
+    assert await conclusions_of(alone) == set()
+    after = chat()
+    first = after.ask("Who approves travel?", "not_found")
+    after.ask("Which person approves travel?", "not_found", mode="search")
+    assert await conclusions_of(after) == {(first, "rephrased")}
+
+
 @pytest.mark.parametrize("does", ["copied", "opened"])
 async def test_an_answer_that_was_used_is_not_given_up(does: str) -> None:
     written = chat()

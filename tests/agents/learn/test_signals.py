@@ -63,3 +63,10 @@ def test_a_record_that_was_written_twice_names_the_same_cause() -> None:
     first, again = run(spec_of(measure_signals), twice)
     assert first.meta.id != again.meta.id
     assert first.meta.causation_id == again.meta.causation_id == "one"
+
+
+@pytest.mark.parametrize(("rating", "value"), [(1, -1.0), (5, 1.0), (-1_000_000, -1.0), (1_000_000, 1.0)])
+def test_a_rating_from_elsewhere_weighs_no_more_than_the_best_and_the_worst(rating: int, value: float) -> None:
+    feedback = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="rating", rating=rating)
+    (found,) = measured(feedback, FEEDBACK_GIVEN.name)
+    assert found.values == {"feedback": value}

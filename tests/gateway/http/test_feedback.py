@@ -112,6 +112,7 @@ async def test_the_question_of_somebody_else_is_as_one_that_does_not_exist(
         ({"kind": "up", "tenant": "umbrella"}, 422),
         ({"kind": "rephrased"}, 422),
         ({"kind": "rating"}, 422),
+        ({"kind": "rating", "text": "so so"}, 422),
         ({"kind": "rating", "rating": 6}, 422),
         ({"kind": "correction", "text": " "}, 422),
         ({"kind": "comment", "text": "x" * 8001}, 422),
