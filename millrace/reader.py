@@ -133,7 +133,7 @@ class LogReader:
 
     def __iter__(self) -> Iterator[RawRecord]:
         for batch in self.batches():
-            yield from _records(batch)
+            yield from raw_records(batch)
 
     def batches(self, *, idle: Callable[[], bool] | None = None) -> Iterator[list[Message]]:
         """Messages as the client hands them out, many at a time: the fast path.
@@ -244,7 +244,7 @@ def read(
         n = 0
         for batch in reader.batches():
             n += len(batch)
-            for record in _records(batch):
+            for record in raw_records(batch):
                 try:
                     event = decode(codec, record, by_name.get(record.topic))
                 except ContractError as error:
@@ -271,7 +271,7 @@ def decode(codec: Codec, record: RawRecord, topic: Topic | None = None) -> Event
     return codec.read(known, record.key, record.value, record.headers, record.origin)
 
 
-def _records(batch: list[Message]) -> Iterator[RawRecord]:
+def raw_records(batch: list[Message]) -> Iterator[RawRecord]:
     """Records of a batch, which is emptied.
 
     A message keeps the headers that it was asked for: in a batch that stays they pile up, and Python's collector of

@@ -14,7 +14,7 @@ from millrace.event import Event
 from millrace.events.feedback import FeedbackGiven
 from millrace.events.query import AnswerProduced, ContextRetrieved, QueryReceived
 from millrace.positions import Since, Start, Stop, Until
-from millrace.reader import LogReader, RawRecord, decode, raw_record
+from millrace.reader import LogReader, RawRecord, decode, raw_records
 from millrace.topics import ANSWER_PRODUCED, CONTEXT_RETRIEVED, FEEDBACK_GIVEN, QUERY_RECEIVED, Topic
 
 Question: TypeAlias = tuple[str, str, str]
@@ -116,9 +116,8 @@ class _Reading:
         n = 0
         with LogReader(self._connection, list(topics), start=start, stop=stop) as reader:
             for batch in reader.batches():
-                for message in batch:
-                    yield raw_record(message)
                 n += len(batch)
+                yield from raw_records(batch)
                 self._progress(n, reader.total)
 
     def event(self, record: RawRecord) -> Event | None:
