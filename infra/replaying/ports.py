@@ -22,6 +22,8 @@ from streams.recorded.questions import RecordedQuestion
 from streams.visibility.visible_set import VisibleSet
 
 _EPOCH: Final = re.compile(r"epoch:(\d+)")
+_BUILT: Final = 4
+"""Term statistics kept in memory; questions come in order of time, and an epoch that is over does not come again."""
 
 
 class Incomplete(Exception):
@@ -230,6 +232,8 @@ class StatisticsLog:
         if event.meta.id not in self._built:
             frequencies = await asyncio.to_thread(decode_frequencies, await self._get(event.frequencies))
             self._built[event.meta.id] = TermStatistics(event.epoch, event.n_chunks, event.mean_tokens, frequencies)
+            if len(self._built) > _BUILT:
+                del self._built[next(iter(self._built))]
         return self._built[event.meta.id]
 
 

@@ -226,7 +226,7 @@ def _kept_ms(connection: Connection) -> int:
         try:
             found = [future.result() for future in admin.describe_configs(wanted, request_timeout=_ASK_S).values()]
             return min(int(each[_LAG].value) for each in found)
-        except KafkaException as error:
+        except (KafkaException, KeyError, ValueError) as error:  # a broker may not know the setting
             log.warning("the broker does not say how long it keeps versions: %s", error)
     return DOCUMENT_INDEXED.retention_ms
 

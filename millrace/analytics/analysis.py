@@ -4,6 +4,7 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from millrace.analytics.clusters import Vectors, centre
@@ -193,6 +194,8 @@ def analyse(
     """
     analyst = Analyst(weeks, options, find)
     earlier = {each.tenant: each for each in before.tenants} if before is not None else {}
+    if before is not None and before.options.least_people < options.least_people:
+        earlier = {tenant: _without_names(each) for tenant, each in earlier.items()}
     found = []
     for tenant in collected.tenants:
         own = [asked for asked in collected.questions if asked.tenant == tenant]
@@ -218,6 +221,12 @@ def _known(report: TenantReport) -> list[Known]:
         for topic in report.topics
         if topic.centre
     ]
+
+
+def _without_names(report: TenantReport) -> TenantReport:
+    """A report whose topics go on without the words of as few people as its options allowed."""
+    topics = tuple(msgspec.structs.replace(topic, name="") for topic in report.topics)
+    return msgspec.structs.replace(report, topics=topics)
 
 
 def _vectors(questions: Sequence[Asked]) -> Vectors:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "millrace",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -14,11 +14,11 @@ from millrace.event import Event
 from millrace.events.feedback import FeedbackGiven
 from millrace.events.query import AnswerProduced, ContextRetrieved, QueryReceived
 from millrace.positions import Since, Start, Stop, Until
-from millrace.reader import LogReader, RawRecord, decode, raw_record
+from millrace.reader import LogReader, RawRecord, decode, raw_records
 from millrace.topics import ANSWER_PRODUCED, CONTEXT_RETRIEVED, FEEDBACK_GIVEN, QUERY_RECEIVED, Topic
 
-Question: TypeAlias = tuple[str, str]
-"""Tenant and correlation id."""
+Question: TypeAlias = tuple[str, str, str]
+"""Tenant, conversation and correlation id: who uses the id of another question is told so in an answer of their own."""
 Report: TypeAlias = Callable[[int, int], None]
 FOLLOWING: Final = (CONTEXT_RETRIEVED, ANSWER_PRODUCED, FEEDBACK_GIVEN)
 """What is read besides the questions themselves."""
@@ -98,10 +98,10 @@ def read_recording(connection: Connection, wanted: Range, *, codec: Codec, progr
             event = reading.event(record)
             if isinstance(event, QueryReceived):
                 question = RecordedQuestion(received=event, asked_at_ms=record.timestamp_ms)
-                found.setdefault((event.tenant, question.correlation), question)
+                found.setdefault((event.tenant, event.conversation, question.correlation), question)
     chosen = sorted(found.values(), key=lambda question: question.asked_at_ms)[-wanted.limit :]
     if chosen:
-        reading.follow({(each.received.tenant, each.correlation): each for each in chosen})
+        reading.follow({(each.received.tenant, each.received.conversation, each.correlation): each for each in chosen})
     return Recording(chosen, reading.n_undecodable)
 
 
@@ -116,9 +116,8 @@ class _Reading:
         n = 0
         with LogReader(self._connection, list(topics), start=start, stop=stop) as reader:
             for batch in reader.batches():
-                for message in batch:
-                    yield raw_record(message)
                 n += len(batch)
+                yield from raw_records(batch)
                 self._progress(n, reader.total)
 
     def event(self, record: RawRecord) -> Event | None:
@@ -131,22 +130,22 @@ class _Reading:
     def follow(self, questions: Mapping[Question, RecordedQuestion]) -> None:
         """Put what followed from some questions beside them."""
         first_ms = min(question.asked_at_ms for question in questions.values())
-        correlations = {correlation for _, correlation in questions}
+        correlations = {correlation for _, _, correlation in questions}
         contexts: dict[Question, list[tuple[ContextRetrieved, int]]] = {}
         start: Start = Since(max(0, first_ms - CLOCK_SKEW_MS)) if first_ms >= 0 else "beginning"
         for record in self.records(FOLLOWING, start):
             named = record.topic == FEEDBACK_GIVEN.name or record.header(_CORRELATION) in correlations
             event = self.event(record) if named else None  # most belong to other questions, and are not decoded
-            if event is None:
+            if not isinstance(event, ContextRetrieved | AnswerProduced | FeedbackGiven):
                 continue
-            at = (event.tenant, _correlation(event))
+            at = (event.tenant, event.conversation, _correlation(event))
             if (question := questions.get(at)) is None:
                 continue
             if isinstance(event, ContextRetrieved):
                 contexts.setdefault(at, []).append((event, record.timestamp_ms))
             elif isinstance(event, AnswerProduced):
                 question.answer = question.answer or event
-            elif isinstance(event, FeedbackGiven) and all(each.meta.id != event.meta.id for each in question.feedback):
+            elif all(each.meta.id != event.meta.id for each in question.feedback):
                 question.feedback.append(event)
         for at, found in contexts.items():
             questions[at].context, questions[at].retrieved_at_ms = _own(found, questions[at].answer)

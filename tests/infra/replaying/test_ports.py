@@ -152,6 +152,25 @@ async def test_a_question_is_ranked_with_the_statistics_of_its_epoch() -> None:
     assert now.epoch == 3
 
 
+async def test_statistics_of_epochs_that_are_over_are_let_go() -> None:
+    objects, got = MemoryObjects(), list[str]()
+    known = await statistics_log(objects, {epoch: epoch for epoch in range(1, 20)})
+
+    async def get(ref: str) -> bytes:
+        got.append(ref)
+        return await objects.get(ref)
+
+    log = StatisticsLog(known._records, get)
+    for epoch in range(1, 20):
+        for _ in range(3):  # of many questions in one epoch, one reads them
+            await RecordedStatistics(log, question_with(f"epoch:{epoch}")).current("t")
+    assert len(got) == 19
+    await RecordedStatistics(log, question_with("epoch:19")).current("t")
+    assert len(got) == 19
+    await RecordedStatistics(log, question_with("epoch:1")).current("t")
+    assert len(got) == 20
+
+
 async def test_statistics_that_are_gone_are_not_replaced_by_others() -> None:
     objects = MemoryObjects()
     log = await statistics_log(objects, {2: 20})

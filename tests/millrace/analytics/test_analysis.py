@@ -126,6 +126,18 @@ def test_a_topic_keeps_its_name_from_report_to_report(tmp_path: Path) -> None:
     assert "duration" in analysed(renamed).topics[0].name  # its name would be another one
 
 
+def test_a_name_of_a_report_for_other_readers_is_not_taken_over() -> None:
+    alone = about("leave", 9, people=1)
+    for each in alone:
+        each.text = "How long is parental leave for Kowalski?"
+    own = report_of(analysed(alone, options=AnalysisOptions(least_people=1)))
+    own = msgspec.structs.replace(own, options=AnalysisOptions(least_people=1))
+    assert "kowalski" in own.tenants[0].topics[0].name
+    everybody = analysed(about("leave", 12, week=1), before=own)
+    assert everybody.topics[0].id == own.tenants[0].topics[0].id  # the topic goes on
+    assert "kowalski" not in everybody.topics[0].name
+
+
 def test_a_file_that_is_no_report_is_named(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     with pytest.raises(InputRejected, match="cannot be read"):

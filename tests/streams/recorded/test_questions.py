@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 
-from millrace.events.query import AnswerProduced, ContextRetrieved
+from millrace.event import E, Event
+from millrace.events.query import AnswerProduced, ContextRetrieved, QueryReceived
 from millrace.positions import Since, Start, Stop, Until
 from millrace.reader import RawRecord
+from millrace.testing import delivered
 from millrace.topics import QUERY_RECEIVED
-from streams.recorded.questions import Range, _in_range, _own
+from streams.recorded.questions import Range, RecordedQuestion, _in_range, _own, _Reading
 
 
 def context(watermark: str) -> ContextRetrieved:
@@ -37,3 +42,31 @@ def test_times_hold_where_the_broker_cannot_look_them_up(start: Start, stop: Sto
         RawRecord(QUERY_RECEIVED.name, 0, n, timestamp, None, None, []) for n, timestamp in enumerate((-1, 1, 5, 9))
     ]
     assert [record.timestamp_ms for record in records if _in_range(record, wanted)] == timestamps
+
+
+class Log(_Reading):
+    """Reads events from memory."""
+
+    def __init__(self, *events: Event) -> None:
+        self._events = events
+
+    def records(self, *_: object) -> Iterator[RawRecord]:
+        for n, event in enumerate(self._events):
+            headers = [("ce_correlationid", event.meta.correlation_id.encode())]
+            yield RawRecord("", 0, n, 0, None, None, headers)
+
+    def event(self, record: RawRecord) -> Event:
+        return self._events[record.offset]
+
+
+def of(event: E, correlation: str) -> E:
+    return event.with_meta(msgspec.structs.replace(delivered(event).meta, correlation_id=correlation))
+
+
+def test_what_another_conversation_says_under_the_same_correlation_id_belongs_to_no_question() -> None:
+    received = of(QueryReceived(tenant="t", conversation="c", question="?"), "x")
+    question = RecordedQuestion(received=received, asked_at_ms=1)
+    own, foreign = answer("e/i:0=1"), answer("").replace(conversation="other", status="refused")
+    Log(of(foreign, "x"), of(own, "x")).follow({("t", "c", "x"): question})
+    assert question.answer is not None
+    assert question.answer.status == "answered"
