@@ -17,6 +17,9 @@ MAX_TEXT_CHARS: Final = 8_000
 """Longest correction or note."""
 
 
+_SETTLING: Final = frozenset({"release", "withdraw"})
+
+
 class UnfittingDecision(InputRejected):
     """A decision that means nothing for an item as it stands."""
 
@@ -35,6 +38,26 @@ def fitting(item: ReviewItemOpened, last: ReviewDecisionMade | None) -> Sequence
         case "withdraw":
             return ("release",)
     return ("release" if is_held(item) else "withdraw", "confirm", "dismiss")
+
+
+def standing(item: ReviewItemOpened, last: ReviewDecisionMade | None) -> ReviewDecisionMade | None:
+    """The last decision, as far as it is about the item as it stands.
+
+    An item that was opened again with another text is to be looked at again; a document that was withdrawn stays so.
+    """
+    if last is None or item.subject_kind != "document" or last.decision == "withdraw":
+        return last
+    return last if last.content == item.content else None
+
+
+def overtaken(last: ReviewDecisionMade | None, made: ReviewDecisionMade) -> bool:
+    """Whether a decision does not count, because another one about the same text was made while it was on its way.
+
+    Of two people who decide at once, nobody takes back with a mere opinion that a document was released or withdrawn.
+    """
+    if last is None or made.subject_kind != "document" or made.decision in _SETTLING:
+        return False
+    return last.decision == "withdraw" or (last.decision == "release" and last.content == made.content)
 
 
 def is_held(item: ReviewItemOpened) -> bool:
@@ -71,6 +94,11 @@ def decided(
         )
     if chosen == "correct" and not text:
         raise UnfittingDecision("a correction needs the right answer; give it as text")
+    if chosen == "correct" and not (item.conversation or conversation):
+        raise UnfittingDecision(
+            f"the question {item.subject} is not kept any more, so nothing can be learned from a correction of its "
+            "answer; choose of confirm, dismiss"
+        )
     if len(text) > MAX_TEXT_CHARS:
         raise UnfittingDecision(f"the text has {len(text)} characters, at most {MAX_TEXT_CHARS} are taken; shorten it")
     return ReviewDecisionMade(
@@ -91,7 +119,9 @@ def decided(
 def decision_meta(event: ReviewDecisionMade, last: ReviewDecisionMade | None, *, source: str, time_us: int) -> Meta:
     """Metadata of a decision: the same one sent twice after the same one before is one event."""
     before = last.meta.id if last is not None else ""
-    identity = ids.derived("decision", event.tenant, event.item, before, event.decision, event.user, event.text)
+    identity = ids.derived(
+        "decision", event.tenant, event.item, before, event.decision, event.user, event.text, event.content or ""
+    )
     return Meta(
         id=identity,
         type=event.type_name(),

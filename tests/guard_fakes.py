@@ -8,6 +8,7 @@ from agents.ports import Rank
 from millrace.event import Event
 from millrace.events.guard import ReviewDecisionMade
 from millrace.findings import Finding, Kind, Scan
+from millrace.reviewing import overtaken
 
 
 @dataclass
@@ -72,7 +73,7 @@ class MemoryReviewed:
     n_caught_up: int = 0
 
     def fold(self, event: Event) -> None:
-        if isinstance(event, ReviewDecisionMade):
+        if isinstance(event, ReviewDecisionMade) and not overtaken(self.decisions.get(event.item), event):
             self.decisions[event.item] = event
 
     async def caught_up(self) -> None:

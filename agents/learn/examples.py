@@ -5,7 +5,8 @@ of the answer that it was made from, so a redelivery repeats both.
 
 Personal data and secrets are masked before anything is written: in question, target and context, the same value by the
 same placeholder. What is masked is looked at once more as a whole; where something is found then, or where nothing but
-placeholders is left, the example is rejected. Users stand in it by pseudonym: a digest without a key, so that whoever
+placeholders is left, the example is rejected, as it is where its document or a group in force is called after somebody;
+retrieved documents of such names are left out. Users stand in it by pseudonym: a digest without a key, so that whoever
 has to erase a user's examples can tell which they are. It hides a name from readers, not from who guesses names.
 """
 
@@ -131,6 +132,7 @@ def _masked(scored: QualityScored, found: Found, ports: ExamplePorts) -> tuple[E
         retrieved=tuple(
             RetrievedChunk(document=hit.document, version=hit.version, chunk_id=hit.chunk_id, rank=hit.rank)
             for hit in scored.hits
+            if not _holds_personal_data([hit.document], ports)
         ),
         labels=scored.labels,
         groups=scored.groups,
@@ -147,8 +149,13 @@ def _worthless(scored: QualityScored, found: Found, content: ExampleContent, por
         return "personal_data" if any(map(PLACEHOLDER.search, bare)) else "empty"
     texts += [text for passage in content.context for text in (passage.heading, passage.text)]
     texts += [text for label in content.labels.items() for text in label]
-    left = any(each.kind in _MASKED_KINDS for text in texts for each in ports.personal_data.find(text))
-    return "personal_data" if left else None
+    # Names cannot be masked without losing whose they are: where a document or a group is called after somebody.
+    texts += [found.document, *(passage.document for passage in content.context), *content.groups]
+    return "personal_data" if _holds_personal_data(texts, ports) else None
+
+
+def _holds_personal_data(texts: Sequence[str], ports: ExamplePorts) -> bool:
+    return any(each.kind in _MASKED_KINDS for text in texts for each in ports.personal_data.find(text))
 
 
 def _rejected(scored: QualityScored, found: Found, reason: Rejection, n_masked: int) -> ExampleRejected:

@@ -210,6 +210,7 @@ def _review(scored: QualityScored, opinion: Opinions) -> ReviewItemOpened | None
         rule=RULE,
         item=ids.derived("review", scored.tenant, "answer", scored.correlation, 0, RULE),
         reason=f"poor answer, score {scored.score:.2f}: {said}{flags}",
+        conversation=scored.conversation,
     )
 
 

@@ -94,6 +94,7 @@ async def _page(request: Request, site: Site, reviews: Reviews, visitor: Visitor
     text = await reviews.text(visitor.identity, item.item)
     # Masking looks at every word: not on the event loop.
     shown, question, subject = await asyncio.to_thread(_shown, site, item, text)
+    title = await asyncio.to_thread(site.mask, text.title if text is not None else "")
     notes = await asyncio.to_thread(lambda: [site.mask(each.text) for each in item.decisions])
     return site.page(
         request,
@@ -104,6 +105,7 @@ async def _page(request: Request, site: Site, reviews: Reviews, visitor: Visitor
         shown=shown,
         question=question,
         subject=subject,
+        title=title,
         decisions=list(zip(item.decisions, notes, strict=True)),
         says=_SAYS,
         said=_SAID,

@@ -63,7 +63,10 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
         report = await quality.report(visitor.identity, days=days)
         # Masking looks at every word: not on the event loop.
         poor = await asyncio.to_thread(_masked, report.poor, site.mask)
-        return site.page(request, "quality.html", visitor, days=days, report=report, poor=poor, **_charts(report))
+        folders = await asyncio.to_thread(lambda: [(site.mask(name), found) for name, found in _folders(report)])
+        return site.page(
+            request, "quality.html", visitor, days=days, report=report, poor=poor, folders=folders, **_charts(report)
+        )
 
 
 def _masked(poor: Sequence[PoorAnswer], mask: Mask) -> list[tuple[PoorAnswer, str, str]]:
@@ -86,7 +89,6 @@ def _charts(report: QualityReport) -> dict[str, Any]:
         "staged": staged,
         "stage_kinds": stages,
         "stages": columns([day.stages for day in staged], stages),
-        "folders": _folders(report),
         "signals": [_signal(each) for each in report.signals],
     }
 

@@ -133,7 +133,7 @@ def marked(text: str, spans: Sequence[tuple[int, int]], mask: Mask) -> MarkedTex
     inside = sorted((start, end) for start, end in spans if 0 <= start < end <= len(text))
     low = inside[0][0] if inside and inside[0][0] > WINDOW_CHARS // 2 else 0
     first = _line_start(text, max(0, low - WINDOW_CHARS // 4)) if low else 0
-    last = min(len(text), first + WINDOW_CHARS)
+    last = _line_end(text, min(len(text), first + WINDOW_CHARS))  # not within what is to be masked
     window = text[first:last]
     masked = mask(window)
     shown = inert(masked)  # as long: cut afterwards, or a line break would be cut in two

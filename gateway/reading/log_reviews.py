@@ -196,7 +196,7 @@ def _shown(found: Reviewable) -> ReviewItem:
         spans=item.spans,
         decisions=tuple(
             DecisionView(decision=made.decision, user=made.user, at_ms=at_ms, text=made.text)
-            for at_ms, made in found.decisions
+            for at_ms, made in (found.decisions if found.last is not None else ())  # else about another text
         ),
         fitting=tuple(fitting(item, found.last)),
     )

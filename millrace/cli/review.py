@@ -14,7 +14,7 @@ from millrace.cli.output import NotInLog, UsageError, note, say, show, table
 from millrace.connection import Connection
 from millrace.errors import ContractError
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
-from millrace.reviewing import DECISIONS, decided, decision_meta, fitting
+from millrace.reviewing import DECISIONS, decided, decision_meta, fitting, overtaken, standing
 
 review_app = typer.Typer(
     help="Look at review items and decide about them.", no_args_is_help=True, rich_markup_mode=None
@@ -35,7 +35,7 @@ class Entry(msgspec.Struct):
     @property
     def last(self) -> ReviewDecisionMade | None:
         """The decision that counts."""
-        return self.decisions[-1][1] if self.decisions else None
+        return standing(self.item, self.decisions[-1][1] if self.decisions else None)
 
     def told(self) -> dict[str, Any]:
         """The item for programs."""
@@ -160,9 +160,12 @@ def _entries(connection: Connection, tenant: str) -> dict[str, Entry]:
                 made.append((record.timestamp_ms, event))
     seen: set[str] = set()
     for at_ms, decision in made:
-        if decision.item in found and decision.meta.id not in seen:
-            found[decision.item].decisions.append((at_ms, decision))
-            seen.add(decision.meta.id)
+        known = found.get(decision.item)
+        if known is None or decision.meta.id in seen:
+            continue
+        seen.add(decision.meta.id)
+        if not overtaken(known.decisions[-1][1] if known.decisions else None, decision):
+            known.decisions.append((at_ms, decision))
     return found
 
 

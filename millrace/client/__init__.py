@@ -10,7 +10,7 @@ import msgspec
 
 from millrace.client.answers import Answer
 from millrace.client.asking import Asked, Asker
-from millrace.client.documents import Change, DocumentWriter, Sent, attributes_of, canonical
+from millrace.client.documents import Change, DocumentWriter, Sent, attributes_of, canonical, named
 from millrace.client.feedback import FeedbackOptions, feedback_of, place_of
 from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
@@ -187,12 +187,12 @@ class Millrace:
 
     async def set_acl(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Say which groups may read a document: exactly these, ``*`` for everyone in the tenant, none for nobody."""
-        wanted = canonical(groups)
+        wanted = named(groups)
         return await self._change_access(document, tenant, lambda _: wanted)
 
     async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Let further groups read a document."""
-        more = canonical(groups)
+        more = named(groups)
         return await self._change_access(
             document, tenant, lambda known: canonical({*restored(known.groups or ()), *more})
         )

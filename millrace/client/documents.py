@@ -17,7 +17,7 @@ from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
 from millrace.telemetry import TraceContext, names
 from millrace.telemetry.tracing import Value
 from millrace.topics import INLINE_MAX_BYTES, SOURCE_CHANGED
-from millrace.withdrawal import is_withdrawn, withdrawn
+from millrace.withdrawal import WITHDRAWN, is_withdrawn, is_withheld, withdrawn
 
 INLINE_SMALL_BYTES: Final = 4096
 
@@ -243,6 +243,23 @@ def canonical(groups: Collection[str]) -> tuple[str, ...]:
     found = (groups,) if isinstance(groups, str) else tuple(sorted(set(groups)))
     if "" in found:
         raise InputRejected("a group needs a name; got an empty one. Everyone in the tenant is '*'")
+    return found
+
+
+def named(groups: Collection[str]) -> tuple[str, ...]:
+    """Groups that a caller gives a right to, as `canonical`.
+
+    Raises
+    ------
+    InputRejected
+        If one is empty, or is the name under which a right is withheld: nobody could give such a document back.
+    """
+    found = canonical(groups)
+    if withheld := [group for group in found if is_withheld(group)]:
+        raise InputRejected(
+            f"a group cannot be called {withheld[0]!r}: {WITHDRAWN!r} begins what a person withdrew; name the group "
+            f"itself, {withheld[0].removeprefix(WITHDRAWN)!r}"
+        )
     return found
 
 

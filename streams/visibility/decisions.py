@@ -9,6 +9,7 @@ from typing import Any
 from millrace.codec import Codec
 from millrace.event import Event
 from millrace.events.guard import ReviewDecisionMade
+from millrace.reviewing import overtaken
 from millrace.topics import REVIEW_DECISION_MADE
 from streams.visibility.topic_view import TopicView
 
@@ -36,7 +37,9 @@ class DocumentDecisions(TopicView):
     def keep(self, event: Event, timestamp_ms: int, n_bytes: int) -> None:  # noqa: ARG002 - of all views
         """Take a decision in; records of an item are in one partition, so the last one read is the last one made."""
         if isinstance(event, ReviewDecisionMade) and event.subject_kind == "document":
-            self._of_document[event.tenant, event.subject][event.item] = event
+            made = self._of_document[event.tenant, event.subject]
+            if not overtaken(made.get(event.item), event):
+                made[event.item] = event.replace(text="")  # notes are long, and nothing here reads them
 
     def _decided(self, tenant: str, document: str) -> Mapping[str, ReviewDecisionMade]:
         return self._of_document.get((tenant, document), {})

@@ -12,6 +12,7 @@ import msgspec
 from millrace.codec import Codec
 from millrace.event import Event
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
+from millrace.reviewing import overtaken, standing
 from millrace.topics import REVIEW_DECISION_MADE, REVIEW_ITEM_OPENED
 from streams.visibility.topic_view import TopicView
 
@@ -41,7 +42,7 @@ class Reviewable(msgspec.Struct, frozen=True):
     @property
     def last(self) -> ReviewDecisionMade | None:
         """The decision that counts."""
-        return self.decisions[-1][1] if self.decisions else None
+        return standing(self.item, self.decisions[-1][1] if self.decisions else None)
 
 
 class ReviewLog(TopicView):
@@ -95,7 +96,9 @@ class ReviewLog(TopicView):
     def _decide(self, place: tuple[str, str], timestamp_ms: int, event: ReviewDecisionMade) -> None:
         known = self._items.get(place)
         before = known.decisions if known is not None else tuple(self._unopened.get(place, ()))
-        if any(each.meta.id == event.meta.id for _, each in before):
+        if any(each.meta.id == event.meta.id for _, each in before) or overtaken(
+            before[-1][1] if before else None, event
+        ):
             return
         made = (*before, (timestamp_ms, event))[-_MAX_MADE:]
         if known is not None:

@@ -68,7 +68,8 @@ class MemoryReviews:
             return None
         before = self.made.setdefault((found.tenant, item), [])
         try:
-            made = decided(found, before[-1] if before else None, decision, user=identity.user, text=text)
+            last = before[-1] if before else None
+            made = decided(found, last, decision, user=identity.user, text=text, conversation="c")
         except UnfittingDecision as error:
             raise Problem(409, error.error_type, str(error)) from error
         if made is not None:

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
-from millrace.reviewing import MAX_TEXT_CHARS, UnfittingDecision, decided, decision_meta, fitting
+from millrace.reviewing import (
+    MAX_TEXT_CHARS,
+    UnfittingDecision,
+    decided,
+    decision_meta,
+    fitting,
+    overtaken,
+    standing,
+)
 from millrace.withdrawal import is_withdrawn, restored, withdrawn
 
 
@@ -27,7 +35,7 @@ ANSWER = item(subject_kind="answer", subject="q", version=0, content=None)
 def after(found: ReviewItemOpened, *decisions: str) -> ReviewDecisionMade:
     last: ReviewDecisionMade | None = None
     for decision in decisions:
-        made = decided(found, last, decision, user="ann", text="t")
+        made = decided(found, last, decision, user="ann", text="t", conversation="c")
         assert made is not None
         last = made.with_meta(decision_meta(made, last, source="test", time_us=1))
     assert last is not None
@@ -79,6 +87,32 @@ def test_the_same_decision_again_is_none_and_after_another_one_it_is_new() -> No
 def test_what_does_not_fit_is_refused(found: ReviewItemOpened, decision: str, text: str) -> None:
     with pytest.raises(UnfittingDecision):
         decided(found, None, decision, user="ann", text=text)
+
+
+def test_a_correction_that_nobody_could_learn_from_is_refused() -> None:
+    with pytest.raises(UnfittingDecision, match="not kept any more"):
+        decided(ANSWER, None, "correct", user="ann", text="Six.")
+
+
+def test_an_opinion_takes_nothing_back_that_was_settled_meanwhile() -> None:
+    opinion = after(FLAGGED, "dismiss")
+    assert overtaken(after(FLAGGED, "withdraw"), opinion)
+    assert overtaken(after(HELD, "release"), opinion)
+    assert not overtaken(after(FLAGGED, "confirm"), opinion)
+    assert not overtaken(None, opinion)
+    assert not overtaken(after(FLAGGED, "withdraw"), after(HELD, "release"))
+    assert not overtaken(after(ANSWER, "confirm"), after(ANSWER, "dismiss"))
+
+
+def test_an_item_with_another_text_is_decided_anew_but_a_withdrawn_document_stays_so() -> None:
+    other = item(action="hold", manifest="sha256:4", content="sha256:3")
+    released = after(HELD, "release")
+    assert (standing(HELD, released), standing(other, released)) == (released, None)
+    assert overtaken(released, after(HELD, "dismiss"))
+    assert not overtaken(released, after(other, "dismiss"))
+    assert after(other, "release").meta.id != released.meta.id
+    withdrawal = after(FLAGGED, "withdraw")
+    assert standing(other, withdrawal) is withdrawal
 
 
 def test_groups_of_a_withdrawn_document_come_back_as_they_were() -> None:

@@ -201,3 +201,25 @@ def test_a_redelivery_writes_the_same_object_and_the_same_event() -> None:
     assert first.meta.id == second.meta.id
     assert len(objects.objects) == 1
     assert of(ExampleProposed, [first, second])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"groups": ("*", "user:eva@example.org")},
+        {"citations": (quote("Leave is eighteen weeks.", "people/eva@example.org/leave.md"),)},
+        {"citations": (), "hits": (hit("people/eva@example.org/leave.md"),)},
+    ],
+)
+def test_what_is_named_after_somebody_is_no_example(fields: dict[str, Any]) -> None:
+    objects = MemoryObjects()
+    [found] = proposals(corrected(text="eighteen weeks", **fields), objects=objects)
+    assert isinstance(found, ExampleRejected)
+    assert (found.reason, objects.objects) == ("personal_data", {})
+
+
+def test_retrieved_documents_that_are_named_after_somebody_are_left_out() -> None:
+    objects = MemoryObjects()
+    hits = (hit(), hit("people/eva@example.org/leave.md", rank=2))
+    [found] = proposals(corrected(text="eighteen weeks", hits=hits), objects=objects)
+    assert [each.document for each in decode(found.ref, objects.objects[found.ref]).retrieved] == ["hr/leave.md"]

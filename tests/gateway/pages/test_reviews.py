@@ -43,7 +43,7 @@ def report(own: bool = False) -> QualityReport:
             Point(at_ms=OPENED_MS - OPENED_MS % DAY_MS - DAY_MS, n=4, n_poor=1, score=0.75, feedback={"up": 2}),
             Point(
                 at_ms=OPENED_MS - OPENED_MS % DAY_MS, n=2, n_poor=1, score=0.5, feedback={"down": 1},
-                stages={"retrieval": 1}, folders={"guides: retrieval": 1},
+                stages={"retrieval": 1}, folders={"guides: retrieval": 1, "of-ida@example.org: retrieval": 1},
             ),
         ),
         signals=(
@@ -158,24 +158,31 @@ async def test_a_text_that_the_reviewer_may_not_read_is_not_on_the_page(office: 
 
 
 async def test_personal_data_are_masked_and_what_was_found_stays_marked(office: Office) -> None:
-    office.gateways.reviews.put(opened(office.tenant), f"Ask eva@example.org. {MAIL}", ORDER)
+    text = f"Ask eva@example.org. {MAIL}"
+    office.gateways.reviews.put(opened(office.tenant), text, ORDER, title="Forwarded by ida@example.org")
     office.gateways.quality.reports[office.tenant] = report()
     async with office.open(mask=no_addresses) as gateway:
         await be(gateway, "Rea")
         page = (await gateway.client.get("/inbox/item-1")).text
         quality = (await gateway.client.get("/quality")).text
-    assert "eva@example.org" not in page
+    assert "@example.org" not in page
+    assert "Forwarded by [EMAIL_ADDRESS_1]" in page
     assert f'tabindex="-1">{ORDER}</mark>' in page
-    assert "eva@example.org" not in quality
+    assert "@example.org" not in quality
     assert "[EMAIL_ADDRESS_1]" in quality
 
 
 async def test_without_the_mask_they_would_show(office: Office) -> None:
     """Control of the test above."""
-    office.gateways.reviews.put(opened(office.tenant), MAIL, ORDER)
+    office.gateways.reviews.put(opened(office.tenant), MAIL, ORDER, title="Forwarded by ida@example.org")
+    office.gateways.quality.reports[office.tenant] = report()
     async with office.open() as gateway:
         await be(gateway, "Rea")
-        assert "eva@example.org" in (await gateway.client.get("/inbox/item-1")).text
+        page = (await gateway.client.get("/inbox/item-1")).text
+        quality = (await gateway.client.get("/quality")).text
+    for name in ("eva@example.org", "ida@example.org"):
+        assert name in page
+        assert name in quality
 
 
 async def test_a_decision_from_another_page_or_session_changes_nothing(office: Office) -> None:

@@ -155,3 +155,11 @@ def test_of_a_long_text_the_part_around_the_first_place_is_shown() -> None:
 def test_marks_change_nothing_of_the_text(text: str, spans: list[tuple[int, int]]) -> None:
     found = marked(text, spans, str)
     assert "".join(piece.text for piece in found.pieces) == inert(text)
+
+
+def test_a_long_text_is_not_cut_within_what_is_to_be_masked() -> None:
+    address = "eva@example.org"
+    text = "a" * (WINDOW_CHARS - 1 - len(address) // 2) + f" {address}\n" + "more\n" * 9
+    found = marked(text, (), lambda whole: whole.replace(address, "[EMAIL_ADDRESS_1]"))
+    assert found.cut
+    assert "".join(piece.text for piece in found.pieces).endswith(" [EMAIL_ADDRESS_1]\n")

@@ -83,6 +83,28 @@ def test_a_document_is_withdrawn_as_long_as_one_item_says_so() -> None:
     assert not view.withdrawn("acme", "a.md")
 
 
+def test_a_document_stays_withdrawn_when_somebody_dismisses_the_item_at_the_same_time() -> None:
+    view, log = DocumentDecisions(CONNECTION), ReviewLog(CONNECTION)
+    log.keep(opened(), 1, 100)
+    for decision in ("withdraw", "dismiss"):
+        view.keep(made(decision, text="a note"), 1, 100)
+        log.keep(made(decision), 1, 100)
+    assert view.withdrawn("acme", "a.md")
+    found = log.find("acme", "i")
+    assert found is not None
+    assert [each.decision for _, each in found.decisions] == ["withdraw"]
+
+
+def test_an_item_that_is_opened_again_with_another_text_is_to_be_decided_again() -> None:
+    log = ReviewLog(CONNECTION)
+    for content in ("sha256:1", "sha256:2"):
+        log.keep(with_meta(opened().replace(content=content)), 1, 100)
+        log.keep(made("release", content="sha256:1"), 2, 100)
+        found = log.find("acme", "i")
+        assert found is not None
+        assert (found.last is None) == (content == "sha256:2")
+
+
 def test_of_an_answer_the_highest_revision_counts_at_the_time_it_was_first_scored() -> None:
     log = OutcomeLog(CONNECTION)
     for at_ms, revision in ((10, 1), (20, 3), (30, 2)):
