@@ -21,7 +21,6 @@ from streams.pump.membership import wait_for_followers
 from streams.pump.settings import PumpSettings
 from streams.table_acks import Applied
 
-
 _FETCH_MS: Final = 100
 """How long a broker may hold a fetch that finds nothing, at least: nobody waits for a table, and there may be many."""
 

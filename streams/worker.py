@@ -142,14 +142,13 @@ class Worker:
             keyed = [spec for spec in self.specs if spec.form == "keyed"]
             pump_settings, connection = self._settings.pump, self._settings.connection
             partitions = dict(await asyncio.gather(*map(self._check_table, keyed)))
-            root = _Root()
+            root = _Root(self._apps)
             company = Company()
             for spec in self.specs:
                 ports = await stack.enter_async_context(self._ports_for(spec))
                 note = self._note.get(spec.name, lambda _: None)
                 if spec.form == "keyed":
                     app = table_app(spec.name, connection, pump_settings, data=self._settings.data)
-                    root.add_dependency(app)
                     self._apps.append(app)
                     self.tables.append(
                         TableAgent(
@@ -300,7 +299,21 @@ def _recovered(app: Any) -> bool:
 
 
 class _Root(Service):
-    """Parent of the pumps and of the apps of table agents."""
+    """Parent of the pumps and of the apps of table agents.
+
+    Parameters
+    ----------
+    apps : sequence of faust.App
+        Started side by side, for each of them waits a second for nothing.
+    """
+
+    def __init__(self, apps: Sequence[Any]) -> None:
+        super().__init__()
+        self._apps = apps
+
+    async def on_started(self) -> None:
+        """Start the apps."""
+        await asyncio.gather(*map(self.add_runtime_dependency, self._apps))
 
 
 @asynccontextmanager
