@@ -186,5 +186,5 @@ async def test_agents_that_read_one_topic_each_apply_all_of_it(world: World, cho
     await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
     async with Worker(specs, chosen, codec=world.codec) as worker:
         records = await world.read_n(world.sink, 60)
-        assert [table.counters.emitted for table in worker.tables] == [30, 30]
+        await until(lambda: [table.counters.emitted for table in worker.tables] == [30, 30])
     assert totals(world, records) == 30
