@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Group(BaseModel):
@@ -43,6 +43,12 @@ class KafkaSettings(Group):
     """Password, with a SASL protocol; best given by the environment."""
     ssl_ca_location: Path | None = None
     """Certificates that sign the broker's, with an SSL protocol; the system's by default."""
+
+    @field_validator("nodes", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """A number is a text in the environment."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class RegistrySettings(Group):

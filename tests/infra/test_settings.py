@@ -258,3 +258,11 @@ def test_a_principal_that_no_rule_is_for_is_refused_with_those_that_there_are() 
         load({"kafka": {"principal": "corpus_worker"}})
     allowed = {load({"kafka": {"principal": name}}).settings.kafka.principal for name in (*DEPLOYABLES, WORKER)}
     assert allowed == set(get_args(KafkaSettings.model_fields["principal"].annotation))
+
+
+def test_the_number_of_nodes_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA__NODES", "3")
+    assert load({"profile": "kafka"}).settings.kafka.nodes == 3
+    monkeypatch.setenv("MILLRACE_KAFKA__NODES", "2")
+    with pytest.raises(ConfigurationError, match=r"kafka\.nodes.*1 or 3"):
+        load({"profile": "kafka"})
