@@ -61,7 +61,10 @@ async def judge(demo: Demo, millrace: Millrace) -> None:
     def corrected(each: StageAttributed | ExampleCurated) -> bool:
         return each.correlation == poor.correlation_id
 
-    stage = await first_of(millrace, STAGE_ATTRIBUTED, StageAttributed, corrected)
+    revision = scored.revision if scored is not None else 1
+    stage = await first_of(
+        millrace, STAGE_ATTRIBUTED, StageAttributed, lambda each: corrected(each) and each.revision >= revision
+    )
     if stage is not None:
         demo.report.say(f"what failed: {stage.stage}, by the rule {stage.rule}, with {stage.document}")
     named = stage is not None and stage.document == TRAVEL
