@@ -329,6 +329,32 @@ class QueryPorts(msgspec.Struct, frozen=True):
     guard: GuardPolicy
 
 
+class Reviewed(Protocol):
+    """What people decided about documents."""
+
+    async def caught_up(self) -> None:
+        """Return when all that was decided at the time of the call is known."""
+
+    def released(self, tenant: str, document: str, content: str) -> bool:
+        """Whether the last decision about this text of this document let it be read."""
+
+    def withdrawn(self, tenant: str, document: str) -> bool:
+        """Whether a decision that holds withdrew the document."""
+
+
+class Access(Protocol):
+    """Who may read a document, and its newest version."""
+
+    async def caught_up(self) -> None:
+        """Return when all that was in the log at the time of the call is known."""
+
+    def access(self, tenant: str, document: str) -> tuple[int, Collection[str]] | None:
+        """Access version and groups; None where no access was ever written."""
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        """Newest folded version of a document, whoever may read it; deleted ones included."""
+
+
 class GuardPorts(msgspec.Struct, frozen=True):
     """What scans documents."""
 
@@ -336,3 +362,12 @@ class GuardPorts(msgspec.Struct, frozen=True):
     known_scans: KnownScans
     objects: ObjectStore
     guard: GuardPolicy
+    reviewed: Reviewed
+
+
+class ReviewPorts(msgspec.Struct, frozen=True):
+    """What does as people decided about documents."""
+
+    reviewed: Reviewed
+    access: Access
+    objects: ObjectStore

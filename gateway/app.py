@@ -9,13 +9,19 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway import problems
 from gateway.guarding import RATE, Guard
-from gateway.http import documents, operations, questions
+from gateway.http import documents, feedback, operations, questions, reviews
 from gateway.http.descriptions import describe
 from gateway.service import Routers, Service
 from gateway.settings import GatewaySettings
 
 _VERSION = "1"
-_OWN: tuple[Routers, ...] = (questions.routes, documents.routes, operations.routes)
+_OWN: tuple[Routers, ...] = (
+    questions.routes,
+    feedback.routes,
+    documents.routes,
+    reviews.routes,
+    operations.routes,
+)
 
 
 def create_app(service: Service, settings: GatewaySettings, routers: Sequence[Routers] = ()) -> FastAPI:

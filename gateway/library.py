@@ -124,5 +124,8 @@ class Library(Protocol):
     async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
         """Newest questions that the caller may see: own ones; all that it may see the answers of, for a service."""
 
+    async def question(self, identity: Identity, name: str) -> QuestionSummary | None:
+        """A question that the caller itself asked, by correlation id; None for others' and foreign ones."""
+
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         """A question of the caller's own by correlation or trace id; None for others' and foreign ones."""

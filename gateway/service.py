@@ -17,6 +17,7 @@ from gateway.health import Health
 from gateway.identity import Identity, Scope
 from gateway.library import Library
 from gateway.metrics import Metrics
+from gateway.reviewing import Quality, Reviews
 from gateway.seals import Seals
 from gateway.settings import GatewaySettings
 from millrace.client import Answer, Asked, Millrace
@@ -107,6 +108,8 @@ class Service:
         What it counts.
     embedder : Embedder, optional
         Embeds texts for callers; without it there is no model for that.
+    reviews, quality : Reviews, Quality, optional
+        What reviewers look at; without them there is nothing to review.
     """
 
     millrace: Millrace
@@ -118,6 +121,8 @@ class Service:
     health: Health
     metrics: Metrics
     embedder: Embedder | None = None
+    reviews: Reviews | None = None
+    quality: Quality | None = None
 
 
 Routers = Callable[[Service, GatewaySettings], APIRouter]

@@ -100,6 +100,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         Hosts that links in answers may lead to, for pages.
     secure : bool
         Whether callers come over TLS, here or at a proxy: browsers are then told to keep to it.
+    reviewers : tuple of str
+        Groups whose members may look at their tenant's review items and at the quality of its answers, and decide.
     public_url : str
         Address under which callers reach it, for links to sources; empty for links without a host.
     openai : OpenAIPolicy
@@ -118,6 +120,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     trust: tuple[str, ...] = ("services",)
     link_hosts: tuple[str, ...] = ()
     secure: bool = False
+    reviewers: tuple[str, ...] = ("reviewers",)
     public_url: str = ""
     openai: OpenAIPolicy = OpenAIPolicy()
     graphql: Budget = Budget()

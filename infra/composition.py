@@ -20,6 +20,8 @@ from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
+from agents.learn.policy import LearnPolicy
+from agents.learn.ports import AttributionPorts
 from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
@@ -31,9 +33,12 @@ from infra.launch.registry import registry_access
 from infra.launch.seeding import table_path
 from infra.launch.stack import Stack
 from infra.launch.vector_store import vector_store_access
+from infra.learning import closing_sessions, learning_ports
 from infra.metrics import Metrics
 from infra.observed import ObservedCache, ObservedEmbedder, ObservedParser, ObservedStore, Store, Watch
-from infra.settings import ParserSettings, Settings
+from infra.parsers import parser_limits
+from infra.reviewing import Reviewing
+from infra.settings import Settings
 from infra.worker_metrics import Models
 from millrace import schema_folder
 from millrace.agent import AgentSpec
@@ -44,7 +49,6 @@ from millrace.events.corpus import StatisticsComputed
 from millrace.registered import Registered
 from millrace.registry import Registry
 from streams.maintenance import Maintenance
-from streams.parsing.limits import MIB, ParserLimits
 from streams.parsing.pool import ParserPool
 from streams.producer import Producer
 from streams.pump import Prepare
@@ -98,9 +102,9 @@ class Composition:
         self.watched: list[Watched] = []
         self._ports: dict[type, Any] = {}
 
-    def provide(self, ports: Any) -> None:
-        """Give `ports` to every agent that asks for their class."""
-        self._ports[type(ports)] = ports
+    def provide(self, *ports: Any) -> None:
+        """Give each of `ports` to every agent that asks for its class."""
+        self._ports |= {type(each): each for each in ports}
 
     def prepare_for(self, specs: Collection[AgentSpec], cut: Collection[str] = ()) -> None:
         """Say what each agent waits for when it takes over partitions: its own history, folded to the end."""
@@ -112,7 +116,7 @@ class Composition:
                 )
                 if self.answers is not None:
                     self.note[spec.name] = self.answers.note
-            elif wanted is CorpusPorts and self.tail is not None:
+            elif wanted in {CorpusPorts, AttributionPorts} and self.tail is not None:
                 self.prepare[spec.name] = _folded(self.tail)
 
     @asynccontextmanager
@@ -177,11 +181,19 @@ async def compose(
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
+        learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
+        composition.provide(*learning_ports(learn, stack, classes))
+        composition.watched += await closing_sessions(
+            learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
+        )
+        reviewing = Reviewing(settings, stack, name, client, of_views, services)
+        composition.watched += await reviewing.open(classes)
         if classes & {GuardPorts, QueryPorts}:
-            await builder.guards(classes)
-        if classes & {CorpusPorts, QueryPorts, StatisticsPorts}:
+            await builder.guards(classes, reviewing)
+        if classes & {CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts}:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
+        composition.provide(*await reviewing.ports(classes, composition.tail))
         if not stack.registry:
             await asyncio.to_thread(schema_folder.publish, Path(stack.objects), codec)
         yield composition
@@ -200,13 +212,13 @@ class _Builder:
     services: AsyncExitStack
     watch: Watch
 
-    async def guards(self, classes: Collection[type | None]) -> None:
+    async def guards(self, classes: Collection[type | None], reviewing: Reviewing) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
         chosen = policy(GuardPolicy, self.settings.guard, "guard")
         guards = self.composition.guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
-        if guards.documents is not None:
+        if guards.documents is not None and (known := reviewing.decisions) is not None:
             objects = ContentStore(self.stack.objects)
-            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen))
+            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen, known))
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
@@ -221,7 +233,7 @@ class _Builder:
         )
         self.composition.models = embedder if isinstance(embedder, TritonEmbedder) else None
         embedder = ObservedEmbedder(embedder, self.watch, provider(settings))
-        rows = await _vectors(settings, self.stack, embedder.dim, services)
+        rows = await open_vectors(settings, self.stack, embedder.dim, services)
         vectors = ObservedStore(rows, self.watch, {"lance": "lancedb"}.get(settings.stores.kind, settings.stores.kind))
         producer = Producer(self.client)
         await self._start(producer)
@@ -249,6 +261,9 @@ class _Builder:
         await self._maintain(tail, producer if CorpusPorts in classes else None, vectors)
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
+        if AttributionPorts in classes:
+            learn_policy = policy(LearnPolicy, settings.learn, "learn")
+            composition.provide(AttributionPorts(embedder, objects, vectors, tail, query_policy, learn_policy))
         if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)
@@ -307,24 +322,6 @@ def policy(kind: type[Any], overrides: dict[str, Any], group: str) -> Any:
         raise ConfigurationError(f"setting group {group!r}: {error}; see docs/reference/settings.md") from error
 
 
-def parser_limits(settings: ParserSettings, max_bytes: int) -> ParserLimits:
-    """Limits of the parser processes, as the settings name them."""
-    return ParserLimits(
-        processes=settings.processes,
-        slow_processes=settings.slow_processes,
-        slice_s=settings.slice_s,
-        wall_s=settings.wall_s,
-        cpu_s=settings.cpu_s,
-        memory_bytes=settings.memory_mb * MIB,
-        max_bytes=max_bytes,
-        max_text_chars=settings.max_text_chars,
-        max_inflated_bytes=settings.max_inflated_mb * MIB,
-        max_inflation=settings.max_inflation,
-        max_depth=settings.max_depth,
-        documents_per_process=settings.documents_per_process,
-    )
-
-
 def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> tuple[Codec, Codec]:
     """Codecs that have met all that the agents read and write, so that the registry may go down later.
 
@@ -343,7 +340,8 @@ def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> t
     return on_loop, of_views
 
 
-async def _vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
+async def open_vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
+    """Open the store of chunk rows that the settings name; `services` closes it."""
     if settings.stores.kind == "lance":
         tables = LanceVectorStore(settings.vectors, dim=dim)
         services.push_async_callback(tables.close)

@@ -23,7 +23,7 @@ from infra.servers.kafka.security import ADMIN
 from millrace.errors import ConfigurationError
 
 POSTGRES_USER: Final = "millrace"
-_WORKERS: Final = ("corpus-worker", "query-worker")
+_WORKERS: Final = ("corpus-worker", "query-worker", "learn-worker")
 _CAPTURE: Final = ("worker", CONNECT)
 DRAWN: Final = (
     *(f"kafka-{principal}" for principal in (ADMIN, *_WORKERS, *_CAPTURE, GATEWAY, APP, OPERATOR)),

@@ -7,6 +7,7 @@ and on a loopback port (``/ready``, ``/alive``); that port is for whoever runs i
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
 import signal
@@ -187,7 +188,10 @@ async def composed(settings: Settings, stack: Stack, name: str, tracer: Tracer |
             tracer=tracer,
         ) as service,
     ):
-        yield service
+        reviews = library.reviews
+        if reviews is not None:
+            reviews.write_with(service.millrace.produce)
+        yield dataclasses.replace(service, reviews=reviews, quality=library.quality)
 
 
 @asynccontextmanager
@@ -276,6 +280,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         trust=chosen.trust,
         link_hosts=chosen.link_hosts,
         secure=chosen.tls_cert is not None or bool(chosen.proxies),
+        reviewers=chosen.reviewers,
         public_url=chosen.public_url,
         openai=OpenAIPolicy(**chosen.openai.model_dump(exclude={"embeddings"})),
         graphql=Budget(**chosen.graphql.model_dump()),

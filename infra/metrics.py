@@ -24,6 +24,12 @@ from millrace.telemetry.metrics import Metric
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
 MAX_VALUES: Final = 100
+_NOTED: Final = {
+    "VerdictGiven": declared.VERDICTS,
+    "DriftDetected": declared.DRIFT_DETECTED,
+    "TrainingRequested": declared.TRAINING_REQUESTED,
+}
+"""Metrics that count events, by the name of their class; each label is a field."""
 _VALUE: Final = re.compile(r"[A-Za-z0-9_.:/{}-]{1,80}")
 
 
@@ -104,9 +110,10 @@ class Metrics:
         self.registry.register(_Reader(source, self._labels))
 
     def note(self, event: Event) -> None:
-        """Count what an acknowledged event stands for: a verdict of a guard."""
-        if type(event).__name__ == "VerdictGiven":
-            self.add(declared.VERDICTS, *(str(getattr(event, name, "")) for name in declared.VERDICTS.labels))
+        """Count what an acknowledged event stands for: a verdict, a change of traffic, a request for training."""
+        metric = _NOTED.get(type(event).__name__)
+        if metric is not None:
+            self.add(metric, *(str(getattr(event, name, "")) for name in metric.labels))
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -35,10 +35,14 @@ from millrace.topics import (
     CATALOGUE,
     DOCUMENT_INDEXED,
     DOCUMENT_SETTLED,
+    FEEDBACK_GIVEN,
+    INTERACTION_OBSERVED,
     MAINTENANCE_DUE,
     QUERY_CANCELLED,
     QUERY_RECEIVED,
     REPLY,
+    REVIEW_DECISION_MADE,
+    SESSION_DUE,
     SOURCE_CHANGED,
     STATISTICS_COMPUTED,
     Topic,
@@ -108,19 +112,25 @@ class Rights:
 
 
 def app_rights() -> Rights:
-    """An app: it writes documents, access and questions, and reads replies and what became of documents."""
+    """An app: it writes documents, access, questions and feedback, and reads replies and what became of documents."""
     return Rights(
         reads=_names(REPLY, SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED),
-        writes=_names(SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED),
+        writes=_names(
+            SOURCE_CHANGED, ACL_CHANGED, QUERY_RECEIVED, QUERY_CANCELLED, FEEDBACK_GIVEN, INTERACTION_OBSERVED
+        ),
         groups=frozenset({READER_GROUP}),
     )
 
 
 def gateway_rights() -> Rights:
-    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own."""
+    """The gateway: what an app may, and to read all that there is of questions; it shows everyone their own.
+
+    It writes what people decide about review items, too.
+    """
     app = app_rights()
     of_questions = _names(*(topic for topic in CATALOGUE.values() if topic.group != "corpus"))
-    return replace(app, reads=app.reads | of_questions | _names(*_VISIBILITY))
+    reads = app.reads | of_questions | _names(*_VISIBILITY)
+    return replace(app, reads=reads, writes=app.writes | _names(REVIEW_DECISION_MADE))
 
 
 def operator_rights(group_prefix: str) -> Rights:
@@ -186,13 +196,22 @@ def worker_rights(
             foreign |= any(topic.read is not None for topic in part.sources)  # must not be compacted: it looks
             writes |= _names(*part.sinks) | {topic.dead_letters for topic in part.sources}
             sees |= {topic.dead_letters for topic in part.sinks if not topic.reply}
+        if SESSION_DUE in spec.sources:
+            writes.add(SESSION_DUE.name)  # whoever waits for quiet conversations looks for them
         if spec.form == "keyed":
-            groups.add(f"{group_prefix}tables")
+            groups.add(f"{group_prefix}tables-{spec.name}")
             reads.add(changelog(spec))
             writes.add(changelog(spec))
         match ports(spec):
             case "QueryPorts":
                 reads |= _names(*_VISIBILITY, ANSWER_PRODUCED, QUERY_CANCELLED)
+                writes.add(ACL_CHANGED.dead_letters)
+            case "GuardPorts":
+                reads |= _names(REVIEW_DECISION_MADE)
+            case "ReviewPorts":
+                reads |= _names(*_VISIBILITY, REVIEW_DECISION_MADE)
+            case "AttributionPorts":
+                reads |= _names(*_VISIBILITY)
                 writes.add(ACL_CHANGED.dead_letters)
             case "CorpusPorts" | "StatisticsPorts":
                 reads |= _names(*_VISIBILITY)

@@ -57,7 +57,7 @@ from streams.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
-OWN_AGENTS: Final = ("agents.corpus", "agents.guard", "agents.query", "agents.usage")
+OWN_AGENTS: Final = ("agents.corpus", "agents.guard", "agents.learn", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _EMBEDDED_LEADER_MS: Final = 100
 _SWITCH_S: Final = 0.001  # the loop gets the interpreter back after a millisecond from a thread that computes, not five

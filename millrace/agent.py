@@ -3,7 +3,8 @@
 ``@agent`` returns the function unchanged, so a test calls it directly. Three forms:
 
 * stateless: ``def f(event) -> Outputs``
-* keyed state: ``def f(state, event) -> tuple[state, Outputs]`` with ``state=`` giving the state class
+* keyed state: ``def f(state, event) -> tuple[state, Outputs]`` with ``state=`` giving the state class; a third
+  parameter takes ports, which should hold a policy and nothing that waits
 * with ports: ``async def f(event, ports) -> Outputs``, or, with ``batch=``,
   ``async def f(events, ports) -> Sequence[Result]``, one result per input.
 
@@ -226,12 +227,12 @@ def _n_parameters(function: Callable[..., Any]) -> int:
 
 def _form(function: Callable[..., Any], *, batch: Batch | None, state: type[msgspec.Struct] | None) -> str:
     n = _n_parameters(function)
+    least = 1 if state is None else 2
     if state is not None and batch is not None:
         message = f"agent {function.__name__!r} asks for state and batches; a keyed agent takes one event at a time"
         raise ConfigurationError(message)
-    expected = (2,) if state is not None else (1, 2)
-    if n not in expected:
-        message = f"agent {function.__name__!r} takes {n} parameters, expected {' or '.join(map(str, expected))}"
+    if n not in {least, least + 1}:
+        message = f"agent {function.__name__!r} takes {n} parameters, expected {least} or {least + 1}"
         raise ConfigurationError(message)
     return "keyed" if state is not None else "batch" if batch is not None else "single"
 

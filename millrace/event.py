@@ -85,6 +85,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Name that tells apart several outputs of this type for one input; part of the derived id."""
         return ""
 
+    def once(self) -> str:
+        """Name under which it is one event, whatever input it followed from; empty where its cause tells it apart."""
+        return ""
+
     def with_meta(self, meta: Meta) -> Self:
         """Return a copy that carries `meta`."""
         return attach(msgspec.structs.replace(self), meta)

@@ -374,12 +374,12 @@ class _Stage:
                 )
             seen.add((kind, slot))
             own = msgspec.structs.replace(event) if event.has_meta else event
-            found.append(Output(topic, attach(own, self._meta(cause, type_name, slot))))
+            found.append(Output(topic, attach(own, self._meta(cause, type_name, slot, event.once()))))
         return found
 
-    def _meta(self, cause: Meta, type_name: str, slot: str) -> Meta:
+    def _meta(self, cause: Meta, type_name: str, slot: str, once: str) -> Meta:
         return Meta(
-            id=output_id(cause.id, self.name, type_name, slot),
+            id=output_id(once or cause.id, self.name, type_name, slot),
             type=type_name,
             source=self.source,
             time_us=cause.time_us,

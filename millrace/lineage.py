@@ -13,7 +13,9 @@ from millrace.contract import codec_of
 from millrace.errors import ContractError
 from millrace.event import Event
 from millrace.events.corpus import AclChanged, ChunksEmbedded, DocumentIndexed, DocumentSettled, SourceChanged
+from millrace.events.feedback import FeedbackGiven
 from millrace.events.guard import ReviewItemOpened, VerdictGiven
+from millrace.events.learn import QualityScored, StageAttributed
 from millrace.events.query import AnswerProduced, CompletionGenerated, CompletionGuarded, ContextRetrieved
 from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
@@ -94,6 +96,19 @@ class QuestionTrace(msgspec.Struct, frozen=True, kw_only=True):
         """Milliseconds per stage, as the terminal record says; empty before it."""
         return next((entry.event.timings_ms for entry in self.entries if isinstance(entry.event, AnswerProduced)), {})
 
+    @property
+    def quality(self) -> QualityScored | None:
+        """How good the answer was, by all that is known; None where nothing has scored it."""
+        found = [entry.event for entry in self.entries if isinstance(entry.event, QualityScored)]
+        return max(found, key=lambda event: event.revision, default=None)
+
+    @property
+    def stage(self) -> StageAttributed | None:
+        """Which stage failed, if the answer is poor by its last score."""
+        found = [entry.event for entry in self.entries if isinstance(entry.event, StageAttributed)]
+        poor = self.quality is None or self.quality.poor
+        return max(found, key=lambda event: event.revision, default=None) if poor else None
+
     def data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -103,6 +118,8 @@ class QuestionTrace(msgspec.Struct, frozen=True, kw_only=True):
             "tree": _tree(self.entries),
             "timings_ms": self.timings_ms,
             "sources": msgspec.to_builtins(self.sources),
+            "quality": msgspec.to_builtins(self.quality),
+            "stage": msgspec.to_builtins(self.stage),
         }
 
 
@@ -211,6 +228,24 @@ def _of_answer(event: AnswerProduced) -> str:
     return f"{event.status}, {len(event.citations)} citations, ${event.cost_usd:.4f} {event.error_type}"
 
 
+def _of_feedback(event: FeedbackGiven) -> str:
+    kind = f"rating {event.rating}" if event.kind == "rating" else event.kind
+    return f"{kind} by {event.user or 'nobody in particular'}: {event.text}"
+
+
+def of_quality(event: QualityScored) -> str:
+    """A score in a few words."""
+    said = [f"{n} x {kind}" for kind, n in event.feedback.items()]
+    why = ", ".join([*event.flags, *said])
+    return f"score {event.score:.2f}{', poor' if event.poor else ''} (revision {event.revision}): {why}".rstrip(": ")
+
+
+def of_stage(event: StageAttributed) -> str:
+    """What failed, in a few words."""
+    where = f", {event.document} {event.chunk_id}" if event.document else ""
+    return f"{event.stage} by rule {event.rule}{where}"
+
+
 _WORDS: Final[Mapping[type[Event], Callable[[Any], str]]] = {
     SourceChanged: lambda event: f"{event.op}, {event.n_bytes} bytes of {event.media_type} from {event.source}",
     ChunksEmbedded: lambda event: f"part {event.part + 1} of {event.n_parts}, {event.model}",
@@ -223,6 +258,9 @@ _WORDS: Final[Mapping[type[Event], Callable[[Any], str]]] = {
     VerdictGiven: _of_verdict,
     ReviewItemOpened: lambda event: event.reason,
     AnswerProduced: _of_answer,
+    FeedbackGiven: _of_feedback,
+    QualityScored: of_quality,
+    StageAttributed: of_stage,
 }
 
 

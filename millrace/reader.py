@@ -133,8 +133,7 @@ class LogReader:
 
     def __iter__(self) -> Iterator[RawRecord]:
         for batch in self.batches():
-            for message in batch:
-                yield raw_record(message)
+            yield from raw_records(batch)
 
     def batches(self, *, idle: Callable[[], bool] | None = None) -> Iterator[list[Message]]:
         """Messages as the client hands them out, many at a time: the fast path.
@@ -163,7 +162,9 @@ class LogReader:
                 if silent_s >= self._timeout_s and (self._fault or not self._follow):
                     raise unavailable(self._connection, self._fault or f"silent for {self._timeout_s:g} s")
                 continue
-            if found := [message for message in messages if self._accept(message)]:
+            found = [message for message in messages if self._accept(message)]
+            messages.clear()
+            if found:
                 self._fault = ""
                 yield found
 
@@ -242,8 +243,8 @@ def read(
     with LogReader(connection, list(topics), start=start, stop=stop, keys=keys) as reader:
         n = 0
         for batch in reader.batches():
-            for message in batch:
-                record = raw_record(message)
+            n += len(batch)
+            for record in raw_records(batch):
                 try:
                     event = decode(codec, record, by_name.get(record.topic))
                 except ContractError as error:
@@ -252,7 +253,6 @@ def read(
                     on_error(record, error)
                     continue
                 yield event
-            n += len(batch)
             if progress is not None:
                 progress(n, reader.total)
 
@@ -269,6 +269,17 @@ def decode(codec: Codec, record: RawRecord, topic: Topic | None = None) -> Event
     if known is None:
         raise UndecodableRecord(f"topic {record.topic} is not in the catalogue, so its records cannot be checked")
     return codec.read(known, record.key, record.value, record.headers, record.origin)
+
+
+def raw_records(batch: list[Message]) -> Iterator[RawRecord]:
+    """Records of a batch, which is emptied.
+
+    A message keeps the headers that it was asked for: in a batch that stays they pile up, and Python's collector of
+    garbage looks at all of them again and again.
+    """
+    batch.reverse()
+    while batch:
+        yield raw_record(batch.pop())
 
 
 def raw_record(message: Message) -> RawRecord:

@@ -7,11 +7,13 @@ from collections.abc import Collection, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from millrace.client import Answer, Millrace, Outcome, Produced
+from millrace.client import Answer, Asked, Millrace, Outcome, Produced
+from millrace.client.feedback import FeedbackOptions
 from millrace.client.options import AskOptions, PutOptions
 from millrace.connection import Connection
 from millrace.errors import ConfigurationError
 from millrace.event import Event
+from millrace.events.feedback import InteractionKind
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument
 from millrace.topics import Topic
@@ -130,6 +132,22 @@ class Client:
     def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """See `Millrace.search`."""
         return self.run(self.asynchronous.search(question, **options))
+
+    def feedback(self, answer: Answer | Asked | str, **options: Unpack[FeedbackOptions]) -> Produced:
+        """See `Millrace.feedback`."""
+        return self.run(self.asynchronous.feedback(answer, **options))
+
+    def interact(
+        self,
+        answer: Answer | Asked | str,
+        kind: InteractionKind,
+        *,
+        user: str = "",
+        tenant: str = "",
+        conversation: str = "",
+    ) -> Produced:
+        """See `Millrace.interact`."""
+        return self.run(self.asynchronous.interact(answer, kind, user=user, tenant=tenant, conversation=conversation))
 
     def ask_stream(self, question: str, **options: Unpack[AskOptions]) -> Iterator[AnswerDelta | Answer]:
         """See `Millrace.ask_stream`."""

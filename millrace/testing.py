@@ -131,7 +131,7 @@ class Memory:
             if not topics:
                 raise WrongEventType(f"no agent reads {type(event).__name__}; they read {', '.join(sorted(sources))}")
             for topic in topics:
-                self._append(topic, event if event.has_meta else delivered(event))
+                self._append(topic, event if event.has_meta else delivered(event), _place(topic, event))
         while any(self._pending):
             for invoker, pending in zip(self._runners, self._pending, strict=True):
                 if pending:
@@ -144,10 +144,10 @@ class Memory:
         spec = next(spec for spec in self._specs if spec.name == agent)
         return None if found is None or spec.state is None else msgspec.msgpack.decode(found, type=spec.state)
 
-    def _append(self, topic: Topic, event: Event) -> Event:
+    def _append(self, topic: Topic, event: Event, place: Origin | None = None) -> Event:
         """Write an event and read it back, as a broker would hand it on; what others write is taken as read."""
         log = self.topics.setdefault(topic.name, [])
-        origin = Origin(topic.name, 0, len(log))
+        origin = place or Origin(topic.name, 0, len(log))
         if topic.read is None:
             record = self._codec.record(topic, event)
             read = self._codec.read(topic, record.key, record.value, record.headers, origin)
@@ -227,6 +227,12 @@ class Memory:
 
     def _ports_of(self, spec: AgentSpec) -> Any:
         return self._ports.get(spec.name) if isinstance(self._ports, Mapping) else self._ports
+
+
+def _place(topic: Topic, event: Event) -> Origin | None:
+    """Where an event was read before, so that an agent that names the place names it again."""
+    origin = event.meta.origin if event.has_meta else None
+    return origin if origin is not None and origin.topic == topic.name else None
 
 
 def _distinct(spec: AgentSpec, pending: deque[Event]) -> list[Event]:

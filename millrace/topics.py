@@ -20,7 +20,19 @@ from millrace.events.corpus import (
     SourceChanged,
     StatisticsComputed,
 )
-from millrace.events.guard import ReviewItemOpened, VerdictGiven
+from millrace.events.feedback import FeedbackGiven, InteractionObserved, SessionDue
+from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened, VerdictGiven
+from millrace.events.learn import (
+    DriftDetected,
+    DriftScored,
+    ExampleCurated,
+    ExampleProposed,
+    ExampleRejected,
+    QualityScored,
+    SignalsMeasured,
+    StageAttributed,
+    TrainingRequested,
+)
 from millrace.events.query import (
     AnswerCompleted,
     AnswerDelta,
@@ -113,6 +125,18 @@ def _tenant(event: Any) -> str:
     return keys.key(event.tenant)
 
 
+def _item(event: Any) -> str:
+    return keys.key(event.tenant, "i", event.item)
+
+
+def _signal(event: Any) -> str:
+    return keys.key(event.tenant, "s", event.signal)
+
+
+def _model(event: TrainingRequested) -> str:
+    return keys.key(event.tenant, "m", event.model)
+
+
 def _subject(event: VerdictGiven) -> str:
     if event.subject_kind == "document":
         return keys.document_key(event.tenant, event.subject)
@@ -125,6 +149,10 @@ def _corpus(name: str, event: type[Event], **options: Any) -> Topic:
 
 def _query(name: str, event: type[Event], **options: Any) -> Topic:
     return Topic(name=name, events=(event,), key=_conversation, group="query", **options)
+
+
+def _learn(name: str, *events: type[Event], **options: Any) -> Topic:
+    return Topic(name=name, events=events, **{"key": _tenant, **options})
 
 
 SOURCE_CHANGED = _corpus("corpus.source.changed.v1", SourceChanged, retention_ms=7 * DAY_MS)
@@ -154,9 +182,27 @@ REPLY = Topic(
 )
 
 VERDICT_GIVEN = Topic(name="guard.verdict.given.v1", events=(VerdictGiven,), key=_subject)
+_REVIEWED_MS = 365 * DAY_MS
 REVIEW_ITEM_OPENED = Topic(
-    name="review.item.opened.v1", events=(ReviewItemOpened,), key=lambda event: keys.key(event.tenant, "i", event.item)
+    name="review.item.opened.v1", events=(ReviewItemOpened,), key=_item, retention_ms=_REVIEWED_MS
 )
+REVIEW_DECISION_MADE = Topic(
+    name="review.decision.made.v1", events=(ReviewDecisionMade,), key=_item, retention_ms=_REVIEWED_MS
+)
+
+FEEDBACK_GIVEN = _query("query.feedback.given.v1", FeedbackGiven)
+INTERACTION_OBSERVED = _query("query.interaction.observed.v1", InteractionObserved)
+SESSION_DUE = _query("query.session.due.v1", SessionDue, retention_ms=DAY_MS)
+
+LONG_MS = 365 * DAY_MS
+QUALITY_SCORED = _learn("learn.quality.scored.v1", QualityScored)
+STAGE_ATTRIBUTED = _learn("learn.stage.attributed.v1", StageAttributed, retention_ms=LONG_MS)
+SIGNALS_MEASURED = _learn("learn.signal.measured.v1", SignalsMeasured, retention_ms=LONG_MS)
+DRIFT_SCORED = _learn("learn.drift.scored.v1", DriftScored, key=_signal, retention_ms=LONG_MS)
+DRIFT_DETECTED = _learn("learn.drift.detected.v1", DriftDetected, key=_signal, retention_ms=LONG_MS)
+EXAMPLE_PROPOSED = _learn("learn.example.proposed.v1", ExampleProposed)
+EXAMPLE_CURATED = _learn("learn.example.curated.v1", ExampleCurated, ExampleRejected, retention_ms=LONG_MS)
+TRAINING_REQUESTED = _learn("learn.training.requested.v1", TrainingRequested, key=_model, retention_ms=LONG_MS)
 
 USAGE_METERED = Topic(name="usage.answer.metered.v1", events=(UsageMetered,), key=_tenant)
 USAGE_TOTALLED = Topic(name="usage.tenant.totalled.v1", events=(UsageTotalled,), key=_tenant, cleanup="compact")
@@ -181,6 +227,18 @@ CATALOGUE: dict[str, Topic] = {
         REPLY,
         VERDICT_GIVEN,
         REVIEW_ITEM_OPENED,
+        REVIEW_DECISION_MADE,
+        FEEDBACK_GIVEN,
+        INTERACTION_OBSERVED,
+        SESSION_DUE,
+        QUALITY_SCORED,
+        STAGE_ATTRIBUTED,
+        SIGNALS_MEASURED,
+        DRIFT_SCORED,
+        DRIFT_DETECTED,
+        EXAMPLE_PROPOSED,
+        EXAMPLE_CURATED,
+        TRAINING_REQUESTED,
         USAGE_METERED,
         USAGE_TOTALLED,
     )

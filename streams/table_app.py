@@ -1,10 +1,14 @@
-"""The Faust app of the table agents: one that commits what was applied, and reaches every broker that the pumps reach.
+"""The Faust app of a table agent: one that commits what was applied, and reaches every broker that the pumps reach.
+
+Each table agent has an app and a consumer group of its own. Members of one group would have to run the same table
+agents, though workers run whichever they are told to; and what is committed of a topic would have to wait for all of
+the agents that read it.
 
 Faust's consumer thread, consumer and table are derived here, by their own seams; nothing of Faust is patched.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -17,12 +21,17 @@ from streams.pump.membership import wait_for_followers
 from streams.pump.settings import PumpSettings
 from streams.table_acks import Applied
 
+_FETCH_MS: Final = 100
+"""How long a broker may hold a fetch that finds nothing, at least: nobody waits for a table, and there may be many."""
 
-def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
+
+def table_app(agent: str, connection: Mapping[str, Any], settings: PumpSettings, *, data: str) -> Any:
     """Faust app that never creates a topic, elects no leader and opens no port.
 
     Parameters
     ----------
+    agent : str
+        Name of the agent.
     connection : mapping
         Options of an aiokafka client: ``bootstrap_servers`` and security.
     data : str
@@ -41,7 +50,7 @@ def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: st
     brokers = ";".join(f"kafka://{host.strip()}" for host in str(connection["bootstrap_servers"]).split(","))
     applied = Applied()
     app: Any = faust.App(
-        table_group(settings),
+        table_group(settings, agent),
         broker=brokers,
         broker_credentials=credentials(connection),
         datadir=data,
@@ -66,9 +75,9 @@ def table_app(connection: Mapping[str, Any], settings: PumpSettings, *, data: st
     return app
 
 
-def table_group(settings: PumpSettings) -> str:
-    """Consumer group of the table agents of all workers."""
-    return f"{settings.group_prefix}tables"
+def table_group(settings: PumpSettings, agent: str) -> str:
+    """Consumer group of a table agent, of all workers that run it."""
+    return f"{settings.group_prefix}tables-{agent}"
 
 
 def credentials(connection: Mapping[str, Any]) -> Credentials | None:
@@ -110,6 +119,9 @@ class AwaitedTable(faust.Table[bytes, bytes]):
 
     written: Any = None
 
+    def _changelog_topic_name(self) -> str:
+        return f"{self.app.conf.id}-changelog"
+
     def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
         """Send a change, and keep its future."""
         self.written = super().send_changelog(*args, **kwargs)
@@ -123,7 +135,8 @@ class _Thread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         client = super()._create_worker_consumer(transport)
-        client._fetch_max_wait_ms = self.app.pump_settings.fetch_max_wait_ms  # noqa: SLF001 - Faust fixes it at 1.5 s
+        wait_ms = max(self.app.pump_settings.fetch_max_wait_ms, _FETCH_MS)
+        client._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - Faust fixes it at 1.5 s
         return client
 
     async def on_start(self) -> None:

@@ -25,6 +25,7 @@ from millrace.telemetry import Tracer
 from millrace.telemetry.invoking import invoker_of
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
+from streams.pump.delivery import Note
 from streams.pump.settings import Counters, PumpSettings
 from streams.table_app import table_group
 
@@ -67,7 +68,7 @@ class Entry(msgspec.Struct):
 
 def changelog(spec: AgentSpec, settings: PumpSettings) -> str:
     """Name of a table's changelog topic: compacted, with as many partitions as the agent's sources."""
-    return f"{table_group(settings)}-{spec.name}-changelog"
+    return f"{table_group(settings, spec.name)}-changelog"
 
 
 class TableAgent:
@@ -79,6 +80,8 @@ class TableAgent:
         An agent with state.
     n_partitions : int
         Partitions of its sources and of its changelog.
+    note : callable, optional
+        Told of each output, once the state that led to it is written.
     tracer : Tracer, optional
         Makes spans of what it handles.
     """
@@ -93,6 +96,7 @@ class TableAgent:
         settings: PumpSettings,
         n_partitions: int,
         ports: Any = None,
+        note: Note = lambda _: None,
         tracer: Tracer | None = None,
     ) -> None:
         self.spec = spec
@@ -102,6 +106,7 @@ class TableAgent:
         self._producer = producer
         self._settings = settings
         self._ports = ports
+        self._note = note
         self._invoker = invoker_of(spec, tracer)
         self._topics = {topic.name: topic for topic in spec.sources}
         table: Any = app.Table(spec.name, partitions=n_partitions, key_type=bytes, value_type=bytes)
@@ -169,6 +174,8 @@ class TableAgent:
         await acknowledged(sent)
         await self._write(record.key, msgspec.msgpack.encode(entry.after(event, state)), generation)
         self.counters.emitted += len(sent)
+        for output in outputs:
+            self._note(output.event)
 
     async def _write(self, key: bytes | None, entry: bytes, generation: int) -> None:
         """Change the table; returns when the changelog has it.

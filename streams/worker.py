@@ -1,7 +1,7 @@
 """A worker: the agents of a catalogue, run on a broker until told to stop.
 
-Stateless agents get a pump each; keyed ones run as Faust agents with tables, in one Faust app, which then is the root
-of all services. Stopping drains: what is in flight ends within a bound, the completed prefixes are committed.
+Stateless agents get a pump each, keyed ones a Faust app with a table each; one root service holds them all.
+Stopping drains: what is in flight ends within a bound, the completed prefixes are committed.
 """
 
 import asyncio
@@ -116,6 +116,7 @@ class Worker:
         self.specs: Sequence[AgentSpec] = [part for spec in specs for part in split(spec, settings.cut)]
         self.pumps: list[Pump] = []
         self.tables: list[TableAgent] = []
+        self._apps: list[Any] = []
         self._settings = settings
         self._codec = codec_for(self.specs, codec)
         self._ports_for = ports_for or (lambda spec: own_ports(spec, port_settings))
@@ -140,25 +141,26 @@ class Worker:
             producer = await stack.enter_async_context(Producer(self._settings.connection))
             keyed = [spec for spec in self.specs if spec.form == "keyed"]
             pump_settings, connection = self._settings.pump, self._settings.connection
-            app = table_app(connection, pump_settings, data=self._settings.data)
-            partitions = await self._check_tables(keyed) if keyed else {}
-            root: Service = app if keyed else _Root()
+            partitions = dict(await asyncio.gather(*map(self._check_table, keyed)))
+            root = _Root(self._apps)
             company = Company()
             for spec in self.specs:
                 ports = await stack.enter_async_context(self._ports_for(spec))
+                note = self._note.get(spec.name, lambda _: None)
                 if spec.form == "keyed":
-                    n = partitions[spec.sources[0].name]
+                    app = table_app(spec.name, connection, pump_settings, data=self._settings.data)
+                    self._apps.append(app)
                     self.tables.append(
                         TableAgent(
                             app, spec, codec=self._codec, producer=producer, settings=pump_settings,
-                            n_partitions=n, ports=ports, tracer=self._tracer,
+                            n_partitions=partitions[spec.name], ports=ports, note=note, tracer=self._tracer,
                         )
                     )  # fmt: skip
                     continue
                 pump = Pump(
                     spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
                     ports=ports, prepare=self._prepare.get(spec.name), company=company,
-                    note=self._note.get(spec.name, lambda _: None), tracer=self._tracer,
+                    note=note, tracer=self._tracer,
                 )  # fmt: skip
                 root.add_dependency(pump)
                 self.pumps.append(pump)
@@ -217,7 +219,7 @@ class Worker:
             not self.failure
             and all(pump.ready.is_set() for pump in self.pumps)
             and all(each.ready() for each in self._watched)
-            and (not self.tables or _recovered(self._root))
+            and all(_recovered(app) for app in self._apps)
         )
 
     @property
@@ -268,25 +270,28 @@ class Worker:
             await asyncio.sleep(0.05)
         return failure
 
-    async def _check_tables(self, specs: Sequence[AgentSpec]) -> dict[str, int]:
-        """Refuse to start where Faust would silently skip: a committed position that the log no longer holds."""
-        group = table_group(self._settings.pump)
+    async def _check_table(self, spec: AgentSpec) -> tuple[str, int]:
+        """Refuse to start where Faust would silently skip: a committed position that the log no longer holds.
+
+        Gives the agent's name and the partitions of its topics.
+        """
+        group = table_group(self._settings.pump, spec.name)
         consumer = AIOKafkaConsumer(**self._settings.connection, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
-            found = {}
-            for topic in {topic.name for spec in specs for topic in spec.sources}:
+            n_partitions = 0
+            for topic in (topic.name for topic in spec.sources):
                 await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 - the public call knows subscribed topics alone
                 partitions = [TopicPartition(topic, i) for i in consumer.partitions_for_topic(topic) or ()]
                 await positions.starts(consumer, partitions, group)
-                found[topic] = len(partitions)
-            return found
+                n_partitions = len(partitions)
+            return spec.name, n_partitions
         finally:
             await consumer.stop()
 
 
 def _recovered(app: Any) -> bool:
-    """Whether the table agents have their partitions, and their tables what the changelogs hold."""
+    """Whether a table agent has its partitions, and its table what the changelog holds."""
     recovery = app.tables.recovery
     return bool(
         app.rebalancing_count and not app.rebalancing and recovery.completed.is_set() and not recovery.in_recovery
@@ -294,7 +299,21 @@ def _recovered(app: Any) -> bool:
 
 
 class _Root(Service):
-    """Parent of the pumps where there is no Faust app."""
+    """Parent of the pumps and of the apps of table agents.
+
+    Parameters
+    ----------
+    apps : sequence of faust.App
+        Started side by side, for each of them waits a second for nothing.
+    """
+
+    def __init__(self, apps: Sequence[Any]) -> None:
+        super().__init__()
+        self._apps = apps
+
+    async def on_started(self) -> None:
+        """Start the apps."""
+        await asyncio.gather(*map(self.add_runtime_dependency, self._apps))
 
 
 @asynccontextmanager

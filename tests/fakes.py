@@ -11,17 +11,19 @@ import numpy.typing as npt
 from agents.corpus.emitted import EmittedVersions
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.ports import CorpusPorts, GuardPorts, Principal, QueryPorts, StatisticsPorts, TermStatistics
+from agents.learn.policy import LearnPolicy
+from agents.learn.ports import AttributionPorts
+from agents.ports import CorpusPorts, GuardPorts, QueryPorts, ReviewPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.hashing import HashingEmbedder
 from millrace.errors import ObjectMissing, Unreadable
 from millrace.event import Event
-from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
-from millrace.events.query import AnswerProduced, Receipt
+from millrace.events.query import AnswerProduced
 from millrace.objects import check_content, reference
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
-from tests.guard_fakes import MemoryPersonalData, MemoryScanner, MemoryScans
+from tests.guard_fakes import MemoryPersonalData, MemoryReviewed, MemoryScanner, MemoryScans
+from tests.visibility_fakes import MemoryAccess, MemoryVisibility
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -153,106 +155,6 @@ def _move(source: dict[str, ChunkRow], target: dict[str, ChunkRow], chunk_ids: C
 
 
 @dataclass
-class MemoryView:
-    """What one principal may see."""
-
-    watermark: str
-    versions: dict[str, DocumentIndexed]
-    reasons: dict[str, str]
-
-    @property
-    def n_documents(self) -> int:
-        return len(self.versions)
-
-    @property
-    def n_chunks(self) -> int:
-        return sum(len(version.chunks) for version in self.versions.values())
-
-    def documents(self) -> Collection[str]:
-        return self.versions.keys()
-
-    def get(self, document: str) -> DocumentIndexed | None:
-        return self.versions.get(document)
-
-    def why_not(self, document: str, chunk_id: str) -> str | None:
-        version = self.versions.get(document)
-        if version is None:
-            return self.reasons.get(document, "superseded")
-        return None if any(ref.id == chunk_id for ref in version.chunks) else "superseded"
-
-
-@dataclass
-class MemoryVisibility:
-    """Folds versions, outcomes and access into dicts; never forgets."""
-
-    history: dict[tuple[str, str], list[DocumentIndexed]] = field(default_factory=lambda: defaultdict(list))
-    outcomes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    settled: dict[tuple[str, str], DocumentSettled] = field(default_factory=dict)
-    access: dict[tuple[str, str], AclChanged] = field(default_factory=dict)
-    n_folded: int = 0
-    is_confirmed: bool = True
-    waited: list[tuple[Sequence[Receipt], str]] = field(default_factory=list)
-
-    def fold(self, event: Event) -> None:
-        self.n_folded += 1
-        if isinstance(event, AclChanged):
-            access = self.access.get((event.tenant, event.document))
-            if access is None or access.version < event.version:
-                self.access[event.tenant, event.document] = event
-        elif isinstance(event, DocumentIndexed | DocumentSettled):
-            key = (event.tenant, event.document)
-            self.outcomes[key] = max(self.outcomes.get(key, (0, 0)), event.order[:2])
-            if isinstance(event, DocumentSettled):
-                known = self.settled.get(key)
-                self.settled[key] = event if known is None or known.order <= event.order else known
-            else:
-                versions = self.history[key]
-                if not versions or versions[-1].order <= event.order:
-                    versions.append(event)
-
-    def watermark(self) -> str:
-        return str(self.n_folded)
-
-    def confirmed(self) -> bool:
-        return self.is_confirmed
-
-    def visible(self, tenant: str, principal: Principal, *, labels: Mapping[str, str] | None = None) -> MemoryView:
-        versions: dict[str, DocumentIndexed] = {}
-        reasons: dict[str, str] = {}
-        for (owner, document), history in self.history.items():
-            if owner != tenant or not history:
-                continue
-            newest = history[-1]
-            access = self.access.get((tenant, document))
-            if newest.deleted:
-                reasons[document] = "deleted"
-            elif access is None or not principal.groups & set(access.groups):
-                reasons[document] = "forbidden"
-            elif labels and not labels.items() <= newest.labels.items():
-                reasons[document] = "filtered"
-            else:
-                versions[document] = newest
-        return MemoryView(self.watermark(), versions, reasons)
-
-    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
-        history = self.history.get((tenant, document))
-        return history[-1] if history else None
-
-    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
-        return self.history.get((tenant, document), [])[::-1]
-
-    def outcome(self, tenant: str, document: str) -> DocumentSettled | None:
-        return self.settled.get((tenant, document))
-
-    def resolved(self, receipt: Receipt) -> bool:
-        reached = self.outcomes.get((receipt.tenant, receipt.document), (0, 0))
-        return reached >= (receipt.source_epoch, receipt.version)
-
-    async def wait_for(self, receipts: Sequence[Receipt], watermark: str = "") -> None:
-        self.waited.append((receipts, watermark))
-
-
-@dataclass
 class MemoryAnswers:
     """Terminal records by tenant and correlation id; the first one stays."""
 
@@ -304,9 +206,11 @@ class Stack:
     emitted: EmittedVersions = field(default_factory=EmittedVersions)
     scanner: MemoryScanner = field(default_factory=MemoryScanner)
     known_scans: MemoryScans = field(default_factory=MemoryScans)
+    reviewed: MemoryReviewed = field(default_factory=MemoryReviewed)
     personal_data: MemoryPersonalData = field(default_factory=MemoryPersonalData)
     guard_policy: GuardPolicy = field(default_factory=GuardPolicy)
     corpus_policy: CorpusPolicy = field(default_factory=CorpusPolicy)
+    learn_policy: LearnPolicy = field(default_factory=LearnPolicy)
     query_policy: QueryPolicy = field(default_factory=QueryPolicy)
 
     @property
@@ -342,7 +246,26 @@ class Stack:
     @property
     def guard(self) -> GuardPorts:
         return GuardPorts(
-            scanner=self.scanner, known_scans=self.known_scans, objects=self.objects, guard=self.guard_policy
+            scanner=self.scanner,
+            known_scans=self.known_scans,
+            objects=self.objects,
+            guard=self.guard_policy,
+            reviewed=self.reviewed,
+        )
+
+    @property
+    def reviewing(self) -> ReviewPorts:
+        return ReviewPorts(reviewed=self.reviewed, access=MemoryAccess(self.visibility), objects=self.objects)
+
+    @property
+    def attribution(self) -> AttributionPorts:
+        return AttributionPorts(
+            embedder=self.embedder,
+            objects=self.objects,
+            vectors=self.vectors,
+            visibility=self.visibility,
+            query=self.query_policy,
+            policy=self.learn_policy,
         )
 
     @property
@@ -358,5 +281,6 @@ class Stack:
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
             self.visibility.fold(event)
+            self.reviewed.fold(event)
             if isinstance(event, AnswerProduced):
                 self.answers.fold(event)

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.ports import Rank
+from millrace.event import Event
+from millrace.events.guard import ReviewDecisionMade
 from millrace.findings import Finding, Kind, Scan
+from millrace.reviewing import overtaken
 
 
 @dataclass
@@ -60,6 +63,31 @@ class MemoryPersonalData:
 
     def find(self, text: str) -> Sequence[Finding]:
         return _findings(text, self.rules)
+
+
+@dataclass
+class MemoryReviewed:
+    """The last decision about each item, and who may read documents as a visibility in memory knows it."""
+
+    decisions: dict[str, ReviewDecisionMade] = field(default_factory=dict)
+    n_caught_up: int = 0
+
+    def fold(self, event: Event) -> None:
+        if isinstance(event, ReviewDecisionMade) and not overtaken(self.decisions.get(event.item), event):
+            self.decisions[event.item] = event
+
+    async def caught_up(self) -> None:
+        self.n_caught_up += 1
+
+    def released(self, tenant: str, document: str, content: str) -> bool:
+        found = [each.decision for each in self._of(tenant, document) if each.content == content]
+        return "release" in found and "withdraw" not in found
+
+    def withdrawn(self, tenant: str, document: str) -> bool:
+        return any(each.decision == "withdraw" for each in self._of(tenant, document))
+
+    def _of(self, tenant: str, document: str) -> list[ReviewDecisionMade]:
+        return [each for each in self.decisions.values() if (each.tenant, each.subject) == (tenant, document)]
 
 
 @dataclass

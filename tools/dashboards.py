@@ -92,6 +92,10 @@ WORKERS: Final[dict[str, tuple[Panel, ...]]] = {
         panel("Scans", "ops", (rate(m.SCANS, "outcome"), "{{outcome}}")),
         panel("Scan time", "s", *latency(m.SCAN_SECONDS)),
     ),
+    "Learning": (
+        panel("Changes of traffic", "ops", (rate(m.DRIFT_DETECTED, "signal"), "{{signal}}")),
+        panel("Requests for training", "ops", (rate(m.TRAINING_REQUESTED, "model", "reason"), "{{model}} {{reason}}")),
+    ),
     "Traces": (panel("Spans", "ops", (rate(m.SPANS_EXPORTED), "exported"), (rate(m.SPANS_DROPPED), "dropped")),),
 }
 

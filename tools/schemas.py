@@ -60,7 +60,7 @@ def evolve(lock: SchemaLock, events: Iterable[type[Event]]) -> tuple[SchemaLock,
     Raises
     ------
     IncompatibleSchema
-        If a change breaks FULL_TRANSITIVE, or two schemas share an id.
+        If a change breaks FULL_TRANSITIVE, two schemas share an id, or a file of the lock is not the version it names.
     """
     versions: dict[str, tuple[Version, ...]] = {}
     files: dict[str, str] = {}
@@ -70,9 +70,11 @@ def evolve(lock: SchemaLock, events: Iterable[type[Event]]) -> tuple[SchemaLock,
         earlier = [lock.schema(version) for version in known]
         current = Version(schema_id(schema), fingerprint(schema), f"{name}.avsc")
         if known and known[-1].fingerprint == current.fingerprint:
+            _require_as_locked(known[:-1], earlier)
             versions[name] = known
             files |= {old.file: render(text) for old, text in zip(known[:-1], earlier, strict=False)}
         else:
+            _require_as_locked(known, earlier)
             require_full_transitive(name, schema, earlier)
             moved = [msgspec.structs.replace(old, file=f"history/{name}.{old.id}.avsc") for old in known]
             versions[name] = (*moved, current)
@@ -83,6 +85,17 @@ def evolve(lock: SchemaLock, events: Iterable[type[Event]]) -> tuple[SchemaLock,
         message = "two schemas share an embedded id; rename a field of the newer one"
         raise IncompatibleSchema(message)
     return SchemaLock(lock.folder, versions), files
+
+
+def _require_as_locked(versions: Iterable[Version], schemas: Iterable[dict[str, Any]]) -> None:
+    """Refuse to keep a file as an earlier version that it is not: records of that version could not be read."""
+    for version, schema in zip(versions, schemas, strict=False):
+        found = fingerprint(schema)
+        if found != version.fingerprint:
+            raise IncompatibleSchema(
+                f"schemas/{version.file} has fingerprint {found[:12]}, the lock says {version.fingerprint[:12]} for id "
+                f"{version.id}; restore the file of that version from version control"
+            )
 
 
 def lock_text(lock: SchemaLock) -> str:

@@ -160,7 +160,7 @@ def _sent(completion: CompletionGenerated, draft: Draft, frames: Sequence[str], 
     fields["found"] = completion.found and bool(draft.text or completion.mode == "search" or not completion.text)
     fields |= {"text": draft.text, "citations": draft.citations, "n_frames": len(deltas)}
     guarded = CompletionGuarded(**fields, verdicts=listed(draft.verdicts), blocked=draft.blocked)
-    return [*deltas, *draft.verdicts, *reviews(draft.verdicts), guarded]
+    return [*deltas, *draft.verdicts, *reviews(draft.verdicts, conversation=completion.conversation), guarded]
 
 
 def _subject(completion: CompletionGenerated) -> Subject:

@@ -47,6 +47,8 @@ def fail_scan(event: ChunksEmbedded, error_type: str, message: str) -> Sequence[
 async def clear_untrusted(part: ChunksEmbedded, ports: GuardPorts) -> Outputs:
     """Repeat the last part of an untrusted version once its text is scanned: the index takes that one. Or reject it.
 
+    A text that somebody released is not held again; any other text of the document is.
+
     Raises
     ------
     Unavailable
@@ -59,8 +61,10 @@ async def clear_untrusted(part: ChunksEmbedded, ports: GuardPorts) -> Outputs:
     version = decode_manifest(await ports.objects.get(part.manifest))
     scan = await _scan(version, Rank.DOCUMENT, ports)
     rejected = _rejected(scan, ports.guard)
+    if rejected and await _released(version, ports):
+        return part.replace(cleared=True)
     given = _verdicts(version, scan, ports.guard, "hold" if rejected else "flag", clear_untrusted.__name__)
-    events = [*given, *reviews(given)]
+    events = [*given, *reviews(given, content=version.text, manifest=part.manifest if rejected else None)]
     if rejected:
         return [*events, _settled(part, version, "rejected", REASON, rejected)]
     return [*events, part.replace(cleared=True)]
@@ -82,7 +86,13 @@ async def report_trusted(version: DocumentIndexed, ports: GuardPorts) -> Outputs
     except ObjectMissing:
         return None  # erased meanwhile
     given = _verdicts(version, scan, ports.guard, "flag", report_trusted.__name__)
-    return [*given, *reviews(given)]
+    return [*given, *reviews(given, content=version.text)]
+
+
+async def _released(version: DocumentIndexed, ports: GuardPorts) -> bool:
+    """Whether somebody looked at exactly this text of this document before, and let it be read."""
+    await ports.reviewed.caught_up()
+    return ports.reviewed.released(version.tenant, version.document, version.text or "")
 
 
 def _waits(part: ChunksEmbedded) -> bool:

@@ -26,9 +26,9 @@ class Judged(msgspec.Struct, frozen=True):
     verdicts: Sequence[VerdictGiven] = ()
     blocked_by: str = ""
 
-    def events(self) -> list[Event]:
+    def events(self, conversation: str) -> list[Event]:
         """Verdicts and the review items they open."""
-        return [*self.verdicts, *reviews(self.verdicts)]
+        return [*self.verdicts, *reviews(self.verdicts, conversation=conversation)]
 
 
 def judge_quickly(

@@ -92,13 +92,22 @@ def verdicts_of(subject: Subject, judged: Iterable[tuple[Place, Action]]) -> lis
     ]
 
 
-def reviews(given: Iterable[VerdictGiven]) -> list[ReviewItemOpened]:
-    """One item for each subject and kind that a verdict puts up for review; said again, it is the same item."""
+def reviews(
+    given: Iterable[VerdictGiven], *, conversation: str = "", content: str | None = None, manifest: str | None = None
+) -> list[ReviewItemOpened]:
+    """One item for each subject and kind that a verdict puts up for review; said again, it is the same item.
+
+    Parameters
+    ----------
+    conversation, content, manifest
+        As in `ReviewItemOpened`.
+    """
     groups: dict[tuple[str, str, int, str], list[VerdictGiven]] = {}
     for each in given:
         if each.action in REVIEWED:
             groups.setdefault((each.subject_kind, each.subject, each.version, each.kind), []).append(each)
-    return [_item(verdicts) for verdicts in groups.values()]
+    whole = {"conversation": conversation, "content": content, "manifest": manifest}
+    return [_item(verdicts).replace(**whole) for verdicts in groups.values()]
 
 
 def _item(given: Sequence[VerdictGiven]) -> ReviewItemOpened:
@@ -116,6 +125,9 @@ def _item(given: Sequence[VerdictGiven]) -> ReviewItemOpened:
         rule=first.rule,
         item=ids.derived("review", first.tenant, first.subject_kind, first.subject, first.version, first.kind),
         reason=f"{first.kind} in {what} at {sum(each.n_found for each in given)} places, by {rules}; {first.action}",
+        kind=first.kind,
+        action=first.action,
+        spans=tuple(dict.fromkeys(span for each in given for span in each.spans))[:MAX_SPANS],
     )
 
 

@@ -78,8 +78,11 @@ async def admit(question: QueryReceived, ports: QueryPorts) -> Outputs:
     judged = judge_quickly(text, subject, ports.scanner, ports.personal_data, ports.guard)
     if judged.blocked_by:
         message, said = REFUSED.format(rule=judged.blocked_by), listed(judged.verdicts)
-        return [*judged.events(), *ended_without_answer(question, "refused", GUARDED, message, verdicts=said)]
-    return [*judged.events(), _admitted(question, text)]
+        return [
+            *judged.events(question.conversation),
+            *ended_without_answer(question, "refused", GUARDED, message, verdicts=said),
+        ]
+    return [*judged.events(question.conversation), _admitted(question, text)]
 
 
 def _admitted(question: QueryReceived, text: str) -> QueryAdmitted:

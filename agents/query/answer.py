@@ -46,9 +46,12 @@ async def answer(completion: CompletionGuarded, ports: QueryPorts) -> Outputs:
     blocked_by = completion.blocked or judged.blocked_by
     if blocked_by and not completion.n_frames:
         message = REFUSED.format(rule=blocked_by)
-        return [*judged.events(), *ended_without_answer(completion, "refused", GUARDED, message, verdicts=said)]
+        return [
+            *judged.events(completion.conversation),
+            *ended_without_answer(completion, "refused", GUARDED, message, verdicts=said),
+        ]
     record = _record(completion, ports, blocked=bool(blocked_by)).replace(verdicts=said)
-    return [*judged.events(), record, *terminal_frames(record, completion)]
+    return [*judged.events(completion.conversation), record, *terminal_frames(record, completion)]
 
 
 def _record(completion: CompletionGuarded, ports: QueryPorts, *, blocked: bool) -> AnswerProduced:

@@ -45,8 +45,7 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
     citations: tuple[Citation, ...] = ()
     n_words = 0
     policy = ports.policy
-    threshold = policy.restricted_threshold if context.labels else policy.answer_threshold
-    if context.mode == "answer" and confidence >= threshold:
+    if context.mode == "answer" and confidence >= threshold(context.labels, policy):
         rows = {
             row.chunk_id: row
             for row in await ports.vectors.fetch(context.tenant, [hit.chunk_id for hit in context.hits])
@@ -74,6 +73,11 @@ async def read(context: ContextRetrieved, ports: QueryPorts) -> Outputs:
         n_tokens_out=len(text.split()),
         question=context.question,
     )
+
+
+def threshold(labels: Mapping[str, str], policy: QueryPolicy) -> float:
+    """Signal below which the corpus is said to hold no answer, for a question restricted by `labels`."""
+    return policy.restricted_threshold if labels else policy.answer_threshold
 
 
 def answerable(question: str, hits: Sequence[Hit], n_chunks: int) -> float:

@@ -18,6 +18,7 @@ from millrace.topics import CONTEXT_RETRIEVED, QUERY_ADMITTED
 from agents.lexical import CorpusTerms
 from agents.ports import Principal, QueryPorts, VisibleSet
 from agents.query.duplicates import near_duplicates
+from agents.query.policy import QueryPolicy
 from agents.query.rank import Scored, capped, chunk_text, rank, rerank
 
 FETCH_ROWS = 1_024
@@ -62,7 +63,7 @@ async def retrieve(question: QueryAdmitted, ports: QueryPorts) -> Outputs:
         groups=question.groups,
         mode=question.mode,
         explain=question.explain,
-        hits=_hits(ranked, view),
+        hits=hits_of(ranked, view),
         dropped=tuple(Dropped(reason, n) for reason, n in sorted(dropped.items())),
         watermark=view.watermark,
         exact=found.exact,
@@ -85,16 +86,22 @@ async def _ranked(
         fetched = await ports.vectors.fetch(question.tenant, [scored.row.chunk_id for scored in first])
         whole = {row.chunk_id: row for row in fetched}
         first = [msgspec.structs.replace(scored, row=whole.get(scored.row.chunk_id, scored.row)) for scored in first]
+    best = rerank(vector, first, policy.rerank_weight)
+    return chosen(best, view, policy, question.top_k)
+
+
+def chosen(ranked: Sequence[Scored], view: VisibleSet, policy: QueryPolicy, top_k: int) -> list[Scored]:
+    """The first `top_k` of what was ranked, with untrusted sources held down."""
 
     def source_of(document: str) -> str:
         version = view.get(document)
         return version.source if version is not None and version.trust == "untrusted" else ""
 
-    best = rerank(vector, first, policy.rerank_weight)
-    return capped(best, source_of, policy.untrusted_source_share, question.top_k)
+    return capped(ranked, source_of, policy.untrusted_source_share, top_k)
 
 
-def _hits(ranked: Sequence[Scored], view: VisibleSet) -> tuple[Hit, ...]:
+def hits_of(ranked: Sequence[Scored], view: VisibleSet) -> tuple[Hit, ...]:
+    """What is recorded of chunks, best first."""
     versions = [view.get(scored.row.document) for scored in ranked]
     tiers = [version.trust if version is not None else "" for version in versions]
     repeated = near_duplicates([scored.row for scored in ranked], tiers)
@@ -120,7 +127,7 @@ def _hit(scored: Scored, place: int, version: DocumentIndexed | None, duplicate_
 
 async def _exhaustive(question: QueryAdmitted, view: VisibleSet, ports: QueryPorts) -> Found:
     """All visible chunks, with statistics of just these: nothing else can influence the result."""
-    headings = _headings(view, view.documents())
+    headings = headings_of(view, view.documents())
     rows: list[tuple[ChunkRow, str]] = []
     wanted = sorted(headings)
     light = len(wanted) > ports.policy.light_above_chunks
@@ -150,7 +157,7 @@ async def _nearest(
             few = view.documents()
         else:
             k *= 2
-    headings = _headings(view, {row.document for row in visible})
+    headings = headings_of(view, {row.document for row in visible})
     rows = [(row, chunk_text(headings.get(row.chunk_id, ""), row.text)) for row in visible]
     recorded = await ports.statistics.current(question.tenant)
     if recorded is None:
@@ -192,7 +199,7 @@ def _light(row: ChunkRow) -> ChunkRow:
     return msgspec.structs.replace(row, sentences=(), sentence_vectors=row.sentence_vectors[:0].copy())
 
 
-def _headings(view: VisibleSet, documents: Iterable[str]) -> dict[str, str]:
+def headings_of(view: VisibleSet, documents: Iterable[str]) -> dict[str, str]:
     """Heading path of every chunk of some visible documents."""
     headings: dict[str, str] = {}
     for document in documents:

@@ -29,7 +29,8 @@ from millrace.agent import Outputs, spec_of
 from millrace.codec import Codec
 from millrace.event import E, Event
 from millrace.events.corpus import AclChanged, DocumentIndexed, SourceChanged
-from millrace.events.query import CompletionGenerated, ContextRetrieved, Hit, QueryAdmitted
+from millrace.events.query import AnswerProduced, CompletionGenerated, ContextRetrieved, Hit, QueryAdmitted
+from millrace.ids import derived
 from millrace.reader import RawRecord
 from millrace.testing import Memory, delivered
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, Topic
@@ -104,12 +105,16 @@ class QualityStack:
         What was indexed.
     groups : dict of str to set of str
         Documents of each article or policy, whose name is the group that may read it.
+    corpus, query : CorpusPorts, QueryPorts
+        What the agents work with.
+    table : VisibilityTable
+        What is visible.
     """
 
     def __init__(self, corpus: CorpusPorts, query: QueryPorts, table: VisibilityTable) -> None:
-        self._corpus = corpus
-        self._query = query
-        self._table = table
+        self.corpus = corpus
+        self.query = query
+        self.table = table
         self._codec = Codec()
         self._offsets: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._chunks: dict[str, tuple[Passage, ...]] = {}
@@ -119,7 +124,7 @@ class QualityStack:
 
     async def ingest(self, documents: Iterable[Document]) -> None:
         """Index documents as the agents do, and make each readable by the group of its article or policy."""
-        memory = Memory([spec_of(featurize), spec_of(index)], ports=self._corpus)
+        memory = Memory([spec_of(featurize), spec_of(index)], ports=self.corpus)
         waiting = list(documents)
         self.documents += waiting
         for document in waiting:
@@ -143,14 +148,27 @@ class QualityStack:
     async def ask(self, question: str, groups: Collection[str], labels: Mapping[str, str]) -> Reading:
         """Retrieve and read as one who is in some groups."""
         context = await self._retrieve(question, groups, labels, TOP_K)
-        completion = _only(await read(context, self._query), CompletionGenerated)
-        rows = await self._query.vectors.fetch(TENANT, [hit.chunk_id for hit in context.hits])
-        found = best_sentences(context, {row.chunk_id: row for row in rows}, self._query.policy)
+        completion = _only(await read(context, self.query), CompletionGenerated)
+        rows = await self.query.vectors.fetch(TENANT, [hit.chunk_id for hit in context.hits])
+        found = best_sentences(context, {row.chunk_id: row for row in rows}, self.query.policy)
         return Reading(
             chunks=tuple(self._places[hit.chunk_id] for hit in context.hits),
             sentences=tuple(_sentence(quote, self._places[quote.row.chunk_id]) for quote in found),
             signal=completion.confidence,
             found=completion.found,
+        )
+
+    async def answer(self, question: str, groups: Collection[str], labels: Mapping[str, str]) -> AnswerProduced:
+        """The record that a question ends with, without the guards, which change no score."""
+        context = await self._retrieve(question, groups, labels, TOP_K)
+        completion = _only(await read(context, self.query), CompletionGenerated)
+        return AnswerProduced(
+            tenant=TENANT,
+            conversation=context.conversation,
+            correlation=derived(question, *labels.values()),
+            status="answered" if completion.found else "not_found",
+            hits=completion.hits,
+            confidence=completion.confidence,
         )
 
     async def score_all(
@@ -171,11 +189,11 @@ class QualityStack:
             labels=dict(labels),
             top_k=top_k,
         )
-        return delivered(_only(await retrieve(delivered(asked), self._query), ContextRetrieved))
+        return delivered(_only(await retrieve(delivered(asked), self.query), ContextRetrieved))
 
     def _fold(self, event: DocumentIndexed, group: str) -> None:
         access = AclChanged(tenant=TENANT, document=event.document, version=1, groups=(group,))
-        self._table.fold([self._record(ACL_CHANGED, delivered(access)), self._record(DOCUMENT_INDEXED, event)])
+        self.table.fold([self._record(ACL_CHANGED, delivered(access)), self._record(DOCUMENT_INDEXED, event)])
         places = {ref.id: Passage(event.document, ref.start, ref.end) for ref in event.chunks}
         self._chunks[event.document] = tuple(places.values())
         self._places |= places

@@ -1,7 +1,7 @@
-"""Pages for people: ask, look into the documents, follow what happened.
+"""Pages for people: ask, look into the documents, follow what happened, review.
 
-Rendered here, readable without a script; the one script there is streams an answer into the page. Whatever comes from
-documents, questions and models is text on them and nothing else.
+Rendered here, usable without a script; the scripts there are stream an answer into the page and take feedback where
+it stands. Whatever comes from documents, questions and models is text on them and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 
-from gateway.pages import ask, corpus, signing, traces
+from gateway.pages import ask, corpus, feedback, inbox, quality, signing, traces
 from gateway.pages.rendering import Site
 from gateway.pages.sessions import Sessions
 from gateway.pages.text import Mask
@@ -40,11 +40,12 @@ def pages(people: Sequence[Person] = (), mask: Mask = str) -> Routers:
 
     def routers(service: Service, settings: GatewaySettings) -> APIRouter:
         sessions = Sessions(service, {person.name: person for person in people}, secure=settings.secure)
-        site = Site.make(sessions, settings.limits, mask)
+        reviewers = settings.reviewers if service.reviews is not None else ()
+        site = Site.make(sessions, settings.limits, mask, reviewers)
         router = APIRouter(include_in_schema=False, route_class=site.route_class())
         _files(router, site)
         signing.add(router, site)
-        for part in (ask, corpus, traces):
+        for part in (ask, feedback, corpus, traces, inbox, quality):
             part.add(router, site, service, settings)
         return router
 

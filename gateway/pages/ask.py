@@ -14,6 +14,7 @@ from gateway.http.answers import sealed_watermark
 from gateway.http.questions import wants_events
 from gateway.identity import Identity
 from gateway.library import QuestionSummary
+from gateway.pages.feedback import SAID
 from gateway.pages.rendering import Site
 from gateway.pages.sessions import Visitor
 from gateway.problems import Problem
@@ -57,6 +58,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
         request: Request,
         name: Annotated[str, Query(alias="conversation", max_length=_MAX_NAME)] = "",
         question: Annotated[str, Query(max_length=_MAX_BEGUN)] = "",
+        said: Annotated[str, Query(max_length=_MAX_NAME)] = "",
     ) -> Response:
         visitor = await site.visitor(request, "ask")
         turns, watermark = await _earlier(service, visitor.identity, name)
@@ -70,6 +72,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
             watermark=watermark,
             lately=lately,
             question=question,
+            said=SAID.get(said, ""),
             longest=settings.limits.question_chars,
         )
 
@@ -144,6 +147,7 @@ async def _whole(
         watermark=watermark,
         lately=[],
         question="",
+        said="",
         longest=settings.limits.question_chars,
     )
 

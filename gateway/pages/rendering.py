@@ -23,6 +23,7 @@ from gateway.identity import Scope
 from gateway.pages.sessions import Sessions, Visitor
 from gateway.pages.text import Mask, inert, pieces
 from gateway.problems import Problem, problem_of
+from gateway.reviewing import may_review
 from gateway.settings import Limits
 
 _HERE: Final = Path(__file__).parent
@@ -44,6 +45,7 @@ _TITLES: Final = {
     401: "Please sign in",
     403: "That is not allowed",
     404: "Nothing here for you",
+    409: "That does not fit any more",
     413: "Too much at once",
     422: "That could not be understood",
     429: "One moment, please",
@@ -76,6 +78,8 @@ class Site:
         With escaping.
     assets : mapping of str to Asset
         By name.
+    reviewers : tuple of str
+        Groups whose members are shown the way to the pages of reviewers.
     """
 
     sessions: Sessions
@@ -83,9 +87,10 @@ class Site:
     mask: Mask
     templates: Environment
     assets: Mapping[str, Asset]
+    reviewers: tuple[str, ...] = ()
 
     @classmethod
-    def make(cls, sessions: Sessions, limits: Limits, mask: Mask) -> Site:
+    def make(cls, sessions: Sessions, limits: Limits, mask: Mask, reviewers: tuple[str, ...] = ()) -> Site:
         """Load templates and files."""
         found = {path.name: Asset(path) for path in sorted((_HERE / "static").iterdir()) if path.suffix in _KINDS}
         templates = Environment(
@@ -95,14 +100,22 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        templates.filters |= {"inert": inert, "time": time_of, "amount": amount, "sentence": sentence, "usd": usd}
+        templates.filters |= {
+            "inert": inert,
+            "time": time_of,
+            "amount": amount,
+            "sentence": sentence,
+            "usd": usd,
+            "day": day_of,
+        }
         templates.globals |= {
             "asset": lambda name: f"/pages/{name}?v={found[name].tag}",
+            "age": age,
             "document_at": document_at,
             "pieces": pieces,
             "query": lambda **values: urlencode({name: value for name, value in values.items() if value}),
         }
-        return cls(sessions, limits, mask, templates, found)
+        return cls(sessions, limits, mask, templates, found, reviewers)
 
     def page(
         self, request: Request, template: str, visitor: Visitor | None, *, status: int = 200, **values: Any
@@ -113,6 +126,7 @@ class Site:
             visitor=visitor,
             people=self.sessions.people,
             section=path.split("/")[1],
+            reviewer=visitor is not None and may_review(visitor.identity, self.reviewers),
             here=path + (f"?{request.url.query}" if request.url.query else ""),
             **values,
         )
@@ -219,6 +233,23 @@ def time_of(at_us: int, precision: str = "seconds") -> str:
         return ""
     found = dt.datetime.fromtimestamp(at_us / 1_000_000, dt.UTC)
     return found.isoformat(sep=" ", timespec=precision).replace("+00:00", "") + " UTC"
+
+
+def day_of(at_ms: int) -> str:
+    """UTC day of unix milliseconds, for people."""
+    return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).date().isoformat()
+
+
+def age(at_ms: int, now_ms: int) -> str:
+    """How long ago something was, for people."""
+    minutes = max(0, now_ms - at_ms) // 60_000
+    if minutes < 1:
+        return "just now"
+    if minutes < 60:
+        return f"{amount(minutes, 'minute')} ago"
+    if minutes < 48 * 60:
+        return f"{amount(minutes // 60, 'hour')} ago"
+    return f"{amount(minutes // 1440, 'day')} ago"
 
 
 def amount(number: int, one: str, many: str = "") -> str:

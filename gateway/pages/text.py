@@ -100,6 +100,70 @@ def passage(text: str, start: int | None, end: int | None, mask: Mask, at: int =
     )
 
 
+class MarkedPiece(msgspec.Struct, frozen=True):
+    """Part of a text; `number` counts the marked ones from 1, 0 is not marked."""
+
+    text: str
+    number: int = 0
+
+
+class MarkedText(msgspec.Struct, frozen=True, kw_only=True):
+    """A text in pieces.
+
+    Attributes
+    ----------
+    pieces : tuple of MarkedPiece
+        In their order.
+    n : int
+        How many of them are marked.
+    cut : bool
+        Whether there is more of the text before or behind.
+    """
+
+    pieces: tuple[MarkedPiece, ...] = ()
+    n: int = 0
+    cut: bool = False
+
+
+def marked(text: str, spans: Sequence[tuple[int, int]], mask: Mask) -> MarkedText:
+    """A text, or the window of it around the first span, with spans marked; personal data are masked before.
+
+    Spans that are not in the text, or not in the window, mark nothing; those that overlap are one.
+    """
+    inside = sorted((start, end) for start, end in spans if 0 <= start < end <= len(text))
+    low = inside[0][0] if inside and inside[0][0] > WINDOW_CHARS // 2 else 0
+    first = _line_start(text, max(0, low - WINDOW_CHARS // 4)) if low else 0
+    last = _line_end(text, min(len(text), first + WINDOW_CHARS))  # not within what is to be masked
+    window = text[first:last]
+    masked = mask(window)
+    shown = inert(masked)  # as long: cut afterwards, or a line break would be cut in two
+    found: list[MarkedPiece] = []
+    at = n = 0
+    for start, end in _merged(
+        [(start - first, end - first) for start, end in inside if start >= first and end <= last]
+    ):
+        begin, stop = aligned(window, masked, start, end)
+        begin, stop = max(begin, at), max(stop, at)
+        if begin == stop:
+            continue
+        n += 1
+        found += [MarkedPiece(shown[at:begin]), MarkedPiece(shown[begin:stop], n)]
+        at = stop
+    found.append(MarkedPiece(shown[at:]))
+    return MarkedText(pieces=tuple(each for each in found if each.text), n=n, cut=len(window) < len(text))
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted spans, those that touch made one."""
+    found: list[tuple[int, int]] = []
+    for start, end in spans:
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
 def aligned(text: str, changed: str, start: int, end: int) -> tuple[int, int]:
     """A span of `text` in what it was changed into; a span that begins or ends inside a change takes all of that in."""
     if len(text) == len(changed):

@@ -10,15 +10,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, Page, Passage, QuestionSummary, SourceText, VersionSummary
 from gateway.reading.access import concerns, may_see, quotes_only, shown, trimmed
 from gateway.reading.cursors import cursor, position
+from gateway.reading.log_quality import LogQuality
+from gateway.reading.log_reviews import LogReviews
 from gateway.reading.passages import passages_of
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
+from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
+from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.query import AnswerProduced, Hit, QueryReceived
 from millrace.lineage import QuestionTrace, Source
 from streams.visibility.asked import AnswersByDocument, RecentQuestions, trace_id
@@ -38,6 +42,17 @@ Follow = Callable[[str, int, int], QuestionTrace]
 may block."""
 
 
+class _Part(Protocol):
+    """Something that is read from the log."""
+
+    @property
+    def failure(self) -> MillraceError | None: ...
+
+    def ready(self) -> bool: ...
+
+    async def caught_up(self) -> None: ...
+
+
 class LogLibrary:
     """Documents, answers and traces as a caller may see them.
 
@@ -51,6 +66,8 @@ class LogLibrary:
         What was asked and answered lately.
     follow : callable
         Reads the records of one question.
+    reviews, quality : LogReviews, LogQuality, optional
+        What is read from the log beside, and is ready and ends with it.
     """
 
     def __init__(
@@ -60,29 +77,38 @@ class LogLibrary:
         answers: AnswersByDocument,
         questions: RecentQuestions,
         follow: Follow,
+        *,
+        reviews: LogReviews | None = None,
+        quality: LogQuality | None = None,
     ) -> None:
         self._tail = tail
         self._get = get
         self._answers = answers
         self._questions = questions
         self._follow = follow
+        self.reviews = reviews
+        self.quality = quality
         self._titles: OrderedDict[int, str] = OrderedDict()
         self._following = asyncio.Semaphore(_FOLLOWING)
         self._n_waiting = 0
 
     def ready(self) -> bool:
         """Whether all that was in the log at the start has been read."""
-        return self._tail.ready() and self._answers.ready() and self._questions.ready()
+        return all(part.ready() for part in self._parts())
 
     @property
     def failure(self) -> MillraceError | None:
         """Why one of the readers ended, if one did: the gateway has to start anew then."""
-        return self._tail.failure or self._answers.failure or self._questions.failure
+        return next((part.failure for part in self._parts() if part.failure is not None), None)
 
     async def caught_up(self) -> None:
         """Return when everything that was in the log at the time of the call has been read."""
-        for part in (self._tail, self._answers, self._questions):
+        for part in self._parts():
             await part.caught_up()
+
+    def _parts(self) -> Iterator[_Part]:
+        parts = (self._tail, self._answers, self._questions, self.reviews, self.quality)
+        return (part for part in parts if part is not None)
 
     def _visible(self, identity: Identity) -> VisibleSet:
         if not self._tail.confirmed():
@@ -188,6 +214,11 @@ class LogLibrary:
         )
         return list(islice(found, max(1, min(limit, MAX_ITEMS))))
 
+    async def question(self, identity: Identity, name: str) -> QuestionSummary | None:
+        """A question that the caller itself asked, whatever of its answer may still be read."""
+        asked = self._questions.first((identity.tenant, name))
+        return self._question(asked) if asked is not None and asked.user == identity.user else None
+
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         """Every record of a question that the caller may see, by correlation or trace id.
 
@@ -203,7 +234,7 @@ class LogLibrary:
         summary = self._question(asked)
         collected = await self._collected(summary)
         readable = self._visible(identity).documents()
-        entries = [entry for entry in collected.entries if entry.event is None or entry.event.tenant == identity.tenant]
+        entries = [entry for entry in collected.entries if not _foreign(entry.event, asked)]
         # Whoever chose the same correlation id asked another question: nothing of it is shown, nor the rest.
         if any(getattr(entry.event, "user", asked.user) not in {asked.user, ""} for entry in entries):
             return None
@@ -312,6 +343,13 @@ class LogLibrary:
                 source_event=version.source_event if version is not None else "",
                 source_position=version.source_position if version is not None else "",
             )
+
+
+def _foreign(event: Event | None, asked: QueryReceived) -> bool:
+    """Whether a record is another tenant's, or what somebody else says of the answer: no part of the question."""
+    if event is None or event.tenant != asked.tenant:
+        return event is not None
+    return isinstance(event, FeedbackGiven | InteractionObserved) and event.user not in {asked.user, ""}
 
 
 def _asker(identity: Identity) -> str | None:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.reading.log_library import Get, LogLibrary
+from gateway.reading.log_quality import LogQuality
+from gateway.reading.log_reviews import LogReviews
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.lineage import QuestionTrace, question_trace
 from millrace.positions import Since, Until
 from streams.maintenance import Maintenance
 from streams.visibility.asked import AnswersByDocument, RecentQuestions
+from streams.visibility.outcomes_of_answers import OutcomeLog
+from streams.visibility.reviews import ReviewLog
 from streams.visibility.tail import Tail
 
 _MARGIN_MS: Final = 60_000
@@ -68,11 +72,20 @@ async def open_library(
         tail, None, codec, retention_us=round(retention_s * _SECOND_US), interval_s=maintenance_interval_s
     )
     async with AsyncExitStack() as services:
-        parts: tuple[_Service, ...] = (tail, answers, questions, forget)
+        reviews, outcomes = ReviewLog(client, **options), OutcomeLog(client, **options)
+        parts: tuple[_Service, ...] = (tail, answers, questions, reviews, outcomes, forget)
         for part in parts:
             services.push_async_callback(part.stop)
             await part.start()
-        yield LogLibrary(tail, get, answers, questions, partial(_follow, connection))
+        yield LogLibrary(
+            tail,
+            get,
+            answers,
+            questions,
+            partial(_follow, connection),
+            reviews=LogReviews(reviews, tail, answers, questions, get),
+            quality=LogQuality(outcomes),
+        )
 
 
 def _follow(connection: Connection, correlation: str, asked_ms: int, answered_ms: int) -> QuestionTrace:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from infra.demo import guards, outside
+from infra.demo import guards, loop, outside
 from infra.demo.log import count_embedded
 from infra.demo.report import Report
 from infra.demo.steps import Demo
@@ -92,6 +92,8 @@ async def _first_run(loaded: Loaded, demo: Demo) -> int:
             await shown(demo, millrace)
         for asked in (outside.ask_over_http, outside.chat, outside.look):
             await asked(demo, _address(loaded))
+        for closed in (loop.judge, loop.shift, loop.ask_again, loop.report_on_questions):
+            await closed(demo, millrace)
         return 0 if loaded.settings.profile == "embedded" else await count_embedded(millrace)
 
 

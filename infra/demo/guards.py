@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from infra.demo.log import review_items
+from infra.demo.log import AGENT_TIMEOUT_S, events_of
 from infra.demo.steps import KIM, Demo
 from millrace.client import Answer, Millrace
+from millrace.events.guard import ReviewItemOpened
+from millrace.topics import REVIEW_ITEM_OPENED
 
 CARD: Final = "4111 1111 1111 1111"
 CARD_PAGE: Final = (
@@ -63,7 +65,14 @@ async def leave_out(demo: Demo, millrace: Millrace) -> None:
 
 
 async def _reviewed(demo: Demo, millrace: Millrace, document: str) -> None:
-    items = await asyncio.to_thread(review_items, millrace, document)
+    items = await asyncio.to_thread(
+        events_of,
+        millrace,
+        REVIEW_ITEM_OPENED,
+        ReviewItemOpened,
+        lambda item: item.subject == document,
+        AGENT_TIMEOUT_S,
+    )
     for item in items[:1]:
         demo.report.say(f"review item {item.item}: {item.reason}")
     demo.report.check("a person is asked to look at it", bool(items), "no review item")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from confluent_kafka import Producer
 
@@ -11,13 +13,15 @@ from millrace.client import Millrace
 from millrace.contract import codec_of
 from millrace.dead_letters import Letter
 from millrace.errors import Unavailable
+from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
-from millrace.events.guard import ReviewItemOpened
 from millrace.reader import LogReader, decode, raw_record, read
-from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, REVIEW_ITEM_OPENED
+from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, Topic
+
+E = TypeVar("E", bound=Event)
 
 LETTER_TIMEOUT_S = 15.0
-REVIEW_TIMEOUT_S = 60.0
+AGENT_TIMEOUT_S = 60.0
 
 
 async def version_of(millrace: Millrace, document: str, version: int) -> DocumentIndexed | None:
@@ -32,17 +36,33 @@ async def count_embedded(millrace: Millrace) -> int:
     return len(await asyncio.to_thread(lambda: list(read(millrace.connection, [CHUNKS_EMBEDDED]))))
 
 
-def review_items(millrace: Millrace, document: str) -> list[ReviewItemOpened]:
-    """Review items of a document; waits for the first, because a trusted one is scanned beside everything else."""
-    give_up_s = time.monotonic() + REVIEW_TIMEOUT_S
+def events_of(
+    millrace: Millrace, topic: Topic, kind: type[E], fits: Callable[[E], bool] = lambda _: True, wait_s: float = 0.0
+) -> list[E]:
+    """Events of a topic that fit, in the order of the log.
+
+    Parameters
+    ----------
+    wait_s : float
+        How long the first of them is waited for, in seconds: what an agent says comes when it comes.
+    """
+    give_up_s = time.monotonic() + wait_s
     codec = codec_of(millrace.connection)
-    with LogReader(millrace.connection, [REVIEW_ITEM_OPENED], stop="never") as reader:
-        for batch in reader.batches(idle=lambda: time.monotonic() > give_up_s):
-            events = [decode(codec, raw_record(message), REVIEW_ITEM_OPENED) for message in batch]
-            found = [event for event in events if isinstance(event, ReviewItemOpened) and event.subject == document]
-            if found:
-                return found
-    return []
+    if wait_s:
+        with LogReader(millrace.connection, [topic], stop="never") as reader:
+            for batch in reader.batches(idle=lambda: time.monotonic() > give_up_s):
+                events = [decode(codec, raw_record(message), topic) for message in batch]
+                if any(isinstance(event, kind) and fits(event) for event in events):
+                    break
+    return [event for event in read(millrace.connection, [topic]) if isinstance(event, kind) and fits(event)]
+
+
+async def first_of(
+    millrace: Millrace, topic: Topic, kind: type[E], fits: Callable[[E], bool], wait_s: float = AGENT_TIMEOUT_S
+) -> E | None:
+    """The first event that fits; None where none came in time."""
+    found = await asyncio.to_thread(events_of, millrace, topic, kind, fits, wait_s)
+    return found[0] if found else None
 
 
 def write_raw(millrace: Millrace, topic: str, key: bytes, value: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -58,11 +59,20 @@ SHOWN: Final = frozenset({"recall@1", "recall@5", "mrr", "sentence_top3", "refus
 
 
 class Demo:
-    """The steps, in the order of the summary; `folder` is a working copy of the example handbook."""
+    """The steps, in the order of the summary.
+
+    Attributes
+    ----------
+    folder : Path
+        A working copy of the example handbook.
+    asked_ms : (int, int)
+        When the questions of the beginning were asked, from and to, in unix milliseconds.
+    """
 
     def __init__(self, report: Report, folder: Path) -> None:
         self.report = report
         self.folder = folder
+        self.asked_ms = (0, 0)
         if folder.exists():
             shutil.rmtree(folder)
         for name in ACCESS:
@@ -80,6 +90,7 @@ class Demo:
     async def ask(self, millrace: Millrace) -> None:
         """Answers quote the right page, to those who may read it."""
         self.report.begin("two people ask: kim, and maria of hr")
+        began_ms = time.time_ns() // 1_000_000
         for who, question, expected, document in QUESTIONS:
             answer = await self.put(millrace, question, who)
             self.report.check(
@@ -89,6 +100,7 @@ class Demo:
         self.report.check("says so when the corpus holds no answer", not answer.found, answer.text[:120])
         answer = await self.put(millrace, WEEKS, KIM)
         self.report.check("kim does not see what is for hr", not _cites(answer, LEAVE), answer.text[:120])
+        self.asked_ms = (began_ms, time.time_ns() // 1_000_000)
 
     async def measure(self, millrace: Millrace) -> None:
         """What `millrace eval` says of the handbook's 60 questions."""

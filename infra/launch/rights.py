@@ -32,6 +32,7 @@ from millrace.errors import ConfigurationError
 DEPLOYABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "corpus-worker": ("agents.corpus", "agents.guard"),
     "query-worker": ("agents.query", "agents.usage"),
+    "learn-worker": ("agents.learn",),
 }
 """Principals of workers that run a part of Millrace's agents, and the modules of each."""
 WORKER: Final = "worker"

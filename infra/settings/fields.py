@@ -211,6 +211,8 @@ class Settings(BaseSettings):
     """Policy of the question path, by field of `agents.query.policy.QueryPolicy`; JSON in the environment."""
     guard: dict[str, Any] = {}
     """Policy of the guards, by field of `agents.guard.policy.GuardPolicy`; JSON in the environment."""
+    learn: dict[str, Any] = {}
+    """Policy of the learning loop, by field of `agents.learn.policy.LearnPolicy`; JSON in the environment."""
 
     @classmethod
     def settings_customise_sources(

@@ -168,6 +168,8 @@ class GatewaySettings(Group):
     """Whom a visitor may say to be, without a token: for demos, on loopback alone; JSON in the environment."""
     trust: tuple[str, ...] = ("services",)
     """Whose documents are trusted: `persons`, `services`, or `key:<name>` for single ones."""
+    reviewers: tuple[str, ...] = ("reviewers",)
+    """Groups whose members may look at review items and at the quality of answers of their tenant, and decide."""
     tokens: TokenSettings = TokenSettings()
     """Tokens."""
     limits: LimitSettings = LimitSettings()

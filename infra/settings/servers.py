@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Group(BaseModel):
@@ -29,8 +29,8 @@ class KafkaSettings(Group):
     """Nodes that the launcher runs; of three any one may be lost. Fixed once there is data."""
     secured: bool = False
     """Whether the nodes ask for passwords and allow each principal only what it needs. Fixed once there is data."""
-    principal: Literal["worker", "corpus-worker", "query-worker"] = "worker"
-    """As whom a worker logs in at secured nodes: `worker`, `corpus-worker`, `query-worker`; the rules go by it."""
+    principal: Literal["worker", "corpus-worker", "query-worker", "learn-worker"] = "worker"
+    """As whom a worker logs in at secured nodes: `worker` or one for a part of the agents; the rules go by it."""
     start_timeout_s: float = Field(default=60.0, gt=0)
     """How long the node may take to become ready, in seconds."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -43,6 +43,12 @@ class KafkaSettings(Group):
     """Password, with a SASL protocol; best given by the environment."""
     ssl_ca_location: Path | None = None
     """Certificates that sign the broker's, with an SSL protocol; the system's by default."""
+
+    @field_validator("nodes", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """A number is a text in the environment."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class RegistrySettings(Group):

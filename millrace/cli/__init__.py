@@ -1,8 +1,8 @@
 """The ``millrace`` command.
 
 Exit codes: 0 all went well; 1 an error, named on standard error; 2 wrong usage; 3 some documents were not sent,
-rejected or failed; 4 no running stack was found; 130 interrupted. With ``--json`` standard output holds exactly one
-JSON document, which is ``{"error": {...}}`` when a command fails.
+rejected or failed, or some questions could not be replayed; 4 no running stack was found; 130 interrupted. With
+``--json`` standard output holds exactly one JSON document, which is ``{"error": {...}}`` when a command fails.
 """
 
 import logging
@@ -12,14 +12,47 @@ from collections.abc import Sequence
 
 import typer
 
-from millrace.cli import acl, ask, dead_letters, docs, doctor, evaluate, ingest, output, topics, trace
+from millrace.cli import (
+    acl,
+    ask,
+    dead_letters,
+    docs,
+    doctor,
+    drift,
+    evaluate,
+    examples,
+    feedback,
+    ingest,
+    output,
+    replay,
+    report,
+    review,
+    topics,
+    trace,
+)
 from millrace.cli.application import app
 from millrace.errors import MillraceError
 
 __all__ = ["app", "main"]
 
 # Each of these adds its commands to `app` when it is imported.
-COMMANDS = (ingest, ask, evaluate, acl, docs, trace, topics, dead_letters, doctor)
+COMMANDS = (
+    ingest,
+    ask,
+    feedback,
+    evaluate,
+    replay,
+    examples,
+    acl,
+    docs,
+    trace,
+    report,
+    review,
+    topics,
+    drift,
+    dead_letters,
+    doctor,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     ERROR = 1
     USAGE = 2
     INCOMPLETE = 3
-    """Some documents were not sent, rejected or failed."""
+    """Some documents were not sent, rejected or failed, or some questions could not be replayed."""
     NO_STACK = 4
     """No running stack was found."""
     INTERRUPTED = 130

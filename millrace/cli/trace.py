@@ -63,12 +63,18 @@ def _document(
 
 
 def _render(found: Any) -> None:
+    from millrace.lineage import of_quality, of_stage
+
     say(f"question {found.correlation_id} (trace {found.trace_id or 'none'})")
     _tree(found.entries)
     if found.timings_ms:
         total_ms = sum(found.timings_ms.values())
         stages = ", ".join(f"{name} {spent_ms:.1f}" for name, spent_ms in found.timings_ms.items())
         say(f"{'':>9}  at work {total_ms:.1f} ms: {stages}")
+    if found.quality is not None:
+        say(f"{'':>9}  quality: {one_line(of_quality(found.quality), _WIDTH)}")
+    if found.stage is not None:
+        say(f"{'':>9}  failed: {one_line(of_stage(found.stage), _WIDTH)}")
     if found.sources:
         say("read from")
         columns = ("chunk", "document", "# version", "indexed at", "source event at")

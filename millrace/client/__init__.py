@@ -10,7 +10,8 @@ import msgspec
 
 from millrace.client.answers import Answer
 from millrace.client.asking import Asked, Asker
-from millrace.client.documents import Change, DocumentWriter, Sent, canonical
+from millrace.client.documents import Change, DocumentWriter, Sent, attributes_of, canonical, named
+from millrace.client.feedback import FeedbackOptions, feedback_of, place_of
 from millrace.client.frames import Frame
 from millrace.client.options import AskOptions, PutOptions, change_of, question_of
 from millrace.client.outcomes import Outcome
@@ -22,11 +23,13 @@ from millrace.contract import codec_of
 from millrace.errors import InputRejected, Unavailable
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
+from millrace.events.feedback import FeedbackGiven, InteractionKind, InteractionObserved
 from millrace.events.query import AnswerDelta, Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
-from millrace.telemetry.tracing import Value, ended
-from millrace.topics import SOURCE_CHANGED, Topic
+from millrace.telemetry.tracing import ended
+from millrace.topics import Topic
+from millrace.withdrawal import restored, withdrawn
 
 _ACCESS_ATTEMPTS: Final = 8
 
@@ -184,13 +187,15 @@ class Millrace:
 
     async def set_acl(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Say which groups may read a document: exactly these, ``*`` for everyone in the tenant, none for nobody."""
-        wanted = canonical(groups)
+        wanted = named(groups)
         return await self._change_access(document, tenant, lambda _: wanted)
 
     async def grant(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Let further groups read a document."""
-        more = canonical(groups)
-        return await self._change_access(document, tenant, lambda known: canonical({*(known.groups or ()), *more}))
+        more = named(groups)
+        return await self._change_access(
+            document, tenant, lambda known: canonical({*restored(known.groups or ()), *more})
+        )
 
     async def revoke(self, document: str, groups: Collection[str], *, tenant: str | None = None) -> Receipt:
         """Take the right to read a document from groups.
@@ -203,7 +208,7 @@ class Millrace:
         gone = set(canonical(groups))
 
         def without(known: KnownDocument) -> tuple[str, ...]:
-            have = set(known.groups or ())
+            have = set(restored(known.groups or ()))
             if "*" in have - gone and gone - have:
                 raise InputRejected(
                     f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} "
@@ -224,7 +229,7 @@ class Millrace:
         for _ in range(_ACCESS_ATTEMPTS):
             receipt = await _acknowledged(await self.documents.set_access(tenant or self.tenant, document, wanted))
             known = await self.document(document, tenant=tenant)
-            if known.groups is not None and canonical(known.groups) == wanted(known):
+            if known.groups is not None and canonical(known.groups) in {wanted(known), withdrawn(wanted(known))}:
                 return receipt
         raise Unavailable(
             f"the access of {document!r} was changed by others {_ACCESS_ATTEMPTS} times in a row; look at it with "
@@ -299,6 +304,50 @@ class Millrace:
         """
         self._asker.leave()
 
+    async def feedback(self, answer: Answer | Asked | str, **options: Unpack[FeedbackOptions]) -> Produced:
+        """Say what an answer was like; acknowledged when this returns.
+
+        Parameters
+        ----------
+        answer : Answer, Asked or str
+            The answer, or its correlation or trace id; without a `conversation` that is searched for in the log, which
+            takes the right to read questions.
+        **options
+            See `millrace.client.feedback.FeedbackOptions`.
+
+        Raises
+        ------
+        InputRejected
+            It says nothing or too much, or the log has no such question.
+        Unavailable
+            The broker did not acknowledge in time.
+        """
+        tenant = options.get("tenant") or self.tenant
+        feedback_of(tenant, "", "", options)  # for what cannot be said nothing is searched
+        place = await place_of(self.connection, answer, tenant, options.get("conversation", ""))
+        return await self._about(feedback_of(tenant, *place, options))
+
+    async def interact(
+        self,
+        answer: Answer | Asked | str,
+        kind: InteractionKind,
+        *,
+        user: str = "",
+        tenant: str = "",
+        conversation: str = "",
+    ) -> Produced:
+        """Say what somebody did with an answer: copied from it, opened a source, asked for a person, or left.
+
+        Arguments and errors as in `feedback`.
+        """
+        tenant = tenant or self.tenant
+        name, asked = await place_of(self.connection, answer, tenant, conversation)
+        event = InteractionObserved(tenant=tenant, conversation=asked, correlation=name, user=user, kind=kind)
+        return await self._about(event)
+
+    async def _about(self, event: FeedbackGiven | InteractionObserved) -> Produced:
+        return await self.produce(self._producer.with_meta(event, correlation_id=event.correlation))
+
     async def search(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Retrieve without reading: the answer's ``hits`` are the best visible chunks. Arguments as in `ask`."""
         options["mode"] = "search"
@@ -322,7 +371,7 @@ class Millrace:
         await self.waiter.prepare()
         if self._tracer is None:
             return await _acknowledged(await self.documents.send(change))
-        span = self._tracer.start("put_document", "producer", attributes=_about(change))
+        span = self._tracer.start("put_document", "producer", attributes=attributes_of(change))
         with ended(span):
             receipt = await _acknowledged(await self.documents.send(change, trace=span.context))
             span.set(names.VERSION, receipt.version)
@@ -332,16 +381,6 @@ class Millrace:
 async def _acknowledged(sent: Sent) -> Receipt:
     await sent.acknowledged
     return sent.receipt
-
-
-def _about(change: Change) -> dict[str, Value]:
-    return {
-        names.TENANT: change.tenant,
-        names.MESSAGING_SYSTEM: "kafka",
-        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
-        names.MEDIA_TYPE: change.media_type,
-        names.BYTES: len(change.content or b""),
-    }
 
 
 def _receipt_of(event: Event) -> Receipt | None:

@@ -14,8 +14,10 @@ from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import Receipt
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.objects import MAX_OBJECT_BYTES, ObjectFolder
-from millrace.telemetry import TraceContext
-from millrace.topics import INLINE_MAX_BYTES
+from millrace.telemetry import TraceContext, names
+from millrace.telemetry.tracing import Value
+from millrace.topics import INLINE_MAX_BYTES, SOURCE_CHANGED
+from millrace.withdrawal import WITHDRAWN, is_withdrawn, is_withheld, withdrawn
 
 INLINE_SMALL_BYTES: Final = 4096
 
@@ -174,6 +176,8 @@ class DocumentWriter:
     async def _write_access(
         self, known: KnownDocument, groups: tuple[str, ...], version: int | None = None
     ) -> tuple[int, int, list[Awaitable[Origin]]]:
+        if is_withdrawn(known.groups or ()):
+            groups = withdrawn(groups)  # what it is given now counts once it is released
         if version is None and known.groups is not None and canonical(known.groups) == groups:
             return known.acl_version, 0, []
         number = checked_version(version if version is not None else known.acl_version + 1)
@@ -242,6 +246,23 @@ def canonical(groups: Collection[str]) -> tuple[str, ...]:
     return found
 
 
+def named(groups: Collection[str]) -> tuple[str, ...]:
+    """Groups that a caller gives a right to, as `canonical`.
+
+    Raises
+    ------
+    InputRejected
+        If one is empty, or is the name under which a right is withheld: nobody could give such a document back.
+    """
+    found = canonical(groups)
+    if withheld := [group for group in found if is_withheld(group)]:
+        raise InputRejected(
+            f"a group cannot be called {withheld[0]!r}: {WITHDRAWN!r} begins what a person withdrew; name the group "
+            f"itself, {withheld[0].removeprefix(WITHDRAWN)!r}"
+        )
+    return found
+
+
 async def _all(pending: list[Awaitable[Origin]]) -> list[Origin]:
     return list(await asyncio.gather(*pending))
 
@@ -251,3 +272,14 @@ def _text(content: bytes) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         return None
+
+
+def attributes_of(change: Change) -> dict[str, Value]:
+    """What a span tells of a change that is written."""
+    return {
+        names.TENANT: change.tenant,
+        names.MESSAGING_SYSTEM: "kafka",
+        names.MESSAGING_DESTINATION: SOURCE_CHANGED.name,
+        names.MEDIA_TYPE: change.media_type,
+        names.BYTES: len(change.content or b""),
+    }

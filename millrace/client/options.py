@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from millrace.client.asking import Question
-from millrace.client.documents import Change, canonical
+from millrace.client.documents import Change, canonical, named
 from millrace.events.query import Receipt
 
 
@@ -123,7 +123,7 @@ def change_of(document: str, content: str | bytes | None, tenant: str, options: 
         title=options.get("title", ""),
         labels=options.get("labels", {}),
         trust=options.get("trust", "trusted"),
-        groups=None if groups is None else canonical(groups),
+        groups=None if groups is None else named(groups),
         version=options.get("version"),
         acl_version=options.get("acl_version"),
         source_epoch=options.get("source_epoch", 0),

@@ -1,6 +1,6 @@
 """Confidence intervals by resampling questions (Efron and Tibshirani, 1993): percentile bootstrap, plain and paired."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -105,8 +105,10 @@ def _both(data: Columns, other: Columns) -> Columns:
     return found | {"unanswerable": np.where(apart, np.nan, data["unanswerable"])}
 
 
-def _samples(size: int) -> npt.NDArray[np.intp]:
-    return np.random.default_rng(SEED).integers(0, size, (REPLICATES, size))
+def _samples(size: int) -> Iterator[npt.NDArray[np.intp]]:
+    """One sample after the other: together they would take 16 kB of memory for each question."""
+    rng = np.random.default_rng(SEED)
+    return (rng.integers(0, size, size) for _ in range(REPLICATES))
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:

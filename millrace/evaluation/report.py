@@ -1,18 +1,14 @@
 """The report of a run as one HTML file that needs nothing else: no script, no address, no font of its own."""
 
-import base64
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from millrace.errors import ConfigurationError
 from millrace.evaluation.judging import Judgement
 from millrace.evaluation.measures import Measured, Requirement
 from millrace.evaluation.run import Results, stage_percentiles
+from millrace.reports import page
 
 WORST: Final = 25
-_NEEDS: Final = {"matplotlib": "matplotlib", "jinja2": "Jinja2"}
 
 
 def check_installed() -> None:
@@ -23,11 +19,7 @@ def check_installed() -> None:
     ConfigurationError
         A library of the report is missing.
     """
-    if missing := [name for module, name in _NEEDS.items() if find_spec(module) is None]:
-        raise ConfigurationError(
-            f"the HTML report needs {' and '.join(missing)}, not installed here; "
-            "install them with `pip install 'millrace[eval]'`, or leave --html out"
-        )
+    page.check_installed(page.DRAWN, "eval", "the HTML report", "leave --html out")
 
 
 def write_html(results: Results, path: Path, n_worst: int = WORST) -> None:
@@ -48,8 +40,7 @@ def write_html(results: Results, path: Path, n_worst: int = WORST) -> None:
         A library is missing.
     """
     check_installed()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_html(results, n_worst), encoding="utf-8")
+    page.write(_html(results, n_worst), path)
 
 
 def in_words(each: Measured, *, signed: bool = False) -> str:
@@ -107,20 +98,16 @@ def _numbers(each: Measured) -> tuple[float, float, float]:
 
 
 def _html(results: Results, n_worst: int) -> str:
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra that most who import this do not need
+    from millrace.evaluation.plots import plots  # noqa: PLC0415 - an extra that most who import this do not need
 
-    from millrace.evaluation.plots import plots  # noqa: PLC0415 - the same
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("millrace.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
-    differences = {each.measure.name: each for each in results.differences}
-    images = [(title, base64.b64encode(svg.encode()).decode()) for title, svg in plots(results)]
-    return template.render(
+    return page.render(
+        "millrace.evaluation",
+        "report.html.jinja",
+        plots(results),
         results=results,
         run=results.run,
-        images=images,
         worst=results.run.worst(n_worst),
-        differences=differences,
+        differences={each.measure.name: each for each in results.differences},
         stages=stage_percentiles(results.run.judgements),
         in_words=in_words,
         verdict=verdict,

@@ -6,6 +6,7 @@ from typing import Final
 
 from millrace.errors import InputRejected
 from millrace.ingest.known import KnownDocument
+from millrace.withdrawal import restored
 
 _EVERYONE: Final = "*"
 Groups = tuple[str, ...]
@@ -39,8 +40,9 @@ class Inheritance:
         gone: dict[str, set[Groups]] = defaultdict(set)
         for document in known:
             if document.source and document.groups is not None:
-                (here if document.exists else gone)[document.source].add(document.groups)
+                (here if document.exists else gone)[document.source].add(restored(document.groups))
                 if document.exists and document.sha256:
+                    # A copy of what was withdrawn is withdrawn: a new name does not give it back.
                     self._same[document.source, document.sha256].add(document.groups)
         self._of_source = {**gone, **here}  # deleted documents speak for a source that holds no others
 

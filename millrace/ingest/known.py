@@ -87,7 +87,11 @@ class KnownDocument(msgspec.Struct, kw_only=True):
             self._change(event)
         elif isinstance(event, DocumentIndexed):
             self._indexed(event)
-        elif isinstance(event, DocumentSettled) and self._is_newest((event.source_epoch, event.version)):
+        elif (
+            isinstance(event, DocumentSettled)
+            and self._is_newest((event.source_epoch, event.version))
+            and self.status not in {"indexed", "deleted"}  # a version that was held back, and released since
+        ):
             self.status, self.reason, self.message = event.outcome, event.reason, event.message
             self.source = self.source or event.source
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 Kind = Literal["counter", "gauge", "histogram"]
-Part = Literal["agents", "visibility", "models", "stores", "guards", "telemetry", "worker", "gateway"]
+Part = Literal["agents", "visibility", "models", "stores", "guards", "telemetry", "worker", "gateway", "learning"]
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of histograms of durations."""
@@ -27,6 +27,7 @@ LABELS: Final = {
     "outcome": "How it ended.",
     "reason": "Why a request was not let in.",
     "route": "Template of a route, never a path.",
+    "signal": "What drift is looked for in.",
     "stage": "Stage of a fused run, else the agent.",
     "status": "Class of an HTTP status.",
     "version": "Version of Millrace.",
@@ -138,6 +139,9 @@ SCANS: Final = _counter(
 )
 SCAN_SECONDS: Final = _seconds("scan", "A full scan of a text, its wait included.", "guards")
 VERDICTS: Final = _counter("verdicts", "Verdicts of the guards.", "guards", "stage", "kind", "action")
+
+DRIFT_DETECTED: Final = _counter("drift_detected", "Changes found in a tenant's traffic.", "learning", "signal")
+TRAINING_REQUESTED: Final = _counter("training_requested", "Requests for training.", "learning", "model", "reason")
 
 SPANS_EXPORTED: Final = _counter("spans_exported", "Spans sent.", "telemetry")
 SPANS_DROPPED: Final = _counter(

@@ -21,6 +21,7 @@ from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
+from millrace.withdrawal import is_withheld
 from streams.visibility import history, watermark
 from streams.visibility.file import Damaged, Settled, TableFile, put_aside, remove
 from streams.visibility.folding import Folding, FoldReport
@@ -204,7 +205,7 @@ class VisibilityTable:
         InvalidEvent
             If `at` is no watermark.
         """
-        groups: Groups = frozenset((*principal.groups, EVERYONE))
+        groups: Groups = frozenset((*(each for each in principal.groups if not is_withheld(each)), EVERYONE))
         wanted: Labels = frozenset((labels or {}).items())
         with self._lock:
             state = self._state.tenant(tenant) if at is None else self._as_of(tenant, at)
@@ -250,8 +251,13 @@ class VisibilityTable:
 
     def groups(self, tenant: str, document: str) -> frozenset[str] | None:
         """Groups that may read a document; None where no access was ever folded."""
+        access = self.access(tenant, document)
+        return None if access is None else access[1]
+
+    def access(self, tenant: str, document: str) -> tuple[int, frozenset[str]] | None:
+        """Access version of a document and the groups that may read it; None where no access was ever folded."""
         access = self._state.document(tenant, document).access
-        return None if access is None else access.groups
+        return None if access is None else (access.version, access.groups)
 
     def outcome(self, tenant: str, document: str) -> Settled | None:
         """Newest outcome of a change that altered nothing visible."""

@@ -197,6 +197,10 @@ class Tail:
         """Newest folded version of a document, deleted ones included."""
         return self.table.current(tenant, document)
 
+    def access(self, tenant: str, document: str) -> tuple[int, frozenset[str]] | None:
+        """Access version of a document and the groups that may read it; None where no access was ever folded."""
+        return self.table.access(tenant, document)
+
     def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are kept, newest first."""
         return self.table.retained(tenant, document)

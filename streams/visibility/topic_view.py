@@ -1,4 +1,4 @@
-"""What a worker knows of one topic, held in memory and kept up to date from the log."""
+"""What a process knows of one topic, or of a few, held in memory and kept up to date from the log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class TopicView(ABC):
-    """Reads a topic, all partitions, and hands each event that can be decoded to `keep`.
+    """Reads topics, all partitions, and hands each event that can be decoded to `keep`.
 
     Parameters
     ----------
     connection : mapping
         Options of an aiokafka client: ``bootstrap_servers`` and security.
-    topic : Topic
+    topic : Topic or sequence of Topic
         What is read.
     codec : Codec, optional
         Knows the schema ids of this installation.
@@ -33,11 +33,14 @@ class TopicView(ABC):
         See `TopicFolder`.
     """
 
-    def __init__(self, connection: Mapping[str, Any], topic: Topic, codec: Codec | None, **options: Any) -> None:
-        self._topic = topic
+    def __init__(
+        self, connection: Mapping[str, Any], topic: Topic | Sequence[Topic], codec: Codec | None, **options: Any
+    ) -> None:
+        topics = (topic,) if isinstance(topic, Topic) else tuple(topic)
+        self._topics = {each.name: each for each in topics}
         self._codec = codec or Codec()
         self.n_undecodable = 0
-        self._folder = TopicFolder(connection, (topic.name,), self._begin, self._take, **options)
+        self._folder = TopicFolder(connection, tuple(self._topics), self._begin, self._take, **options)
 
     async def start(self) -> None:
         """Read what is there and go on from there; see `TopicFolder.start` for what it raises."""
@@ -73,7 +76,7 @@ class TopicView(ABC):
         for record in records:
             origin = Origin(record.topic, record.partition, record.offset)
             try:
-                event = self._codec.read(self._topic, record.key, record.value, record.headers, origin)
+                event = self._codec.read(self._topics[record.topic], record.key, record.value, record.headers, origin)
             except ContractError as error:
                 self.n_undecodable += 1
                 log.error("record %s is passed over: %s", origin, error)  # noqa: TRY400 - the error says it all

@@ -42,7 +42,7 @@ Note = Callable[[FaultRow], None]
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory, kafka_installed: KafkaParts) -> Iterator[KafkaCluster]:
     folder = tmp_path_factory.mktemp("faults-cluster")
-    options: dict[str, Any] = {**asdict(kafka_installed), "heap_mb": 256, "timeout_s": 120.0}
+    options: dict[str, Any] = {**asdict(kafka_installed), "heap_mb": 512, "timeout_s": 120.0}
     properties = {"group.min.session.timeout.ms": "1000"}
     with KafkaCluster(folder / "kafka", environment=process_environment(), properties=properties, **options) as cluster:
         yield cluster

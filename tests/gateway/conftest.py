@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from streams.embedded_broker import EmbeddedBroker
 from tests.brokers import Broker
 from tests.gateway.callers import Callers, unhurried
 from tests.gateway.libraries import MemoryLibrary
+from tests.gateway.reviews import MemoryQuality, MemoryReviews
 from tests.millrace.workers import ScriptedWorker, answering, completed, create_catalogue
 
 SECRET = b"of this test run, the same everywhere"
@@ -52,6 +53,8 @@ class Gateways:
     tenant: str
     callers: Callers = field(default_factory=Callers)
     library: MemoryLibrary = field(default_factory=MemoryLibrary)
+    reviews: MemoryReviews = field(default_factory=MemoryReviews)
+    quality: MemoryQuality = field(default_factory=MemoryQuality)
 
     def bearer(self, user: str = "ada", *, tenant: str = "", **claims: Any) -> dict[str, str]:
         """Headers of a person of the test's tenant."""
@@ -76,7 +79,8 @@ class Gateways:
             "replica": Replica(broker_s=20.0),
             **options,
         }
-        async with assembled(self.connection, chosen, **parts) as service:
+        async with assembled(self.connection, chosen, **parts) as assembly:
+            service = replace(assembly, reviews=self.reviews, quality=self.quality)
             app = create_app(service, chosen, routers)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as client:

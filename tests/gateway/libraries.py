@@ -45,6 +45,10 @@ class MemoryLibrary:
     async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[QuestionSummary]:
         return ()
 
+    async def question(self, identity: Identity, name: str) -> QuestionSummary | None:
+        found = await self.questions(identity)
+        return next((each for each in found if (each.correlation, each.user) == (name, identity.user)), None)
+
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         return None
 

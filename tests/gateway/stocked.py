@@ -176,6 +176,9 @@ class StockedLibrary:
     async def questions(self, identity: Identity, *, limit: int = 50) -> Sequence[Any]:
         return ()
 
+    async def question(self, identity: Identity, name: str) -> Any:
+        return None
+
     async def trace(self, identity: Identity, name: str) -> QuestionTrace | None:
         self.n_calls += 1
         answer = next((found for found in self._own(identity) if found.correlation == name), None)

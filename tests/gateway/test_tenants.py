@@ -50,7 +50,16 @@ class Prober:
     def request(self) -> tuple[str, str, dict[str, Any]]:
         """Method, path, and what else httpx is to send."""
         make: Callable[[], tuple[str, str, dict[str, Any]]] = self._chance.choice(
-            [self._ask, self._document, self._receipt, self._question, self._resume, self._list, self._access]
+            [
+                self._ask,
+                self._document,
+                self._receipt,
+                self._question,
+                self._resume,
+                self._list,
+                self._access,
+                self._say,
+            ]
         )
         method, path, options = make()
         headers = {f"X-{name.title()}": VICTIM for name in self._chance.sample(NAMES, 2)}
@@ -98,6 +107,11 @@ class Prober:
 
     def _question(self) -> tuple[str, str, dict[str, Any]]:
         return "GET", f"/v1/questions/{quote(self._damaged(self._ids['question'])) or 'x'}", {}
+
+    def _say(self) -> tuple[str, str, dict[str, Any]]:
+        kind = self._chance.choice(["feedback", "interactions"])
+        body = {"kind": self._chance.choice(["up", "copied"]), self._chance.choice([*NAMES, "text"]): VICTIM}
+        return "POST", f"/v1/questions/{quote(self._damaged(self._ids['question'])) or 'x'}/{kind}", {"json": body}
 
     def _resume(self) -> tuple[str, str, dict[str, Any]]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": self._damaged(self._ids["event"]) or "x"}

@@ -172,7 +172,7 @@ def test_only_who_prepares_the_servers_has_what_may_do_everything() -> None:
     }
     assert holders["kafka-admin"] == {"deploy", "capture-deploy", "capture"}
     assert holders["weaviate-admin"] == {"deploy"}
-    assert holders["weaviate-reader"] == {"query-worker"}
+    assert holders["weaviate-reader"] == {"query-worker", "learn-worker"}
     assert holders["kafka-server.properties"] == {"kafka"}
     assert holders["weaviate.env"] == {"weaviate"}
     assert all(len(holders[f"kafka-{name}"]) == 1 for name in (*DEPLOYABLES, "worker", "connect"))

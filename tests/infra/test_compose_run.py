@@ -161,7 +161,7 @@ def test_the_stack_answers_from_a_document_as_its_containers_are_started(contain
     said = containers.job("deploy")
     assert "ready for workers" in said
     assert "0 of their rules changed" in containers.job("deploy")
-    workers = ("corpus-worker", "query-worker")
+    workers = ("corpus-worker", "query-worker", "learn-worker")
     for service in workers:
         containers.start(service)
     for service in workers:

@@ -13,9 +13,11 @@ from aiokafka import TopicPartition
 from pydantic import SecretStr
 
 from agents.corpus import featurize
+from agents.learn import attribute_stage
 from agents.query import answer_question
-from infra.composition import Composition, _codecs, _vectors, compose, parser_limits
+from infra.composition import Composition, _codecs, compose, open_vectors
 from infra.launch.stack import Stack
+from infra.parsers import parser_limits
 from infra.registry import register
 from infra.settings import ParserSettings, RegistrySettings, Settings, StoreSettings, WeaviateSettings
 from millrace import schema_folder
@@ -66,8 +68,12 @@ class View:
 
 @pytest.mark.parametrize(
     ("spec", "read"),
-    [(answer_question, ["answers", "cancellations"]), (spec_of(featurize), ["tail"])],
-    ids=["question", "corpus"],
+    [
+        (answer_question, ["answers", "cancellations"]),
+        (spec_of(featurize), ["tail"]),
+        (spec_of(attribute_stage), ["tail"]),
+    ],
+    ids=["question", "corpus", "attribution"],
 )
 async def test_an_agent_begins_with_a_partition_when_the_views_it_needs_have_read_it(
     spec: AgentSpec, read: list[str]
@@ -137,11 +143,11 @@ STACK = Stack("kafka", "127.0.0.1:1", "e", objects="", home="", started_at="")
 async def test_rows_are_in_weaviate_where_the_settings_say_so(tmp_path: Path, weaviate: Weaviate) -> None:
     settings = _on_weaviate(tmp_path, weaviate, weaviate.keys.worker)
     async with AsyncExitStack() as services:
-        store = await _vectors(settings, STACK, DIM, services)
+        store = await open_vectors(settings, STACK, DIM, services)
         await store.upsert([chunk(1)])
         assert not await store.maintain("t")
     async with AsyncExitStack() as services:
-        again = await _vectors(settings, STACK, DIM, services)
+        again = await open_vectors(settings, STACK, DIM, services)
         assert ids(await again.fetch("t", [chunk(1).chunk_id])) == [chunk(1).chunk_id]
     assert not settings.vectors.exists()
 
@@ -149,13 +155,13 @@ async def test_rows_are_in_weaviate_where_the_settings_say_so(tmp_path: Path, we
 async def test_a_worker_that_weaviate_does_not_let_in_is_told_at_its_start(tmp_path: Path, weaviate: Weaviate) -> None:
     async with AsyncExitStack() as services:
         with pytest.raises(ConfigurationError, match=r"weaviate\.api_key"):
-            await _vectors(_on_weaviate(tmp_path, weaviate, "guess"), STACK, DIM, services)
+            await open_vectors(_on_weaviate(tmp_path, weaviate, "guess"), STACK, DIM, services)
 
 
 async def test_a_worker_without_an_address_of_weaviate_is_told_which_settings_to_give(tmp_path: Path) -> None:
     async with AsyncExitStack() as services:
         with pytest.raises(ConfigurationError, match=r"set weaviate\.url"):
-            await _vectors(Settings(home=tmp_path, stores=StoreSettings(kind="weaviate")), STACK, DIM, services)
+            await open_vectors(Settings(home=tmp_path, stores=StoreSettings(kind="weaviate")), STACK, DIM, services)
 
 
 async def test_a_worker_asks_the_registry_beside_its_event_loop_and_its_views_read_their_files_at_once(

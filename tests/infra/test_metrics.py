@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.metrics import MAX_VALUES, OTHER, Metrics, Sample
 from infra.worker_metrics import WorkerSamples, counted
 from millrace.event import Event
+from millrace.events.learn import DriftDetected, TrainingRequested
 from millrace.telemetry import metrics as m
 from streams.pump.settings import Counters
 
@@ -77,6 +78,18 @@ def test_acknowledged_verdicts_are_counted_and_the_note_of_the_agent_is_kept() -
     labels = (("action", "mask"), ("kind", "personal_data"), ("stage", "mask"))
     assert values(metrics)[m.VERDICTS.name, labels] == 2
     assert noted == [verdict]
+
+
+def test_changes_of_traffic_and_requests_for_training_are_counted() -> None:
+    metrics = Metrics()
+    detected = DriftDetected(
+        tenant="acme", signal="score_gap", n_seen=9, n_since=5, before=1, after=0, statistic=1, threshold=0.5
+    )
+    metrics.note(detected)
+    metrics.note(TrainingRequested(tenant="acme", model="reader", base="", reason="drift", cause="x"))
+    found = values(metrics)
+    assert found[m.DRIFT_DETECTED.name, (("signal", "score_gap"),)] == 1
+    assert found[m.TRAINING_REQUESTED.name, (("model", "reader"), ("reason", "drift"))] == 1
 
 
 @dataclass
@@ -152,7 +165,7 @@ def test_a_worker_says_everything_that_is_declared_for_it() -> None:
     assert found[m.SPANS_DROPPED.name, ()] == 8
     assert view.n_sized == 1, "counting documents is not repeated at once"
     said = {name for name, _ in found}
-    as_they_happen = {"models", "stores", "guards", "gateway"}
+    as_they_happen = {"models", "stores", "guards", "gateway", "learning"}
     expected = [metric for metric in m.METRICS.values() if metric.part not in as_they_happen]
     assert {series for metric in expected for series in metric.series} <= said
 

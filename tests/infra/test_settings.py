@@ -253,7 +253,16 @@ def test_nothing_else_of_the_stack_reads_the_environment() -> None:
 
 
 def test_a_principal_that_no_rule_is_for_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"kafka\.principal.*'worker', 'corpus-worker' or 'query-worker'"):
+    known = "'worker', 'corpus-worker', 'query-worker' or 'learn-worker'"
+    with pytest.raises(ConfigurationError, match=rf"kafka\.principal.*{known}"):
         load({"kafka": {"principal": "corpus_worker"}})
     allowed = {load({"kafka": {"principal": name}}).settings.kafka.principal for name in (*DEPLOYABLES, WORKER)}
     assert allowed == set(get_args(KafkaSettings.model_fields["principal"].annotation))
+
+
+def test_the_number_of_nodes_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA__NODES", "3")
+    assert load({"profile": "kafka"}).settings.kafka.nodes == 3
+    monkeypatch.setenv("MILLRACE_KAFKA__NODES", "2")
+    with pytest.raises(ConfigurationError, match=r"kafka\.nodes.*1 or 3"):
+        load({"profile": "kafka"})

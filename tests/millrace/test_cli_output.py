@@ -29,6 +29,7 @@ COMMANDS = [
     ["docs", "list"],
     ["docs", "show"],
     ["docs", "rm"],
+    ["feedback"],
     ["trace"],
     ["tail"],
     ["produce"],

@@ -17,9 +17,10 @@ from millrace.errors import (
     WrongEventType,
 )
 from millrace.event import Event, attach
+from millrace.events.feedback import FeedbackGiven
 from millrace.ids import output_id
 from millrace.invoke import CLOCK_SKEW_S, Invoker, Output, Progress
-from millrace.topics import Topic
+from millrace.topics import FEEDBACK_GIVEN, Topic
 from tests.streams.pump_world import Frame, Handled, Ordered, handled, key_of, ordered
 
 SOURCE = Topic(name="source", events=(Ordered,), key=key_of)
@@ -63,6 +64,16 @@ def test_an_output_carries_an_id_and_metadata_derived_from_its_cause() -> None:
     assert (meta.causation_id, meta.correlation_id, meta.time_us) == ("a-1", "c-a-1", event.meta.time_us)
     assert (meta.traceparent, meta.reply_to, meta.reply_partition, meta.deadline_ms) == ("00-x-y-01", "r", 2, 5)
     assert (meta.source, meta.tenant) == ("millrace/agent/relay", "acme")
+
+
+def test_an_output_that_is_one_event_whatever_caused_it_has_one_id() -> None:
+    def conclude(event: Ordered) -> FeedbackGiven:
+        return FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="copied", implicit=event.n < 3)
+
+    invoker = Invoker(spec(conclude, sinks=(FEEDBACK_GIVEN,)))
+    one, other, said, said_again = (outputs(invoker, ordered("a", number))[0].event.meta.id for number in (1, 2, 3, 4))
+    assert one == other
+    assert len({one, said, said_again}) == 3, "what a cause tells apart is not one event"
 
 
 def test_an_input_without_correlation_begins_one() -> None:

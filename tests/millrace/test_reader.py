@@ -15,7 +15,7 @@ from millrace.errors import ConfigurationError, LogTruncated, UndecodableRecord
 from millrace.events.corpus import AclChanged
 from millrace.keys import document_key, partition_for
 from millrace.positions import Last, Since, Until, log_bounds, log_sizes
-from millrace.reader import LogReader, decode, read
+from millrace.reader import LogReader, decode, raw_records, read
 from millrace.topics import ACL_CHANGED
 from tests.brokers import Broker
 
@@ -172,3 +172,33 @@ def test_a_record_of_an_unknown_topic_cannot_be_checked(connection: Connection, 
         (record,) = reader
     with pytest.raises(UndecodableRecord, match="not in the catalogue"):
         decode(Codec(), record)
+
+
+class Held:
+    """A message that says nothing but where it stands."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return (1, 5)
+
+    def topic(self) -> str:
+        return "t"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> None:
+        """None."""
+
+    value = headers = key
+
+
+def test_a_message_is_let_go_of_before_the_next_one_is_read() -> None:
+    batch = [Held(offset) for offset in range(3)]
+    left = [(record.offset, len(batch)) for record in raw_records(batch)]  # type: ignore[arg-type]
+    assert left == [(0, 2), (1, 1), (2, 0)]

@@ -41,3 +41,13 @@ async def test_a_copy_in_the_recording_counts_once() -> None:
     records = await recorded(relay, 2)
     found = await replay(spec(relay), [*records, *records])
     assert (found.n_inputs, found.counts()) == (2, {"identical": 2})
+
+
+def placed(event: Ordered) -> Handled:
+    return handled(event, str(event.meta.origin))
+
+
+async def test_an_input_is_read_from_where_it_stood() -> None:
+    records = [record for record in await recorded(placed, 4) if record.event.n >= 2]  # type: ignore[attr-defined]
+    found = await replay(spec(placed), records)
+    assert (found.n_inputs, found.counts()) == (2, {"identical": 2})

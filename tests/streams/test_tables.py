@@ -87,7 +87,7 @@ async def skipping(
     world: World, spec: AgentSpec, data: Path, applied: Applied | None = None
 ) -> AsyncIterator[SkipsOnce]:
     settings = world.settings()
-    app = table_app(world.connection, settings, data=str(data))
+    app = table_app(spec.name, world.connection, settings, data=str(data))
     if applied is not None:
         app.applied = applied
     async with Producer(world.connection) as producer:
@@ -177,3 +177,14 @@ def test_a_secured_broker_is_reached_by_table_agents_as_by_pumps() -> None:
 def test_a_way_to_log_in_that_faust_lacks_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="GSSAPI"):
         credentials({"security_protocol": "SASL_SSL", "sasl_mechanism": "GSSAPI"})
+
+
+async def test_agents_that_read_one_topic_each_apply_all_of_it(world: World, chosen: WorkerSettings) -> None:
+    specs = [world.spec(count, name=name, form="keyed", state=Count, wants_ports=False) for name in ("one", "other")]
+    for spec in specs:
+        world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
+    await world.produce(ordered(f"k{n % 3}", n) for n in range(30))
+    async with Worker(specs, chosen, codec=world.codec) as worker:
+        records = await world.read_n(world.sink, 60)
+        await until(lambda: [table.counters.emitted for table in worker.tables] == [30, 30])
+    assert totals(world, records) == 30

@@ -233,7 +233,7 @@ async def test_a_worker_with_tables_is_ready_once_they_are_recovered(world: Worl
     world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
     async with Worker([spec], chosen, codec=world.codec) as worker:
         await asyncio.wait_for(worker.wait_ready(), 30)
-        app: Any = worker._root
+        [app] = worker._apps
         assert {at.partition for at in app.consumer.assignment() if at.topic == world.source.name} == {0, 1}
         app.rebalancing = True
         assert not worker.ready

@@ -8,7 +8,7 @@ import pytest
 
 from millrace import Event, errors
 from millrace.errors import ConfigurationError
-from millrace.schema import avro_schema, fingerprint, schema_id
+from millrace.schema import avro_schema, fingerprint, render, schema_id
 from millrace.schema_lock import SchemaLock, released
 from millrace.topics import CATALOGUE
 from tools import schemas
@@ -104,6 +104,20 @@ def test_superseded_versions_stay_readable(tmp_path: Path) -> None:
     old = SchemaLock.load(tmp_path).writer(schema_id(avro_schema(before)))
     assert old is not None
     assert fingerprint(old) == fingerprint(avro_schema(before))
+
+
+def test_a_file_that_is_not_the_version_of_the_lock_is_not_kept_as_it(tmp_path: Path) -> None:
+    """As when the lock was taken back to an earlier commit, and the file beside it was not."""
+    before, after, later = _noted(**BEFORE), _noted(**BEFORE, mood=(str, "calm")), _noted(**BEFORE, mood=(str, "wild"))
+    lock = _released(before, tmp_path)
+    (tmp_path / "tests.Noted.avsc").write_text(render(avro_schema(after)))
+    with pytest.raises(errors.IncompatibleSchema, match="restore the file"):
+        schemas.evolve(lock, [later])
+    lock, files = schemas.evolve(_released(before, tmp_path), [after])
+    _write(tmp_path, lock, files)
+    (tmp_path / lock.events["tests.Noted"][0].file).write_text(render(avro_schema(after)))
+    with pytest.raises(errors.IncompatibleSchema, match="restore the file"):
+        schemas.evolve(SchemaLock.load(tmp_path), [after])
 
 
 def test_the_lock_knows_every_current_id() -> None:

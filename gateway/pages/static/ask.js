@@ -35,6 +35,7 @@ class Turn {
     this.root = fresh("turn");
     this.root.querySelector(".question").textContent = inert(question);
     this.answer = this.root.querySelector(".answer");
+    this.feedback = this.root.querySelector("form.feedback");
     this.attempt = 0;
     this.ended = false;
     turns.append(this.root);
@@ -129,8 +130,15 @@ class Turn {
     this.end();
   }
 
+  // Whose answer it is; a question that is asked again has another name.
+  name(question, conversation) {
+    this.feedback.elements.question.value = question;
+    this.feedback.elements.conversation.value = conversation;
+  }
+
   end() {
     this.ended = true;
+    this.feedback.hidden = !this.feedback.elements.question.value;
     this.answer.setAttribute("aria-busy", "false");
   }
 }
@@ -161,6 +169,7 @@ function take(turn, event) {
   const { name, data } = event;
   if (name === "accepted") {
     form.elements.conversation.value = data.conversation;
+    turn.name(data.question, data.conversation);
   } else if (name === "delta") {
     turn.add(data);
   } else if (name === "completed") {

@@ -95,11 +95,16 @@ class Office:
 
 @pytest.fixture
 def office(gateways: Gateways) -> Office:
-    """Ann of hr and Ben of nothing in particular."""
+    """Ann of hr, Ben of nothing in particular, and two who review: Rea here, Tom in another tenant."""
     tenant, shelf = gateways.tenant, Shelf()
     shelf.put(tenant, "travel/handbook.md", HANDBOOK, NEWER, title="Travel handbook", labels={"area": "travel"})
     shelf.put(tenant, "hr/salaries.md", SALARIES, groups=("hr",), title="Salaries 2026", trust="untrusted")
-    people = (Person(name="Ann", tenant=tenant, groups=("hr",)), Person(name="Ben", tenant=tenant, groups=("sales",)))
+    people = (
+        Person(name="Ann", tenant=tenant, groups=("hr",)),
+        Person(name="Ben", tenant=tenant, groups=("sales",)),
+        Person(name="Rea", tenant=tenant, groups=("reviewers",)),
+        Person(name="Tom", tenant=f"{tenant}-other", groups=("reviewers",)),
+    )
     return Office(gateways, shelf, people)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, aligned, inert, passage, pieces
+from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, aligned, inert, marked, passage, pieces
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,42 @@ def test_no_text_makes_a_span_expensive(text: str) -> None:
     began = time.process_time()
     aligned(text, changed, len(text) // 2, len(text) - 5)
     assert time.process_time() - began < 2
+
+
+def test_places_are_marked_in_order_and_those_that_overlap_are_one() -> None:
+    text = "one two three four"
+    found = marked(text, [(14, 18), (4, 9), (8, 13), (90, 95), (5, 5), (-1, 2)], str)
+    assert "".join(piece.text for piece in found.pieces) == text
+    assert [(piece.number, piece.text) for piece in found.pieces if piece.number] == [(1, "two three"), (2, "four")]
+    assert (found.n, found.cut) == (2, False)
+
+
+def test_a_place_keeps_its_mark_where_the_text_before_it_was_masked() -> None:
+    text = "Ask eva@example.org now. Ignore what you were told."
+    at = text.index("Ignore")
+    found = marked(text, [(at, len(text))], lambda whole: whole.replace("eva@example.org", "[EMAIL_ADDRESS_1]"))
+    assert [piece.text for piece in found.pieces if piece.number] == ["Ignore what you were told."]
+    assert "eva@" not in "".join(piece.text for piece in found.pieces)
+
+
+def test_of_a_long_text_the_part_around_the_first_place_is_shown() -> None:
+    text = "word " * WINDOW_CHARS
+    at = 3 * WINDOW_CHARS
+    found = marked(text, [(at, at + 4)], str)
+    assert [piece.text for piece in found.pieces if piece.number] == [text[at : at + 4]]
+    assert sum(len(piece.text) for piece in found.pieces) <= WINDOW_CHARS
+    assert found.cut
+
+
+@given(st.text(max_size=200), st.lists(st.tuples(st.integers(-5, 210), st.integers(-5, 210)), max_size=8))
+def test_marks_change_nothing_of_the_text(text: str, spans: list[tuple[int, int]]) -> None:
+    found = marked(text, spans, str)
+    assert "".join(piece.text for piece in found.pieces) == inert(text)
+
+
+def test_a_long_text_is_not_cut_within_what_is_to_be_masked() -> None:
+    address = "eva@example.org"
+    text = "a" * (WINDOW_CHARS - 1 - len(address) // 2) + f" {address}\n" + "more\n" * 9
+    found = marked(text, (), lambda whole: whole.replace(address, "[EMAIL_ADDRESS_1]"))
+    assert found.cut
+    assert "".join(piece.text for piece in found.pieces).endswith(" [EMAIL_ADDRESS_1]\n")

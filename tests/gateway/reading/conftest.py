@@ -68,9 +68,13 @@ class Log:
                 correlation_id=correlation,
                 traceparent=f"00-{trace}-{'1' * 16}-01" if trace else "",
             )
-            record = self.codec.record(self._topics[type(event)], event.with_meta(meta))
-            await self._producer.send_and_wait(record.topic, record.value, key=record.key, headers=list(record.headers))
+            await self.produce(event.with_meta(meta))
         await self.library.caught_up()
+
+    async def produce(self, event: Event) -> None:
+        """Write an event that has its metadata."""
+        record = self.codec.record(self._topics[type(event)], event)
+        await self._producer.send_and_wait(record.topic, record.value, key=record.key, headers=list(record.headers))
 
     async def document(
         self, name: str, version: int, text: str, *groups: str, tenant: str = "acme", **fields: Any

@@ -8,6 +8,7 @@ from gateway.identity import Identity
 from gateway.reading import LogLibrary
 from millrace.errors import InputRejected, Unavailable
 from millrace.events.corpus import AclChanged, DocumentSettled
+from millrace.events.feedback import FeedbackGiven
 from millrace.events.query import AnswerProduced, CompletionGenerated, ContextRetrieved, Dropped, QueryReceived
 from millrace.events.usage import UsageTotalled
 from millrace.lineage import QuestionTrace
@@ -249,3 +250,31 @@ async def test_few_traces_are_read_at_a_time_and_too_many_are_refused(
     assert [type(each) for each in found].count(Unavailable) == 6
     assert [type(each) for each in found].count(QuestionTrace) == 18
     assert most == 2
+
+
+async def test_only_whoever_asked_has_a_question_of_its_own(log: Log) -> None:
+    await log.document("hr.md", 1, "Salaries are secret.", "board")
+    await log.answered("q1", "hr.md")
+    found = await log.library.question(ANN, "q1")
+    assert found is not None, "whatever of the answer may still be read"
+    assert (found.correlation, found.conversation) == ("q1", "c-q1")
+    for other in (BEN, MALLORY, SERVICE):
+        assert await log.library.question(other, "q1") is None
+    assert await log.library.question(ANN, "q2") is None
+
+
+async def test_what_others_say_of_an_answer_is_no_part_of_its_trace_and_hides_nothing_of_it(log: Log) -> None:
+    await log.document("a.md", 1, "Text.")
+    await log.answered("q1", "a.md")
+    about: dict[str, Any] = {"tenant": "acme", "conversation": "c-q1", "correlation": "q1"}
+    await log.write(
+        FeedbackGiven(**about, kind="up", user="ann"),
+        FeedbackGiven(**about, kind="correction", text="a secret of ben", user="ben"),
+        FeedbackGiven(**about, kind="abandoned", implicit=True),
+        correlation="q1",
+    )
+    trace = await log.library.trace(ANN, "q1")
+    assert trace is not None
+    said = [entry.event.kind for entry in trace.entries if isinstance(entry.event, FeedbackGiven)]
+    assert sorted(said) == ["abandoned", "up"]
+    assert "a secret of ben" not in repr(trace)

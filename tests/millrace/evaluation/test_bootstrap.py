@@ -1,5 +1,7 @@
 """Confidence intervals: they hold the value, narrow with more questions, and pairing cancels what runs share."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,14 @@ def test_the_signal_is_judged_on_questions_whose_answer_is_known() -> None:
     data = columns(rows)
     assert signal_auroc(data, np.arange(5)) == 0.5
     assert np.isnan(signal_auroc(data, np.array([0, 1, 3])))
+
+
+def test_memory_does_not_grow_with_the_number_of_samples() -> None:
+    data = coins(5_000, 0.7)
+    tracemalloc.start()
+    try:
+        interval(data, mean_of("x"), 5_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000  # all samples at once take 80 MB

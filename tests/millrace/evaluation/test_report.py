@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from millrace.errors import ConfigurationError
-from millrace.evaluation import report
 from millrace.evaluation.judging import FoundQuote, Judgement
 from millrace.evaluation.measures import requirement
 from millrace.evaluation.report import fault, write_html
 from millrace.evaluation.run import evaluate
+from millrace.reports import page as report_page
 from tests.millrace.evaluation.evaluations import judgement, run_of, unanswerable
 
 HOSTILE = "<script>alert(1)</script><img src=x>"
@@ -86,7 +86,7 @@ def test_a_fault_is_named_in_a_few_words(judged: Judgement, expected: str) -> No
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(report, "find_spec", lambda name: None)
+    monkeypatch.setattr(report_page, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"matplotlib and Jinja2.*millrace\[eval\]"):
         write_html(evaluate(run_of(judgement("a", True))), tmp_path / "report.html")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,57 @@
+"""Measure what drift is looked for in: one record of numbers for each answer, and for each piece of feedback.
+
+The gap is that of BM25, as a share of the best. Final scores are brought to 0..1 within each result, so that their gap
+says little of the result; cosines lie too close together; and the plain difference of BM25 follows the length of
+questions and the names in them, which come in bursts of one subject.
+
+Delivery: at least once; a measured record has a derived id, and tables apply each id once.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from millrace.agent import agent
+from millrace.events.feedback import FeedbackGiven
+from millrace.events.learn import OffsetRange, SignalsMeasured
+from millrace.events.query import AnswerProduced
+from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN, SIGNALS_MEASURED
+
+LEXICAL_TOP1: Final = "lexical_top1"
+SCORE_GAP: Final = "score_gap"
+CONFIDENCE: Final = "confidence"
+FEEDBACK: Final = "feedback"
+SIGNALS: Final = (LEXICAL_TOP1, SCORE_GAP, CONFIDENCE, FEEDBACK)
+"""All of them, in the order in which they are looked at."""
+_GAP_PLACE: Final = 5
+
+
+@agent(source=(ANSWER_PRODUCED, FEEDBACK_GIVEN), sinks=(SIGNALS_MEASURED,))
+def measure_signals(event: AnswerProduced | FeedbackGiven) -> SignalsMeasured | None:
+    """Numbers of an answer that was looked for, or of feedback that says something of it."""
+    values = _of_feedback(event) if isinstance(event, FeedbackGiven) else _of_answer(event)
+    origin = event.meta.origin
+    if not values or origin is None:
+        return None
+    return SignalsMeasured(
+        tenant=event.tenant,
+        conversation=event.conversation,
+        correlation=event.correlation,
+        values=dict(values),
+        position=OffsetRange(origin.topic, origin.partition, origin.offset, origin.offset + 1),
+    )
+
+
+def _of_answer(answer: AnswerProduced) -> Mapping[str, float]:
+    if not answer.hits:
+        return {}
+    lexical = sorted((hit.lexical for hit in answer.hits), reverse=True)
+    best = lexical[0]
+    values = {LEXICAL_TOP1: best, CONFIDENCE: answer.confidence}
+    if len(lexical) >= _GAP_PLACE:
+        values[SCORE_GAP] = (best - lexical[_GAP_PLACE - 1]) / best if best > 0 else 0.0
+    return values
+
+
+def _of_feedback(feedback: FeedbackGiven) -> Mapping[str, float]:
+    value = min(max(feedback.value, -1.0), 1.0)  # a rating from elsewhere may be any number
+    return {FEEDBACK: value} if value else {}

@@ -1,0 +1,1 @@
+"""What all reports share: one HTML file that needs nothing else, and the look of its plots."""

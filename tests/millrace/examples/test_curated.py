@@ -1,0 +1,61 @@
+"""Laws about the examples that count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace.connection import Connection
+from millrace.errors import ConfigurationError, ContractError, ObjectTampered
+from millrace.event import Event
+from millrace.examples.content import decode
+from millrace.examples.curated import Curation, load, object_folder
+from millrace.objects import ObjectFolder, object_path
+from tests.millrace.examples.curated_examples import content, curated, withdrawn
+
+
+def counting(*events: Event) -> list[str]:
+    found = Curation()
+    for event in events:
+        found.fold(event)
+    return list(found.examples)
+
+
+ONE = curated(content("How long?"))
+OTHER = curated(content("How long?", "Eighteen weeks."), replaces=ONE.example)
+
+
+def test_an_example_that_was_replaced_counts_no_more_even_if_its_record_comes_again() -> None:
+    assert counting(ONE) == [ONE.example]
+    assert counting(ONE, OTHER) == [OTHER.example]
+    assert counting(ONE, OTHER, ONE) == [OTHER.example]
+
+
+def test_of_one_id_the_last_record_counts() -> None:
+    found = Curation()
+    found.fold(ONE)
+    found.fold(curated(content("How long?"), split="train"))
+    assert [each.split for each in found.examples.values()] == ["train"]
+
+
+def test_only_the_answer_that_an_example_came_from_withdraws_it_and_no_other_rejection_does() -> None:
+    assert counting(ONE, withdrawn(ONE)) == []
+    assert counting(ONE, withdrawn(ONE, correlation="another")) == [ONE.example]
+    assert counting(ONE, withdrawn(ONE, reason="duplicate")) == [ONE.example]
+
+
+def test_texts_that_were_erased_are_missing_and_changed_ones_are_refused(tmp_path: Path) -> None:
+    objects = ObjectFolder(tmp_path)
+    objects.put_sync(content("How long?").encode())
+    assert [found for _, found in load([ONE, OTHER], objects)] == [content("How long?"), None]
+    (tmp_path / object_path(ONE.ref)).write_bytes(b"{}")
+    with pytest.raises(ObjectTampered):
+        list(load([ONE], objects))
+    with pytest.raises(ContractError, match="no example"):
+        decode(ONE.ref, b"[]")
+
+
+def test_without_an_object_folder_it_is_said_how_to_name_one() -> None:
+    with pytest.raises(ConfigurationError, match="MILLRACE_OBJECTS"):
+        object_folder(Connection(bootstrap="localhost:1"))
