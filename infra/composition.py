@@ -180,8 +180,8 @@ async def compose(
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
-        builder = _Builder(composition, of_views, settings, stack, name, client, services, watch)
         learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
+        builder = _Builder(composition, of_views, settings, stack, name, client, services, watch, learn)
         composition.provide(*learning_ports(learn, stack, classes))
         composition.watched += await closing_sessions(
             learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
@@ -211,6 +211,7 @@ class _Builder:
     client: Mapping[str, Any]
     services: AsyncExitStack
     watch: Watch
+    learn: LearnPolicy
 
     async def guards(self, classes: Collection[type | None], reviewing: Reviewing) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
@@ -262,8 +263,7 @@ class _Builder:
         if StatisticsPorts in classes:
             composition.provide(StatisticsPorts(vectors, statistics, objects, corpus_policy))
         if AttributionPorts in classes:
-            learn_policy = policy(LearnPolicy, settings.learn, "learn")
-            composition.provide(AttributionPorts(embedder, objects, vectors, tail, query_policy, learn_policy))
+            composition.provide(AttributionPorts(embedder, objects, vectors, tail, query_policy, self.learn))
         if QueryPorts in classes and composition.guards is not None:
             keep_s = query_policy.max_timeout_ms / 1000 + REDELIVERY_S
             answers = composition.answers = RecentAnswers(self.client, keep_s=keep_s, **log)

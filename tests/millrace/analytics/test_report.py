@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
-
 import pytest
 
 from millrace.analytics.report import check_installed, write_html
 from millrace.errors import ConfigurationError
 from millrace.reports import page as report_page
+from tests.html_tags import Tags
 from tests.millrace.analytics.test_analysis import analysed, report_of
 from tests.millrace.analytics.traffic import about
 
 HOSTILE = "Where is <script>alert(1)</script> my badge?"
-
-
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
 
 
 @pytest.fixture(scope="module")

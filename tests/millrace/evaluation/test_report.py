@@ -1,7 +1,6 @@
 """The report is one file that shows what was found and runs nothing."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -13,18 +12,10 @@ from millrace.evaluation.measures import requirement
 from millrace.evaluation.report import fault, write_html
 from millrace.evaluation.run import evaluate
 from millrace.reports import page as report_page
+from tests.html_tags import Tags
 from tests.millrace.evaluation.evaluations import judgement, run_of, unanswerable
 
 HOSTILE = "<script>alert(1)</script><img src=x>"
-
-
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
 
 
 @pytest.fixture(scope="module")
