@@ -172,7 +172,8 @@ def _restless(jobs: Jobs, n_changes: int, without: str = "") -> tuple[float, set
             else:
                 other.stop()
                 other = None
-            due = max(due + CHANGE_S, time.monotonic())
+            # However long its start took, who joined stays for its three seconds.
+            due = max(due, time.monotonic() if other else 0.0) + CHANGE_S
             until(lambda: time.monotonic() >= due, 2 * CHANGE_S)  # noqa: B023 - called at once
     finally:
         stop.set()

@@ -98,6 +98,7 @@ async def test_places_to_wait_are_bounded_for_a_tenant_and_for_all(
     gateways: Gateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "SILENCE_S", 3600.0)
+    brief = {"question": "?", "timeout_s": 5}
     async with gateways.replica(limited(concurrent=3, concurrent_per_tenant=2)) as gateway:
         with gateways.answering(lambda question: []):
             own = [
@@ -109,7 +110,7 @@ async def test_places_to_wait_are_bounded_for_a_tenant_and_for_all(
                 for _ in range(2)
             ]
             await until(lambda: gateway.service.admission.n_asking == 2)
-            third = await gateway.client.post("/v1/questions", json={"question": "?"}, headers=gateways.bearer())
+            third = await gateway.client.post("/v1/questions", json=brief, headers=gateways.bearer())
             other = gateways.bearer(tenant="umbrella")
             own.append(
                 asyncio.create_task(
@@ -117,7 +118,8 @@ async def test_places_to_wait_are_bounded_for_a_tenant_and_for_all(
                 )
             )
             await until(lambda: gateway.service.admission.n_asking == 3)
-            fourth = await gateway.client.post("/v1/questions", json={"question": "?"}, headers=other)
+            fourth = await gateway.client.post("/v1/questions", json=brief, headers=other)
+            assert [each.result().text for each in own if each.done()] == []  # all were waiting meanwhile
             for each in own:
                 each.cancel()
             await asyncio.gather(*own, return_exceptions=True)

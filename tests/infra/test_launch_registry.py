@@ -52,7 +52,7 @@ def test_the_registry_starts_with_the_stack_keeps_its_ids_and_comes_back_at_its_
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("kafka_installed")
 def test_three_nodes_keep_every_topic_three_times_and_a_drifted_topic_is_noticed(launcher: Launcher) -> None:
-    flags: dict[str, Any] = {"kafka": {"nodes": 3, "heap_mb": 256, "start_timeout_s": 120.0}}
+    flags: dict[str, Any] = {"kafka": {"nodes": 3, "heap_mb": 512, "start_timeout_s": 120.0}}
     stack = launcher.up(profile="kafka", flags=flags).stack
     assert {process.name for process in stack.brokers} == {"broker", "broker-2", "broker-3"}
     found = read_status(launcher.loaded(profile="kafka", **flags).settings)

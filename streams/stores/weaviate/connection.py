@@ -24,13 +24,22 @@ from weaviate.config import GrpcConfig
 from weaviate.exceptions import WeaviateBaseError
 
 from millrace.errors import ConfigurationError, Unavailable
-from streams.stores.weaviate.failures import Missing, Refused, is_absence, is_refusal, is_timeout, meaning_of
+from streams.stores.weaviate.failures import (
+    Missing,
+    Refused,
+    is_absence,
+    is_half_made,
+    is_refusal,
+    is_timeout,
+    meaning_of,
+)
 
 T = TypeVar("T")
 
 _WATCH_S: Final = 1.0
 _PROBE_S: Final = 1.0
 _PROBES_S: Final = 0.5
+_HALF_MADE_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _RECONNECT_MS: Final = 1_000
 _FAILURES: Final = (WeaviateBaseError, AioRpcError, httpx.HTTPError, OSError)
 
@@ -210,6 +219,13 @@ class Connection:
         if not self._client.is_connected():
             async with self._opening:
                 await self._client.connect()
+        for pause_s in _HALF_MADE_S:
+            try:
+                return await run(self._client)
+            except _FAILURES as error:
+                if not is_half_made(error):
+                    raise
+            await asyncio.sleep(pause_s)
         return await run(self._client)
 
     async def _told(self, doing: str, error: Exception) -> Exception:

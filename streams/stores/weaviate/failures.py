@@ -19,8 +19,11 @@ from millrace.rows import ChunkRow
 Meaning = Literal["missing", "transient", "poison", "unknown"]
 
 _MISSING: Final = ("tenant not found", "could not find class", "not found in schema", "class not found")
+# A collection is in the schema a moment before it can be searched.
+_HALF_MADE: Final = "non-existing index"
 # What passes by itself or by an operator's hand: memory and disk watermarks, an election, a shutdown, a tenant on ice.
 _TRANSIENT: Final = (
+    _HALF_MADE,
     "read-only",
     "readonly",
     "not enough memory",
@@ -53,6 +56,11 @@ def meaning_of(message: str) -> Meaning:
         if any(sign in said for sign in signs):
             return meaning  # type: ignore[return-value]  # the literals above
     return "unknown"
+
+
+def is_half_made(error: BaseException) -> bool:
+    """Whether the collection is being created, or loaded, at this moment."""
+    return _HALF_MADE in str(error)
 
 
 def is_refusal(error: BaseException) -> bool:

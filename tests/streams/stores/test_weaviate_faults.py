@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from weaviate import WeaviateAsyncClient
+from weaviate.exceptions import WeaviateQueryError
 
 from infra.servers.weaviate import WeaviateServer
 from millrace.errors import ConfigurationError, MillraceError, Unavailable, classify
@@ -212,6 +214,28 @@ async def test_a_call_that_takes_too_long_while_the_server_is_ready_is_a_timeout
             await store.existing("t", [chunk(1).chunk_id])
         assert classify(raised.value) == "unknown"
         assert not isinstance(raised.value, MillraceError)
+
+
+@pytest.mark.parametrize(("n_times", "outcome"), [(2, "found"), (50, "unavailable")])
+async def test_a_collection_that_is_in_the_schema_and_not_yet_there_is_asked_again(
+    open_weaviate: OpenWeaviate, n_times: int, outcome: str
+) -> None:
+    store = open_weaviate(dim=DIM)
+    await store.open()
+    left = n_times
+
+    async def search(client: WeaviateAsyncClient) -> str:
+        nonlocal left
+        if left:
+            left -= 1
+            raise WeaviateQueryError("vector search: tried to browse non-existing index for TestArchive", "GRPC search")
+        return "found"
+
+    try:
+        found = await store._connection.read("neighbours", search)
+    except Unavailable:  # the question is asked again later; what is there is never passed off as nothing
+        found = "unavailable"
+    assert found == outcome
 
 
 async def test_rows_of_a_write_without_an_answer_are_written_anew_and_none_is_doubled(
