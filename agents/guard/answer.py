@@ -3,8 +3,9 @@
 Delivery: at least once; a redelivery guards again and its frames carry a higher attempt.
 
 All frames of an answer leave here, so nothing is seen of a completion that no guard has looked at. A quote from a
-passage that gives orders to a model is left out, whatever it says; personal data and secrets are masked, in the text
-and in what is cited; links to hosts that the policy does not name lose their targets.
+passage that gives orders to a model is left out, whatever it says, and so is the passage where it was searched for;
+personal data and secrets are masked, in the text and in what is cited; links to hosts that the policy does not name
+lose their targets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import msgspec
 from millrace.agent import Outputs, agent
 from millrace.event import Event
 from millrace.events.guard import VerdictGiven
-from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, CompletionGuarded
+from millrace.events.query import AnswerDelta, Citation, CompletionGenerated, CompletionGuarded, Dropped, Hit
 from millrace.findings import Finding
 from millrace.rows import ChunkRow
 from millrace.topics import COMPLETION_GENERATED, COMPLETION_GUARDED, REPLY, REVIEW_ITEM_OPENED, VERDICT_GIVEN
@@ -21,7 +22,7 @@ from millrace.topics import COMPLETION_GENERATED, COMPLETION_GUARDED, REPLY, REV
 from agents.correlation import correlation_of
 from agents.guard.anomalies import anomalies
 from agents.guard.masking import Find, Masks, StreamGuard
-from agents.guard.passages import Suspicion, sure, suspicions
+from agents.guard.passages import Suspicion, cited, sure, suspicions, verdicts_on
 from agents.guard.policy import GuardPolicy
 from agents.guard.verdicts import Subject, listed, reviews, verdict, verdicts_of
 from agents.ports import Principal, QueryPorts
@@ -35,6 +36,8 @@ class Draft(msgspec.Struct, frozen=True):
 
     text: str
     citations: tuple[Citation, ...]
+    hits: tuple[Hit, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     verdicts: Sequence[VerdictGiven] = ()
     blocked: str = ""
 
@@ -48,9 +51,11 @@ async def guard_answer(completion: CompletionGenerated, ports: QueryPorts) -> Ou
     Unavailable
         If the store is down.
     """
-    draft = Draft(completion.text, completion.citations)
+    draft = Draft(completion.text, completion.citations, completion.hits, completion.dropped)
     if not ports.guard.answers:
         return _sent(completion, draft, pieces(draft), ports)
+    if completion.mode == "search":
+        draft = await _searched(completion, draft, ports)
     if completion.citations:
         chunk_ids = list(dict.fromkeys(citation.chunk_id for citation in completion.citations))
         rows = {row.chunk_id: row for row in await ports.vectors.fetch(completion.tenant, chunk_ids)}
@@ -90,32 +95,28 @@ def _without(
     """Leave out quotes that give orders, or that stand nowhere; where the text is made of quotes, out of it too."""
     kept = tuple(each for n, each in enumerate(draft.citations) if n not in suspicious and n not in ungrounded)
     text = SEPARATOR.join(citation.quote for citation in kept) if _is_quoted(draft) else draft.text
-    given = _of_passages(completion, suspicious)
+    given = verdicts_on(completion.tenant, completion.citations, suspicious, guard_answer.__name__)
     if ungrounded:
         given.append(verdict(_subject(completion), "ungrounded", "ungrounded", "block", n_found=len(ungrounded)))
-    return Draft(text, kept, given)
+    return msgspec.structs.replace(draft, text=text, citations=kept, verdicts=given)
 
 
-def _of_passages(completion: CompletionGenerated, suspicious: Mapping[int, Suspicion]) -> list[VerdictGiven]:
-    """Verdicts on the documents whose passages are not quoted, one per document and rule."""
-    places: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
-    scores: dict[tuple[str, int, str], float] = {}
-    for n, why in sorted(suspicious.items()):
-        citation = completion.citations[n]
-        key = (citation.document, citation.version, why.rule)
-        places.setdefault(key, []).append((citation.start, citation.end))
-        scores[key] = max(scores.get(key, 0.0), why.score)
-    return [
-        verdict(
-            Subject(completion.tenant, "document", document, guard_answer.__name__, version),
-            "injection",
-            rule,
-            "block",
-            found,
-            score=scores[document, version, rule],
-        )
-        for (document, version, rule), found in places.items()
-    ]
+async def _searched(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) -> Draft:
+    """Leave out passages that give orders: whoever searched may be a model."""
+    rows = {
+        row.chunk_id: row
+        for row in await ports.vectors.fetch(completion.tenant, [hit.chunk_id for hit in completion.hits])
+    }
+    view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
+    whole = [cited(hit, rows.get(hit.chunk_id), view) for hit in completion.hits]
+    suspicious = await suspicions(whole, rows, view, ports)
+    told = (Dropped("injection", len(suspicious)),) if suspicious and completion.explain else ()
+    return msgspec.structs.replace(
+        draft,
+        hits=tuple(hit for n, hit in enumerate(completion.hits) if n not in suspicious),
+        dropped=draft.dropped + told,
+        verdicts=verdicts_on(completion.tenant, whole, suspicious, guard_answer.__name__),
+    )
 
 
 def _looked_at(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) -> Draft:
@@ -129,7 +130,9 @@ def _looked_at(completion: CompletionGenerated, draft: Draft, ports: QueryPorts)
         judged += verdicts_of(subject, [(found, "block") for found in orders])
     blocked = next((each.rule for each in judged if each.action == "block"), "")
     given = [*draft.verdicts, *judged]
-    return Draft("", (), given, blocked) if blocked else msgspec.structs.replace(draft, verdicts=given)
+    if blocked:
+        return Draft("", (), verdicts=given, blocked=blocked)
+    return msgspec.structs.replace(draft, verdicts=given)
 
 
 def _masked(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) -> tuple[Draft, list[str]]:
@@ -149,7 +152,8 @@ def _masked(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) ->
 
     stream, frames = guarded(pieces(draft))
     given = [*draft.verdicts, *verdicts_of(_subject(completion), [(each, "mask") for each in stream.changes])]
-    return Draft("".join(frames), tuple(map(shown, draft.citations)), given, draft.blocked), frames
+    citations = tuple(map(shown, draft.citations))
+    return msgspec.structs.replace(draft, text="".join(frames), citations=citations, verdicts=given), frames
 
 
 def _sent(completion: CompletionGenerated, draft: Draft, frames: Sequence[str], ports: QueryPorts) -> list[Event]:
@@ -157,8 +161,10 @@ def _sent(completion: CompletionGenerated, draft: Draft, frames: Sequence[str], 
     # A frame cannot be taken back unseen: nothing is streamed from a table that may be behind.
     deltas = _deltas(completion, frames) if completion.meta.reply_to and ports.visibility.confirmed() else []
     fields = {name: getattr(completion, name) for name in CompletionGenerated.__struct_fields__}
-    fields["found"] = completion.found and bool(draft.text or completion.mode == "search" or not completion.text)
-    fields |= {"text": draft.text, "citations": draft.citations, "n_frames": len(deltas)}
+    left = draft.hits if completion.mode == "search" else draft.text or not completion.text
+    fields["found"] = completion.found and bool(left)
+    fields |= {"text": draft.text, "citations": draft.citations, "hits": draft.hits, "dropped": draft.dropped}
+    fields["n_frames"] = len(deltas)
     guarded = CompletionGuarded(**fields, verdicts=listed(draft.verdicts), blocked=draft.blocked)
     return [*deltas, *draft.verdicts, *reviews(draft.verdicts, conversation=completion.conversation), guarded]
 

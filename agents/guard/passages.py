@@ -1,4 +1,4 @@
-"""Which of the passages that an answer quotes give orders to a model.
+"""Which of the passages that an answer quotes, or a search finds, give orders to a model.
 
 A reader that quotes word for word would pass an injected order on, and what it is meant to bring out with it. So a
 passage is looked at as a whole, with the heading and the title that are shown beside it: an order may begin in the
@@ -11,11 +11,13 @@ from typing import Final
 
 import msgspec
 from millrace.events.corpus import DocumentIndexed
-from millrace.events.query import Citation
+from millrace.events.guard import VerdictGiven
+from millrace.events.query import Citation, Hit
 from millrace.findings import Finding, Scan
 from millrace.rows import ChunkRow
 
 from agents.guard.policy import GuardPolicy
+from agents.guard.verdicts import Subject, verdict
 from agents.ports import QueryPorts, Rank, VisibleSet
 
 ORDERS: Final = frozenset({"injection", "hidden_text"})
@@ -53,6 +55,46 @@ async def suspicions(
         if why is not None:
             found[n] = why
     return found
+
+
+def cited(hit: Hit, row: ChunkRow | None, view: VisibleSet) -> Citation:
+    """A hit as if the whole of its chunk were quoted."""
+    version = view.get(hit.document)
+    ref = next((ref for ref in version.chunks if ref.id == hit.chunk_id), None) if version else None
+    return Citation(
+        document=hit.document,
+        version=hit.version,
+        chunk_id=hit.chunk_id,
+        title=version.title if version else "",
+        heading=version.headings[ref.heading] if version and ref else "",
+        start=ref.start if ref else 0,
+        end=ref.end if ref else 0,
+        quote=row.text if row else "",
+    )
+
+
+def verdicts_on(
+    tenant: str, citations: Sequence[Citation], suspicious: Mapping[int, Suspicion], stage: str
+) -> list[VerdictGiven]:
+    """Verdicts on the documents whose passages are not shown, one per document and rule."""
+    places: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
+    scores: dict[tuple[str, int, str], float] = {}
+    for n, why in sorted(suspicious.items()):
+        citation = citations[n]
+        key = (citation.document, citation.version, why.rule)
+        places.setdefault(key, []).append((citation.start, citation.end))
+        scores[key] = max(scores.get(key, 0.0), why.score)
+    return [
+        verdict(
+            Subject(tenant, "document", document, stage, version),
+            "injection",
+            rule,
+            "block",
+            found,
+            score=scores[document, version, rule],
+        )
+        for (document, version, rule), found in places.items()
+    ]
 
 
 def sure(findings: Sequence[Finding], policy: GuardPolicy) -> list[Finding]:

@@ -14,6 +14,7 @@ from millrace.events.query import (
     AnswerProduced,
     CompletionGenerated,
     CompletionGuarded,
+    ContextRetrieved,
 )
 from millrace.findings import Finding, Scan
 from tests.agents_in_memory import ask, publish, stage
@@ -168,6 +169,29 @@ async def test_a_place_that_the_scan_of_the_document_named_is_not_quoted() -> No
     assert CANARY not in outgoing(await ask(stack, asked(QUESTION)))
     await remember(stack, Scan((msgspec.structs.replace(finding, start=900, end=910),), score=0.9, flagged=True))
     assert CANARY in outgoing(await ask(stack, asked(f"{QUESTION} ")))
+
+
+@pytest.mark.parametrize("explain", [False, True])
+async def test_a_search_leaves_passages_that_give_orders_out_and_finds_the_rest(*, explain: bool) -> None:
+    stack = await stack_with(ORDER)
+    await publish(stack, changed("We book hotels with the company card of the team.", document="b.md"))
+    log = await ask(stack, asked(QUESTION, mode="search", explain=explain))
+    frame = only(log, AnswerCompleted)
+    assert {hit.document for hit in only(log, ContextRetrieved).hits} == {"a.md", "b.md"}
+    assert (frame.found, {hit.document for hit in frame.hits}) == (True, {"b.md"})
+    assert [each.n for each in frame.dropped if each.reason == "injection"] == ([1] if explain else [])
+    assert only(log, AnswerProduced).verdicts == ("guard_answer:override:block",)
+    assert only(log, ReviewItemOpened).subject == "a.md"
+
+
+async def test_a_search_that_finds_nothing_else_finds_nothing() -> None:
+    frame = only(await ask(await stack_with(ORDER), asked(QUESTION, mode="search")), AnswerCompleted)
+    assert (frame.found, frame.hits) == (False, ())
+
+
+async def test_without_the_guard_a_search_finds_them() -> None:
+    frame = only(await ask(await stack_with(ORDER, answers=False), asked(QUESTION, mode="search")), AnswerCompleted)
+    assert (frame.found, {hit.document for hit in frame.hits}) == (True, {"a.md"})
 
 
 async def test_doubtful_rules_count_for_untrusted_sources_alone() -> None:
