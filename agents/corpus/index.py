@@ -15,6 +15,7 @@ older version is dropped by its order. All that moves or removes rows of a docum
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from millrace.agent import Batch, Result, agent
@@ -29,6 +30,7 @@ from agents.corpus.upkeep import archive_retired, collect_garbage
 from agents.ports import CorpusPorts, EmittedVersion
 
 NAME = "index"
+GARBAGE_AT_ONCE: Final = 8
 IndexInput = ChunksEmbedded | DocumentIndexed | MaintenanceDue
 
 
@@ -61,18 +63,16 @@ async def index(events: Sequence[IndexInput], ports: CorpusPorts) -> Sequence[Re
     if rows:
         await ports.vectors.upsert(rows)
     decided = {id(part.event): result for part, result in zip(ready, await _decide_all(ready, ports), strict=True)}
+    upkeep = await _kept_up(events, ports)
     results = []
     for event in events:
-        if isinstance(event, ChunksEmbedded) and _waits(event):
+        if not isinstance(event, ChunksEmbedded):
+            results.append(upkeep[id(event)])
+        elif _waits(event):
             results.append(Result.ok())
-        elif isinstance(event, ChunksEmbedded):
+        else:
             found = loaded[id(event)]
             results.append(found if isinstance(found, Result) else decided[id(event)])
-        elif isinstance(event, DocumentIndexed):
-            results.append(await _kept_up(archive_retired(event, ports)))
-        else:
-            emitted = ports.emitted.newest(NAME, event.tenant, event.document)
-            results.append(await _kept_up(collect_garbage(event, emitted, ports)))
     return results
 
 
@@ -91,7 +91,28 @@ class _Part(msgspec.Struct, frozen=True):
         return self.event.part == self.event.n_parts - 1
 
 
-async def _kept_up(work: Awaitable[None]) -> Result:
+async def _kept_up(events: Sequence[IndexInput], ports: CorpusPorts) -> dict[int, Result]:
+    """What became of versions that were read back and of maintenance: one move for all versions, if none is in the way.
+
+    A server takes as long for one document's rows as for many's; what fails together is tried document by document.
+    """
+    decided = [event for event in events if isinstance(event, DocumentIndexed)]
+    together = await _attempted(archive_retired(decided, ports))
+    results = {id(event): together for event in decided}
+    if together.error is not None and len(decided) > 1:
+        results = {id(event): await _attempted(archive_retired([event], ports)) for event in decided}
+    limit = asyncio.Semaphore(GARBAGE_AT_ONCE)
+
+    async def collect(event: MaintenanceDue) -> None:
+        emitted = ports.emitted.newest(NAME, event.tenant, event.document)
+        async with limit:
+            results[id(event)] = await _attempted(collect_garbage(event, emitted, ports))
+
+    await asyncio.gather(*(collect(event) for event in events if isinstance(event, MaintenanceDue)))
+    return results
+
+
+async def _attempted(work: Awaitable[None]) -> Result:
     try:
         await work
     except (MillraceError, ValueError) as error:

@@ -1,11 +1,15 @@
 """Which rows of a document are live, archived or gone: pure decisions, and the store calls that follow from them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from millrace.events.corpus import DocumentIndexed, MaintenanceDue, Order, parse_order
 
 from agents.ports import CorpusPorts, EmittedVersion
+
+ROWS_AT_ONCE: Final = 2_000
 
 
 def listed(versions: Iterable[DocumentIndexed]) -> set[str]:
@@ -31,19 +35,30 @@ def kept_versions(versions: Collection[DocumentIndexed], before: Order | None) -
     return kept
 
 
-async def archive_retired(event: DocumentIndexed, ports: CorpusPorts) -> None:
-    """Move the rows that a decided version retired out of the live table, and see that its own are in it.
+async def archive_retired(events: Sequence[DocumentIndexed], ports: CorpusPorts) -> None:
+    """Move the rows that decided versions retired out of the live table, and see that their own are in it.
 
-    The event has been read back from the log, so it is decided whether or not it is folded here. The second half
-    matters where two workers wrote versions of a document at the same time: one may have archived what the other uses.
+    The events have been read back from the log, so they are decided whether or not they are folded here. Of a document
+    that comes with several versions, the newest counts. The second half matters where two workers wrote versions of a
+    document at the same time: one may have archived what the other uses.
     """
-    known = _known(event.tenant, event.document, ports, also=[event])
-    retired = retired_rows(known)
-    if retired:
-        await ports.vectors.archive(event.tenant, sorted(retired))
-    newest = max(known, key=lambda version: version.order)
-    if newest.order == event.order and event.n_reused and len(known) > 1:
-        await ports.vectors.restore(event.tenant, sorted(listed([event])))
+    by_document: dict[tuple[str, str], list[DocumentIndexed]] = defaultdict(list)
+    for event in events:
+        by_document[event.tenant, event.document].append(event)
+    retired: dict[str, set[str]] = defaultdict(set)
+    used: dict[str, set[str]] = defaultdict(set)
+    for (tenant, document), versions in by_document.items():
+        known = _known(tenant, document, ports, also=versions)
+        retired[tenant] |= retired_rows(known)
+        newest = max(known, key=lambda version: version.order)
+        if len(known) > 1 and newest.n_reused and any(version.order == newest.order for version in versions):
+            used[tenant] |= listed([newest])
+    for tenant, chunk_ids in retired.items():
+        for part in _in_parts(chunk_ids):
+            await ports.vectors.archive(tenant, part)
+    for tenant, chunk_ids in used.items():
+        for part in _in_parts(chunk_ids):
+            await ports.vectors.restore(tenant, part)
 
 
 async def collect_garbage(event: MaintenanceDue, emitted: EmittedVersion | None, ports: CorpusPorts) -> None:
@@ -58,6 +73,13 @@ async def collect_garbage(event: MaintenanceDue, emitted: EmittedVersion | None,
     garbage = stored - listed(kept_versions(known, before))
     if garbage:
         await ports.vectors.delete(event.tenant, sorted(garbage))
+
+
+def _in_parts(chunk_ids: Collection[str]) -> Iterator[Sequence[str]]:
+    """Sorted, and no more at once than should be held in memory as rows."""
+    ordered = sorted(chunk_ids)
+    for start in range(0, len(ordered), ROWS_AT_ONCE):
+        yield ordered[start : start + ROWS_AT_ONCE]
 
 
 def _known(tenant: str, document: str, ports: CorpusPorts, *, also: Sequence[DocumentIndexed]) -> list[DocumentIndexed]:

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Collection
 
 import pytest
 
@@ -126,6 +127,65 @@ async def test_a_deletion_archives_every_row() -> None:
     before = await indexed(stack, TEXT, 1)
     await indexed(stack, None, 2)
     assert stack.vectors.archived[TENANT].keys() == ids_of(before)
+
+
+async def edited(stack: Stack, n: int) -> list[DocumentIndexed]:
+    """Decided versions of `n` documents that retire a row each; folded, and not read back by `index` yet."""
+    outcomes = []
+    for i in range(n):
+        await ingest(stack, changed(TEXT, document=f"{i}.md", version=1))
+        (outputs,) = await feature(stack, changed(EDITED, document=f"{i}.md", version=2))
+        outcomes += await index_parts(stack, *(event for event in outputs if isinstance(event, ChunksEmbedded)))
+    stack.fold(outcomes)
+    return [event for event in outcomes if isinstance(event, DocumentIndexed)]
+
+
+async def test_rows_that_many_documents_retired_are_moved_at_once() -> None:
+    stack = Stack()
+    versions = await edited(stack, 5)
+    moves: list[int] = []
+    archive = stack.vectors.archive
+
+    async def counted(tenant: str, chunk_ids: Collection[str]) -> None:
+        moves.append(len(chunk_ids))
+        await archive(tenant, chunk_ids)
+
+    stack.vectors.archive = counted  # type: ignore[method-assign]
+    await index(versions, stack.corpus)
+    assert len(moves) == 1
+    assert len(stack.vectors.archived[TENANT]) == moves[0] >= 5
+    assert stack.vectors.live[TENANT].keys() == set().union(*map(ids_of, versions))
+
+
+async def test_a_move_that_fails_holds_up_no_other_document() -> None:
+    stack = Stack()
+    versions = await edited(stack, 3)
+    archive = stack.vectors.archive
+    (stuck,) = {row.chunk_id for row in stack.vectors.live[TENANT].values() if row.document == "1.md"} - ids_of(
+        versions[1]
+    )
+
+    async def failing(tenant: str, chunk_ids: Collection[str]) -> None:
+        if stuck in chunk_ids:
+            message = "this row cannot be moved"
+            raise ValueError(message)
+        await archive(tenant, chunk_ids)
+
+    stack.vectors.archive = failing  # type: ignore[method-assign]
+    results = await index(versions, stack.corpus)
+    assert [result.error is None for result in results] == [True, False, True]
+    assert {row.document for row in stack.vectors.archived[TENANT].values()} == {"0.md", "2.md"}
+
+
+async def test_of_two_versions_that_are_read_back_together_the_newer_one_keeps_its_rows() -> None:
+    stack = Stack()
+    await indexed(stack, TEXT, 1)
+    second = (await index_parts(stack, *await parts_of(stack, EDITED, 2)))[-1]
+    stack.fold([second])
+    third = (await index_parts(stack, *await parts_of(stack, TEXT, 3)))[-1]
+    assert isinstance(third, DocumentIndexed)
+    await index([second, third], stack.corpus)  # the third is not folded yet
+    assert stack.vectors.live[TENANT].keys() == ids_of(third)
 
 
 async def test_a_row_that_another_worker_archived_wrongly_is_live_again_after_the_winning_version() -> None:
