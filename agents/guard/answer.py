@@ -109,7 +109,7 @@ async def _searched(completion: CompletionGenerated, draft: Draft, ports: QueryP
     }
     view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
     whole = [cited(hit, rows.get(hit.chunk_id), view) for hit in completion.hits]
-    suspicious = await suspicions(whole, rows, view, ports)
+    suspicious = await suspicions(whole, rows, view, ports, await_trusted=False)
     told = (Dropped("injection", len(suspicious)),) if suspicious and completion.explain else ()
     return msgspec.structs.replace(
         draft,

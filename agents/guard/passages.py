@@ -32,12 +32,18 @@ class Suspicion(msgspec.Struct, frozen=True):
 
 
 async def suspicions(
-    citations: Sequence[Citation], rows: Mapping[str, ChunkRow], view: VisibleSet, ports: QueryPorts
+    citations: Sequence[Citation],
+    rows: Mapping[str, ChunkRow],
+    view: VisibleSet,
+    ports: QueryPorts,
+    *,
+    await_trusted: bool = True,
 ) -> dict[int, Suspicion]:
     """Citations that must not be shown, by their number, each with the reason.
 
     The fast rules look at every passage. All rules look at those of documents that are not known to be clean: they were
-    flagged, or their scan has not come to this worker.
+    flagged, or their scan has not come to this worker. A search has many passages and leaves the latter to the scan
+    that is on its way (`await_trusted`), where the document is trusted.
     """
     passages = [_Passage(citation, view.get(citation.document), rows.get(citation.chunk_id)) for citation in citations]
     quick = {each.text: ports.scanner.quick(each.text) for each in passages}
@@ -47,7 +53,8 @@ async def suspicions(
     unsure = {
         n: known
         for n, known in zip(left, outcomes, strict=True)
-        if known is None or known.flagged or not known.complete
+        if (known is None and (await_trusted or not passages[n].trusted))
+        or (known is not None and (known.flagged or not known.complete))
     }
     scans = await asyncio.gather(*(ports.scanner.scan(passages[n].text, Rank.QUESTION) for n in unsure))
     for (n, known), scan in zip(unsure.items(), scans, strict=True):

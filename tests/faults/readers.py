@@ -40,13 +40,18 @@ class Readers:
         Group of everyone who asks, beside ``*``.
     timeout_s : float
         Time allowed to a question, in seconds.
+    pace : float
+        Questions a second at most.
     """
 
-    def __init__(self, home: Path, oracle: Oracle, group: str = "g0", timeout_s: float = 6.0) -> None:
+    def __init__(
+        self, home: Path, oracle: Oracle, group: str = "g0", timeout_s: float = 6.0, pace: float = PACE
+    ) -> None:
         self._home = home
         self._oracle = oracle
         self._group = group
         self._timeout_s = timeout_s
+        self._pace = pace
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all_the_while()), name="readers")
         self._highest: dict[Entity, int] = {}
@@ -100,7 +105,7 @@ class Readers:
                 tenants = sorted(self._oracle.tenants)
                 while not self._stop.is_set():
                     await asyncio.gather(
-                        asyncio.sleep(len(tenants) / PACE),
+                        asyncio.sleep(len(tenants) / self._pace),
                         *(self._ask(client, tenant, rng) for tenant in tenants),
                     )
         except BaseException as error:  # noqa: BLE001 - told to the test

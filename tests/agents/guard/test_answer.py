@@ -189,6 +189,15 @@ async def test_a_search_that_finds_nothing_else_finds_nothing() -> None:
     assert (frame.found, frame.hits) == (False, ())
 
 
+async def test_a_search_scans_no_trusted_passage_whose_scan_is_on_its_way_and_heeds_it_once_it_is_known() -> None:
+    stack = await stack_with(SLOW)
+    log = await ask(stack, asked("company card", mode="search"))
+    assert [text for text, _ in stack.scanner.scans] == ["company card"]
+    assert only(log, AnswerCompleted).found
+    await remember(stack, Scan((Finding("injection", "override", 40, 60),), score=0.9, flagged=True))
+    assert not only(await ask(stack, asked("the company card", mode="search")), AnswerCompleted).found
+
+
 async def test_without_the_guard_a_search_finds_them() -> None:
     frame = only(await ask(await stack_with(ORDER, answers=False), asked(QUESTION, mode="search")), AnswerCompleted)
     assert (frame.found, {hit.document for hit in frame.hits}) == (True, {"a.md"})
