@@ -125,7 +125,9 @@ def score_quality(
         digest = hashlib.blake2b(msgspec.msgpack.encode(scored), digest_size=8).digest()
         if digest != answer.published:
             revision = answer.revision + 1
-            item = _review(scored, opinion) if not answer.reviewed else None
+            n_reviewed = sum(each.reviewed for each in state.answers.values())
+            may_open = not answer.reviewed and n_reviewed < policy.max_reviewed
+            item = _review(scored, opinion) if may_open else None
             found = [scored.replace(revision=revision), *([item] if item else [])]
             answer = msgspec.structs.replace(
                 answer, revision=revision, published=digest, reviewed=answer.reviewed or item is not None
