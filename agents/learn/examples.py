@@ -165,7 +165,7 @@ def _worthless(scored: QualityScored, found: Found, content: ExampleContent, por
 async def _gives_orders(scored: QualityScored, found: Found, ports: ExamplePorts) -> bool:
     """Whether a correction reads like an untrusted document that would be held back, or the question is an attack.
 
-    What could not be scanned in time is not learned from. The quotes of an approved answer passed the guards of answers.
+    What could not be scanned in time is not learned from. Quotes of an approved answer passed the guards of answers.
     """
     guard = ports.guard
     if found.source == "correction" and guard.documents:

@@ -1,4 +1,4 @@
-"""The whole learning loop in memory, and a seeded log of what it reads: questions, answers, and what people made of them.
+"""The whole learning loop in memory, and a seeded log of what it reads: questions, answers, what people made of them.
 
 Each record stands at its place of its topic, so that whoever reads the log again from offset 0 meets the same records.
 """
@@ -20,8 +20,8 @@ from agents.learn import (
     score_quality,
     take_correction,
 )
-from agents.learn.ports import LearnPorts
 from agents.learn.policy import LearnPolicy
+from agents.learn.ports import LearnPorts
 from millrace.agent import AgentSpec, spec_of
 from millrace.event import Event, Origin
 from millrace.events.feedback import FeedbackGiven, InteractionObserved, SessionDue
@@ -141,9 +141,14 @@ def lively(n: int = 500, seed: int = 3) -> list[Event]:
     return log.events
 
 
-def loop(objects: MemoryObjects | None = None, specs: Sequence[AgentSpec] = SPECS, **policy: Any) -> Memory:
+def loop(
+    objects: MemoryObjects | None = None,
+    specs: Sequence[AgentSpec] = SPECS,
+    personal_data: Any = None,
+    **policy: Any,
+) -> Memory:
     """The agents with their ports."""
-    ports = learning(objects, **policy)
+    ports = learning(objects, personal_data, **policy)
     plain = LearnPorts(LearnPolicy(**policy))
     return Memory(specs, ports={spec.name: ports.get(spec.name, plain) for spec in specs})
 

@@ -10,8 +10,8 @@ import pytest
 
 from agents.guard.policy import GuardPolicy
 from agents.learn import propose_example, score_quality
-from agents.learn.policy import LearnPolicy
 from agents.learn.examples import pseudonym
+from agents.learn.policy import LearnPolicy
 from millrace.agent import spec_of
 from millrace.event import Event
 from millrace.events.guard import ReviewItemOpened

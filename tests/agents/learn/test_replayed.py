@@ -14,7 +14,6 @@ from millrace.testing import delivered
 from tests.agents.learn.living import SPECS, firsts, lively, loop, read, seen
 from tests.fakes import MemoryObjects
 
-
 N = 320
 
 
@@ -72,7 +71,7 @@ async def test_a_proposal_that_was_forgotten_is_decided_again_and_its_first_outc
     memory = loop(example_window=5, example_user_cap=2)
     emitted = await read(memory, log)
     before = seen(emitted)
-    memory._states = {at: b"" for at in memory._states}  # noqa: SLF001 - a state that was lost
+    memory._states = dict.fromkeys(memory._states, b"")
     emitted += await read(memory, log[len(log) // 2 :])
     assert seen(emitted)["examples"] == before["examples"]
 
