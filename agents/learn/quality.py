@@ -33,6 +33,7 @@ from agents.learn.ports import LearnPorts
 from agents.learn.scoring import Seen, flags_of, grounded, opinion_of, score
 
 RULE: Final = "quality"
+KIND: Final = "poor_answer"
 _EVERYONE: Final = "*"
 _WITHOUT_CONTEXT: Final = frozenset({"refused", "failed"})
 _OVERHEAD_BYTES: Final = 128
@@ -210,6 +211,7 @@ def _review(scored: QualityScored, opinion: Opinions) -> ReviewItemOpened | None
         subject=scored.correlation,
         stage=score_quality.__name__,
         rule=RULE,
+        kind=KIND,
         item=ids.derived("review", scored.tenant, "answer", scored.correlation, 0, RULE),
         reason=f"poor answer, score {scored.score:.2f}: {said}{flags}",
         conversation=scored.conversation,
