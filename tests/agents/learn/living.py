@@ -68,6 +68,7 @@ _TOPICS: Final[dict[type[Event], Topic]] = {
 class Written:
     """A log while it is written: each record has its place, a minute after the one before."""
 
+    tenant: str = TENANT
     events: list[Event] = field(default_factory=list)
     _ends: Counter[str] = field(default_factory=Counter)
 
@@ -77,14 +78,14 @@ class Written:
         # What agents write on these topics stands elsewhere: on a broker no two records have one place.
         origin = Origin(topic.name, 1, self._ends[topic.name])
         self._ends[topic.name] += 1
-        name = f"{topic.name}/{origin.offset}"
+        name = f"{self.tenant}/{topic.name}/{origin.offset}"
         time_us = BEGIN_US + len(self.events) * 60 * SECOND_US
         self.events.append(delivered(event, origin=origin, id=name, correlation_id=correlation, time_us=time_us))
 
     def ask(self, name: str, conversation: str, user: str, question: str, answer: str, **fields: Any) -> None:
         """A question with its context and its answer; `best` is BM25 of the first hit."""
         best, document = fields.pop("best", 24.0), fields.pop("document", "hr/leave.md")
-        whose: dict[str, Any] = {"tenant": TENANT, "conversation": conversation}
+        whose: dict[str, Any] = {"tenant": self.tenant, "conversation": conversation}
         hits = tuple(
             Hit(chunk_id=f"{document}#{n}", document=document, version=1, rank=n + 1, score=1 - n / 10, dense=0.5,
                 lexical=best * (1 - 0.12 * n))
@@ -102,14 +103,14 @@ class Written:
     def say(self, kind: Any, name: str, conversation: str, user: str, **fields: Any) -> None:
         """Feedback on an answer."""
         given = FeedbackGiven(
-            tenant=TENANT, conversation=conversation, correlation=name, user=user, kind=kind, **fields
+            tenant=self.tenant, conversation=conversation, correlation=name, user=user, kind=kind, **fields
         )
         self.add(given, name)
 
 
-def lively(n: int = 500, seed: int = 3) -> list[Event]:
+def lively(n: int = 320, seed: int = 3, tenant: str = TENANT) -> list[Event]:
     """Questions of many people, half of whom say something; the corpus knows less of the later ones."""
-    rng, log = random.Random(seed), Written()
+    rng, log = random.Random(seed), Written(tenant)
     for i in range(n):
         name, conversation, user = f"q{i}", f"c{i // 2}", f"user-{rng.randrange(60)}"
         about = rng.choice(("leave", "meals", "badges", "visas", "lamps", "desks"))
@@ -128,13 +129,13 @@ def lively(n: int = 500, seed: int = 3) -> list[Event]:
         elif does == "copied":
             log.add(
                 InteractionObserved(
-                    tenant=TENANT, conversation=conversation, correlation=name, user=user, kind="copied"
+                    tenant=tenant, conversation=conversation, correlation=name, user=user, kind="copied"
                 ),
                 name,
             )
         elif does == "review":
             made = ReviewDecisionMade(
-                tenant=TENANT, item=f"i{i}", subject_kind="answer", subject=name, decision="correct", user="rea",
+                tenant=tenant, item=f"i{i}", subject_kind="answer", subject=name, decision="correct", user="rea",
                 text=f"Right is {i} {about}, says the list.", conversation=conversation,
             )  # fmt: skip
             log.add(made, name)

@@ -14,6 +14,8 @@ from millrace.testing import delivered
 from tests.agents.learn.living import SPECS, firsts, lively, loop, read, seen
 from tests.fakes import MemoryObjects
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 N = 320
 
 
