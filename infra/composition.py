@@ -21,7 +21,7 @@ from agents.corpus.policy import CorpusPolicy
 from agents.corpus.rows_codec import decode_frequencies
 from agents.guard.policy import GuardPolicy
 from agents.learn.policy import LearnPolicy
-from agents.learn.ports import AttributionPorts
+from agents.learn.ports import AttributionPorts, ExamplePorts
 from agents.ports import CorpusPorts, GuardPorts, QueryPorts, StatisticsPorts, TermStatistics
 from agents.query.policy import QueryPolicy
 from inference.embedding_cache import EmbeddingCache
@@ -182,14 +182,14 @@ async def compose(
         watch = watch or Watch(Metrics())
         learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch, learn)
-        composition.provide(*learning_ports(learn, stack, classes))
         composition.watched += await closing_sessions(
             learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
         )
         reviewing = Reviewing(settings, stack, name, client, of_views, services)
         composition.watched += await reviewing.open(classes)
-        if classes & {GuardPorts, QueryPorts}:
+        if classes & {GuardPorts, QueryPorts, ExamplePorts}:
             await builder.guards(classes, reviewing)
+        composition.provide(*learning_ports(learn, stack, classes, composition.guards))
         if classes & {CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts}:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.guard.policy import GuardPolicy
+from agents.learn.ports import ExamplePorts
 from agents.ports import GuardPorts, QueryPorts, Rank
 from inference.injection import ScannerLimits, ScannerPool
 from inference.injection.known import KnownScans
@@ -50,8 +51,8 @@ async def open_guards(
     """Open what these classes of ports need.
 
     Questions have a scanner of their own: the window of a document that is at work cannot be interrupted, and nobody
-    should wait for one. Its process starts at once, for it takes seconds to load the rules; that of documents starts
-    with the first scan, and after a restart there may be none.
+    should wait for one. Its process starts at once, for it takes seconds to load the rules; that of documents, which
+    looks at corrections too, starts with the first scan, and after a restart there may be none.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ async def open_guards(
         guards.questions = _pool(settings.scanner, 1, services)
         if chosen.questions or chosen.answers:
             await guards.questions.start()
-    if GuardPorts in classes:
+    if {GuardPorts, ExamplePorts} & set(classes):
         guards.documents = _pool(settings.scanner, settings.scanner.processes, services)
     return guards
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.learn.policy import LearnPolicy
 from agents.learn.ports import ExamplePorts, LearnPorts
-from inference.personal_data import PersonalDataFinder
+from infra.guarding import Guards
 from infra.launch.stack import Stack
 from millrace.agent import AgentSpec
 from millrace.topics import SESSION_DUE
@@ -18,8 +18,10 @@ from streams.sessions import SessionCloser
 from streams.stores.objects import ContentStore
 
 
-def learning_ports(chosen: LearnPolicy, stack: Stack, classes: Collection[type | None]) -> list[Any]:
-    """Ports of these classes that need nothing that is opened.
+def learning_ports(
+    chosen: LearnPolicy, stack: Stack, classes: Collection[type | None], guards: Guards | None
+) -> list[Any]:
+    """Ports of these classes.
 
     Parameters
     ----------
@@ -29,10 +31,21 @@ def learning_ports(chosen: LearnPolicy, stack: Stack, classes: Collection[type |
         Where objects are.
     classes : collection of type
         Classes of ports that the running agents ask for.
+    guards : Guards or None
+        What looks at texts of others.
     """
     found: list[Any] = [LearnPorts(chosen)]
-    if ExamplePorts in classes:
-        found.append(ExamplePorts(ContentStore(stack.objects), PersonalDataFinder(), language, chosen))
+    if ExamplePorts in classes and guards is not None and guards.documents is not None:
+        found.append(
+            ExamplePorts(
+                objects=ContentStore(stack.objects),
+                personal_data=guards.personal_data,
+                scanner=guards.documents,
+                language=language,
+                guard=guards.policy,
+                policy=chosen,
+            )
+        )
     return found
 
 

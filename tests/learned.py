@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.guard.policy import GuardPolicy
 from agents.learn.policy import LearnPolicy
 from agents.learn.ports import ExamplePorts, LearnPorts
 from agents.lexical import terms
@@ -14,7 +15,7 @@ from millrace.examples.signatures import signature
 from millrace.ids import derived
 from millrace.testing import delivered
 from tests.fakes import MemoryObjects
-from tests.guard_fakes import MemoryPersonalData
+from tests.guard_fakes import MemoryPersonalData, MemoryScanner
 
 DAY_US = 86_400_000_000
 TENANT = "acme"
@@ -100,11 +101,24 @@ def proposed(
     return delivered(event, time_us=day * DAY_US, id=derived(event.correlation, event.example, str(event.disliked)))
 
 
-def learning(objects: MemoryObjects | None = None, personal_data: Any = None, **policy: Any) -> dict[str, Any]:
+def learning(
+    objects: MemoryObjects | None = None,
+    personal_data: Any = None,
+    scanner: Any = None,
+    guard: GuardPolicy | None = None,
+    **policy: Any,
+) -> dict[str, Any]:
     """Ports of the agents that make and curate examples, by agent."""
     chosen = LearnPolicy(**policy)
     finder = personal_data or MemoryPersonalData()
-    making = ExamplePorts(objects or MemoryObjects(), finder, lambda text: "en" if text else "", chosen)
+    making = ExamplePorts(
+        objects=objects or MemoryObjects(),
+        personal_data=finder,
+        scanner=scanner or MemoryScanner(),
+        language=lambda text: "en" if text else "",
+        guard=guard or GuardPolicy(),
+        policy=chosen,
+    )
     return {"propose_example": making, "curate": LearnPorts(chosen)}
 
 

@@ -24,6 +24,7 @@ from millrace.topics import EXAMPLE_CURATED, EXAMPLE_PROPOSED
 
 from agents.learn.policy import LearnPolicy
 from agents.learn.ports import LearnPorts
+from agents.learn.positions import remembered
 
 _US_PER_DAY: Final = 86_400_000_000
 _COMMON: Final = tuple(name for name in ExampleProposed.__struct_fields__ if name in ExampleRejected.__struct_fields__)
@@ -45,9 +46,18 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Curated(msgspec.Struct):
-    """Examples of a tenant that were taken lately, oldest first."""
+    """What is known of a tenant.
+
+    Attributes
+    ----------
+    taken : tuple of Taken
+        Examples that were taken lately, oldest first.
+    decided : bytes
+        Digests of the last proposals, taken or not: read again, they are not decided again.
+    """
 
     taken: tuple[Taken, ...] = ()
+    decided: bytes = b""
 
 
 @agent(source=EXAMPLE_PROPOSED, sinks=(EXAMPLE_CURATED,), state=Curated)
@@ -57,18 +67,19 @@ def curate(
     """Take an example or say why not."""
     policy = ports.policy
     new = _taken(proposed)
-    if any(each.proposal == new.proposal for each in state.taken):
+    decided = remembered(state.decided, proposed.meta.id)
+    if decided is None or any(each.proposal == new.proposal for each in state.taken):
         return state, None
     window = _recent(state.taken, new, policy)
     if proposed.disliked:
         left = tuple(each for each in window if (each.example, each.answer) != (new.example, new.answer))
-        return Curated(left), _rejected(proposed, "disliked")
+        return Curated(left, decided), _rejected(proposed, "disliked")
     older = next((each for each in window if each.question == new.question), None)
     others = tuple(each for each in window if each is not older)
     if reason := _objection(proposed, new, older, others, policy):
-        return Curated(window), _rejected(proposed, reason)
+        return Curated(window, decided), _rejected(proposed, reason)
     kept = (*others, new)[-policy.example_window :]
-    return Curated(kept), _curated(proposed, older, policy)
+    return Curated(kept, decided), _curated(proposed, older, policy)
 
 
 def split_of(tenant: str, document: str, eval_share: float) -> Split:

@@ -6,11 +6,12 @@ and outputs are functions of the sequence of records, so a worker that goes on w
 A signal is watched by a detector of its own (`agents.learn.adwin`), because a change of subject need not show in all of
 them. Several detectors raise several false alarms, so each has its share of the probability that is allowed to one
 tenant. Several also see one change, one after the other and some of them twice: what began before a request, or soon
-after it, is the change that was requested for.
+after it, is the change that was requested for. Feedback costs a click, so little of it counts for one conversation
+(`agents.learn.voices`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from millrace.agent import Outputs, agent
@@ -24,6 +25,7 @@ from agents.learn.policy import LearnPolicy
 from agents.learn.ports import LearnPorts
 from agents.learn.positions import Counted, Stretch, noted, place_of, remembered, since
 from agents.learn.signals import FEEDBACK, LEXICAL_TOP1, SIGNALS
+from agents.learn.voices import heard
 
 NAME = "detect_drift"
 
@@ -65,6 +67,8 @@ class DriftState(msgspec.Struct, frozen=True):
         Records counted.
     requested_at : int
         How many there were at the last request for training; -1 before the first.
+    voices : bytes
+        What the feedback that counted last was about.
     """
 
     signals: dict[str, Watched] = {}
@@ -73,17 +77,19 @@ class DriftState(msgspec.Struct, frozen=True):
     stretches: tuple[Stretch, ...] = ()
     n_records: int = 0
     requested_at: int = -1
+    voices: bytes = b""
 
 
 @agent(source=SIGNALS_MEASURED, sinks=(DRIFT_SCORED, DRIFT_DETECTED, TRAINING_REQUESTED), state=DriftState, name=NAME)
 def detect_drift(state: DriftState, event: SignalsMeasured, ports: LearnPorts) -> tuple[DriftState, Outputs]:
     """Feed each signal's detector, close windows that are full, and ask for training where something changed."""
-    fresh = _counted(state, event)
-    if fresh is None or fresh.remembered == state.remembered:
-        return fresh or state, None
+    placed = _placed(state, event)
+    if placed is None or placed.remembered == state.remembered:
+        return placed or state, None
     policy, events = ports.policy, list[Event]()
+    fresh, values = _counted(placed, event, policy)
     signals, requested_at = dict(fresh.signals), fresh.requested_at
-    for name, value in _known(event):
+    for name, value in _known(values):
         delta, span = _bounds(name, policy)
         watched = signals.get(name, Watched())
         window, cut = adwin.step(watched.window, value, delta=delta, span=span, clock=policy.drift_clock)
@@ -101,8 +107,8 @@ def detect_drift(state: DriftState, event: SignalsMeasured, ports: LearnPorts) -
     return msgspec.structs.replace(fresh, signals=signals, requested_at=requested_at), events
 
 
-def _counted(state: DriftState, event: SignalsMeasured) -> DriftState | None:
-    """The state with one more record; None for one that was counted, with only its place for one written again."""
+def _placed(state: DriftState, event: SignalsMeasured) -> DriftState | None:
+    """The state that knows of one more record; None for one that it knew, with only its place for one written again."""
     position, meta = event.position, event.meta
     place = place_of(position)
     counted = state.counted.get(place, Counted())
@@ -110,22 +116,30 @@ def _counted(state: DriftState, event: SignalsMeasured) -> DriftState | None:
         return None
     state = msgspec.structs.replace(state, counted={**state.counted, place: counted.after(position.start)})
     digests = remembered(state.remembered, meta.causation_id or meta.id)
-    if digests is None:
-        return state
-    return msgspec.structs.replace(
-        state,
-        remembered=digests,
-        stretches=noted(state.stretches, position, event.values),
-        n_records=state.n_records + 1,
-    )
+    return state if digests is None else msgspec.structs.replace(state, remembered=digests)
 
 
-def _known(event: SignalsMeasured) -> Iterator[tuple[str, float]]:
+def _counted(state: DriftState, event: SignalsMeasured, policy: LearnPolicy) -> tuple[DriftState, Mapping[str, float]]:
+    """The state with one more record, and what of it counts; the same where nothing does."""
+    values, voices = dict(event.values), state.voices
+    if FEEDBACK in values:
+        found = heard(voices, event.conversation, event.correlation, policy)
+        if found is None:
+            del values[FEEDBACK]
+        voices = voices if found is None else found
+    if not values:
+        return state, values
+    stretches = noted(state.stretches, event.position, values)
+    n_records = state.n_records + 1
+    return msgspec.structs.replace(state, voices=voices, stretches=stretches, n_records=n_records), values
+
+
+def _known(values: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """Values in an order that does not depend on that of a mapping.
 
     Those of a later release's signals are left out, and what is no number: one of it would blind a detector for good.
     """
-    return ((name, event.values[name]) for name in SIGNALS if math.isfinite(event.values.get(name, math.nan)))
+    return ((name, values[name]) for name in SIGNALS if math.isfinite(values.get(name, math.nan)))
 
 
 def _bounds(name: str, policy: LearnPolicy) -> tuple[float, float]:

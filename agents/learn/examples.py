@@ -6,7 +6,8 @@ of the answer that it was made from, so a redelivery repeats both.
 Personal data and secrets are masked before anything is written: in question, target and context, the same value by the
 same placeholder. What is masked is looked at once more as a whole; where something is found then, or where nothing but
 placeholders is left, the example is rejected, as it is where its document or a group in force is called after somebody;
-retrieved documents of such names are left out. Users stand in it by pseudonym: a digest without a key, so that whoever
+retrieved documents of such names are left out. What gives orders to a model is rejected too: whoever is trained on it
+would have read it. Users stand in it by pseudonym: a digest without a key, so that whoever
 has to erase a user's examples can tell which they are. It hides a name from readers, not from who guesses names.
 """
 
@@ -25,8 +26,12 @@ from millrace.topics import EXAMPLE_CURATED, EXAMPLE_PROPOSED, QUALITY_SCORED
 
 from agents.guard.links import REMOVED
 from agents.guard.masking import Masks, masked
+from agents.guard.passages import ORDERS
+from agents.guard.question import judge
+from agents.guard.verdicts import Subject
 from agents.learn.ports import ExamplePorts
 from agents.lexical import terms
+from agents.ports import Rank
 
 SHINGLE: Final = 3
 _GONE: Final = re.compile(rf"{PLACEHOLDER.pattern}|{re.escape(REMOVED)}")
@@ -54,14 +59,17 @@ async def propose_example(scored: QualityScored, ports: ExamplePorts) -> Example
     Raises
     ------
     Unavailable
-        If the object store is down.
+        If the object store or the scanner is down.
     """
     found = _correction(scored) if scored.expected.strip() else _approved(scored)
     if found is None:
         return None
     content, n_masked = _masked(scored, found, ports)
-    if reason := _worthless(scored, found, content, ports):
-        return _rejected(scored, found, reason, n_masked)
+    reason = _worthless(scored, found, content, ports)
+    if reason is None and not found.disliked and await _gives_orders(scored, found, ports):
+        reason = "injection"
+    if reason is not None:
+        return _rejected(scored, found, reason, n_masked, ports)
     ref = "" if found.disliked else await ports.objects.put(content.encode())
     return _proposed(scored, found, content, ref, n_masked, ports)
 
@@ -154,19 +162,39 @@ def _worthless(scored: QualityScored, found: Found, content: ExampleContent, por
     return "personal_data" if _holds_personal_data(texts, ports) else None
 
 
+async def _gives_orders(scored: QualityScored, found: Found, ports: ExamplePorts) -> bool:
+    """Whether a correction reads like an untrusted document that would be held back, or the question is an attack.
+
+    What could not be scanned in time is not learned from. Quotes of an approved answer passed the guards of answers.
+    """
+    guard = ports.guard
+    if found.source == "correction" and guard.documents:
+        scan = await ports.scanner.scan(found.target, Rank.REPORT)
+        if scan.flagged or not scan.complete:
+            return True
+    if not guard.questions:
+        return False
+    scan = await ports.scanner.scan(scored.question or scored.asked, Rank.REPORT)
+    subject = Subject(scored.tenant, "question", scored.correlation, propose_example.__name__)
+    return not scan.complete or any(each.kind in ORDERS for each in judge(subject, scan.findings, guard).verdicts)
+
+
 def _holds_personal_data(texts: Sequence[str], ports: ExamplePorts) -> bool:
     return any(each.kind in _MASKED_KINDS for text in texts for each in ports.personal_data.find(text))
 
 
-def _rejected(scored: QualityScored, found: Found, reason: Rejection, n_masked: int) -> ExampleRejected:
+def _rejected(
+    scored: QualityScored, found: Found, reason: Rejection, n_masked: int, ports: ExamplePorts
+) -> ExampleRejected:
+    nameless = _holds_personal_data([found.document], ports)
     return ExampleRejected(
         tenant=scored.tenant,
         example=derived("no example", scored.tenant, scored.correlation, found.source),
         correlation=scored.correlation,
         source=found.source,
         user=pseudonym(scored.tenant, found.user),
-        document=found.document,
-        version=found.version,
+        document="" if nameless else found.document,
+        version=0 if nameless else found.version,
         grounded=found.grounded,
         n_masked=n_masked,
         causes=(scored.meta.id,),

@@ -42,6 +42,9 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     kept_answer_bytes: Annotated[int, "What is kept of them at most, compressed; the last answer always is."] = 65_536
     max_judges: Annotated[int, "Users whose feedback on one answer is counted at most."] = 32
     max_correction_chars: Annotated[int, "Longer corrections are cut."] = 4_000
+    max_reviewed: Annotated[
+        int, "Of the answers of a conversation that still get feedback, at most so many are put up for review."
+    ] = 8
 
     max_searched_chunks: Annotated[
         int, "Where more is visible to the asker, no search says which stage failed: it would cost too much."
@@ -76,6 +79,14 @@ class LearnPolicy(msgspec.Struct, frozen=True, kw_only=True):
         "A change that begins at most so many records after a request for training is the one requested for.",
         msgspec.Meta(ge=0),
     ] = 200
+    drift_feedback_window: Annotated[
+        int,
+        "Pieces of feedback, the last that counted, among which an answer counts once and a conversation is capped.",
+        msgspec.Meta(ge=1),
+    ] = 200
+    drift_conversation_cap: Annotated[
+        int, "At most so many of them from one conversation: too few to be a change.", msgspec.Meta(ge=1)
+    ] = 5
     drift_trains: Annotated[Literal["reader", "embedder", "ranker"], "Model that training is requested for."] = "reader"
 
     # --- examples: agents.learn.examples, agents.learn.curation

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+from agents.guard.policy import GuardPolicy
 from agents.learn.policy import LearnPolicy
-from agents.ports import Embedder, ObjectStore, PersonalData, Principal, VectorStore, VisibleSet
+from agents.ports import Embedder, ObjectStore, PersonalData, Principal, TextScanner, VectorStore, VisibleSet
 from agents.query.policy import QueryPolicy
 
 
@@ -19,11 +20,13 @@ class LearnPorts(msgspec.Struct, frozen=True):
 
 
 class ExamplePorts(msgspec.Struct, frozen=True):
-    """What makes examples: masks them, and writes their texts; `language` as in `Parser`."""
+    """What makes examples: looks at them, masks them, and writes their texts; `language` as in `Parser`."""
 
     objects: ObjectStore
     personal_data: PersonalData
+    scanner: TextScanner
     language: Callable[[str], str]
+    guard: GuardPolicy
     policy: LearnPolicy
 
 

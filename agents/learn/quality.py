@@ -33,6 +33,7 @@ from agents.learn.ports import LearnPorts
 from agents.learn.scoring import Seen, flags_of, grounded, opinion_of, score
 
 RULE: Final = "quality"
+KIND: Final = "poor_answer"
 _EVERYONE: Final = "*"
 _WITHOUT_CONTEXT: Final = frozenset({"refused", "failed"})
 _OVERHEAD_BYTES: Final = 128
@@ -125,7 +126,9 @@ def score_quality(
         digest = hashlib.blake2b(msgspec.msgpack.encode(scored), digest_size=8).digest()
         if digest != answer.published:
             revision = answer.revision + 1
-            item = _review(scored, opinion) if not answer.reviewed else None
+            n_reviewed = sum(each.reviewed for each in state.answers.values())
+            may_open = not answer.reviewed and n_reviewed < policy.max_reviewed
+            item = _review(scored, opinion) if may_open else None
             found = [scored.replace(revision=revision), *([item] if item else [])]
             answer = msgspec.structs.replace(
                 answer, revision=revision, published=digest, reviewed=answer.reviewed or item is not None
@@ -208,6 +211,7 @@ def _review(scored: QualityScored, opinion: Opinions) -> ReviewItemOpened | None
         subject=scored.correlation,
         stage=score_quality.__name__,
         rule=RULE,
+        kind=KIND,
         item=ids.derived("review", scored.tenant, "answer", scored.correlation, 0, RULE),
         reason=f"poor answer, score {scored.score:.2f}: {said}{flags}",
         conversation=scored.conversation,

@@ -13,10 +13,10 @@ Split = Literal["train", "eval"]
 ExampleSource = Literal["correction", "approved"]
 Rejection = Literal[
     "duplicate", "near_duplicate", "superseded", "disliked", "mixed_split", "user_cap", "source_cap", "unbalanced",
-    "personal_data", "empty",
+    "personal_data", "injection", "empty",
 ]  # fmt: skip
 """superseded: of an approved answer, there is a correction of the same question; mixed_split: its documents' texts
-belong to both splits; the others are what they say."""
+belong to both splits; injection: it gives orders to a model; the others are what they say."""
 
 
 class OffsetRange(msgspec.Struct, frozen=True):

@@ -33,10 +33,11 @@ class Curation:
         self._seen: set[str] = set()
 
     def fold(self, event: Event) -> None:
-        """Take the next event; one that was repeated changes nothing, whatever came in between."""
-        if event.meta.id in self._seen:
+        """Take the next event; of one cause the first outcome counts, whatever is said of it when it comes again."""
+        cause = event.meta.causation_id or event.meta.id
+        if cause in self._seen:
             return
-        self._seen.add(event.meta.id)
+        self._seen.add(cause)
         if isinstance(event, ExampleCurated):
             self.examples.pop(event.replaces, None)
             self.examples.pop(event.example, None)

@@ -16,17 +16,23 @@ import pytest
 
 from agents.corpus.policy import CorpusPolicy
 from agents.guard.policy import GuardPolicy
-from agents.learn import measure_signals
+from agents.learn import curate, detect_drift, measure_signals, propose_example, score_quality
+from agents.learn.policy import LearnPolicy
+from agents.learn.ports import ExamplePorts, LearnPorts
 from agents.query.policy import QueryPolicy
 from agents.usage import meter, total_usage
+from inference.personal_data import PersonalDataFinder
 from millrace.agent import spec_of
 from millrace.codec import Codec
 from millrace.dead_letters import Letter
 from millrace.errors import MillraceError, UnknownSchema, error_type
+from millrace.events.learn import QualityScored
+from millrace.events.query import AnswerProduced, ContextRetrieved, QueryReceived
 from millrace.keys import partition_for
 from millrace.reader import RawRecord
 from millrace.schema import fingerprint
 from millrace.schema_lock import released
+from millrace.testing import Memory
 from millrace.topics import (
     ACL_CHANGED,
     ANSWER_PRODUCED,
@@ -34,9 +40,13 @@ from millrace.topics import (
     CONTEXT_RETRIEVED,
     DOCUMENT_INDEXED,
     DOCUMENT_SETTLED,
+    QUERY_RECEIVED,
+    SIGNALS_MEASURED,
 )
+from streams.parsing.language import language
 from streams.replay import Recorded, replay
 from streams.visibility.table import VisibilityTable
+from tests.fakes import MemoryObjects
 from tests.golden.replaying import Difference, InProcessScanner, differences, events_of, stack_of
 from tools.golden.drive import plain
 from tools.golden.log import GoldenLog, read, write
@@ -46,7 +56,11 @@ HERE = Path(__file__).parent
 LOGS = sorted(HERE.glob("step-*.log.gz"))
 LETTERS = ".dlq"
 MAX_BYTES = 300_000
-FOLLOWING: tuple[Callable[..., Any], ...] = (meter, total_usage, measure_signals)
+FOLLOWING: tuple[tuple[Callable[..., Any], ...], ...] = (
+    (meter,), (total_usage,), (measure_signals,), (detect_drift,), (propose_example, curate)
+)  # fmt: skip
+"""Agents whose outputs follow from the order within each topic; those that write to the same topic together."""
+LOOP = (measure_signals, detect_drift, score_quality, propose_example, curate)
 FOLDED = (ACL_CHANGED.name, DOCUMENT_INDEXED.name, DOCUMENT_SETTLED.name)
 
 
@@ -178,16 +192,37 @@ async def test_todays_agents_do_what_was_recorded_or_the_difference_is_listed(
     assert found == _listed(log.step)
 
 
-async def test_what_follows_from_answers_is_what_it_was(log: GoldenLog) -> None:
+async def test_what_follows_from_answers_is_what_it_was(log: GoldenLog, scanner: InProcessScanner) -> None:
     """Usage, and what is learned from: nothing of an agent that the step did not have yet."""
     n_identical = 0
-    for spec in map(spec_of, FOLLOWING):
-        if all(topic.name in log.partitions for topic in spec.sinks):
-            topics = [topic.name for topic in (*spec.sources, *spec.sinks)]
-            found = await replay(spec, [Recorded(topic, event) for topic, event in events_of(log, *topics)])
-            assert found.counts() == {"identical": len(log.of(*(topic.name for topic in spec.sinks)))}
+    for agents in FOLLOWING:
+        specs = [spec_of(each) for each in agents]
+        sinks = {topic.name for spec in specs for topic in spec.sinks}
+        if sinks <= log.partitions.keys():
+            topics = {*sinks, *(topic.name for spec in specs for topic in spec.sources)}
+            recorded = [Recorded(topic, event) for topic, event in events_of(log, *topics)]
+            found = await replay(specs, recorded, ports=_learning(log, scanner))
+            assert found.counts() == {"identical": len(log.of(*sinks))}
             n_identical += len(found.pairs)
     assert n_identical > 40
+
+
+async def test_today_the_loop_learns_from_what_every_step_left_and_from_each_record_once(
+    log: GoldenLog, scanner: InProcessScanner
+) -> None:
+    """Logs from before there was a loop: whoever upgrades has them."""
+    events = [event for _, event in events_of(log, QUERY_RECEIVED.name, CONTEXT_RETRIEVED.name, ANSWER_PRODUCED.name)]
+    asked = {each.meta.correlation_id for each in events if isinstance(each, QueryReceived) and each.mode == "answer"}
+    searched = {each.meta.correlation_id for each in events if isinstance(each, ContextRetrieved)}
+    ends = [each for each in events if isinstance(each, AnswerProduced)]
+    whole = {each.correlation for each in ends if each.correlation in searched or each.status in {"refused", "failed"}}
+    memory = Memory([spec_of(each) for each in LOOP], ports=_learning(log, scanner))
+    scored = [each for each in await memory.feed(events) if isinstance(each, QualityScored)]
+    assert {each.correlation for each in scored} == whole & asked
+    assert len(memory.topics[SIGNALS_MEASURED.name]) == sum(bool(each.hits) for each in ends) > 10
+    assert not memory.dead_letters
+    again = await memory.feed(events)
+    assert not [each for each in again if isinstance(each, QualityScored)]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +266,19 @@ def test_a_log_is_written_as_it_was_read(latest: GoldenLog, tmp_path: Path) -> N
     found = {**head, **plain(latest.records, latest.objects)}
     write(tmp_path / "again.log.gz", latest.step, latest.commit, found)
     assert (tmp_path / "again.log.gz").read_bytes() == LOGS[-1].read_bytes()
+
+
+def _learning(log: GoldenLog, scanner: InProcessScanner) -> dict[str, Any]:
+    plain = LearnPorts(LearnPolicy())
+    making = ExamplePorts(
+        objects=MemoryObjects(objects=dict(log.objects)),
+        personal_data=PersonalDataFinder(),
+        scanner=scanner,
+        language=language,
+        guard=GuardPolicy(),
+        policy=plain.policy,
+    )
+    return {spec_of(each).name: making if each is propose_example else plain for each in LOOP}
 
 
 def _letters(log: GoldenLog) -> list[Letter]:

@@ -71,12 +71,23 @@ def test_a_proposal_that_comes_again_has_no_further_outcome() -> None:
     assert again == state
 
 
+def test_a_proposal_that_was_rejected_is_not_taken_when_it_comes_again_though_there_would_be_room() -> None:
+    ports = LearnPorts(LearnPolicy(example_user_cap=1, example_window=2))
+    first, second = distinct(2, user="mallory")
+    others = distinct(2, "other", user="eva")
+    state, outcomes = _decided([first, second, others[0]], Curated(), ports)
+    assert verdicts(outcomes) == ["taken", "user_cap", "taken"]
+    state = Curated(state.taken[1:], state.decided)
+    assert verdicts(_decided([second], state, ports)[1]) == [""]
+    assert verdicts(_decided([second], Curated(state.taken), ports)[1]) == ["taken"]  # control: it is remembered
+
+
 def test_the_same_example_from_elsewhere_is_a_duplicate_and_changes_nothing() -> None:
     ports = LearnPorts(LearnPolicy())
     state, _ = _decided([proposed("Where is the mill?")], Curated(), ports)
     after, outcomes = _decided([proposed("Where is the mill?", user="eva")], state, ports)
     assert verdicts(outcomes) == ["duplicate"]
-    assert after == state
+    assert after.taken == state.taken
 
 
 def test_the_newest_correction_of_a_question_takes_the_place_of_the_older() -> None:

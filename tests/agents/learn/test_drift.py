@@ -41,7 +41,7 @@ def answers(n: int, seed: int = 0, shift: int = SHIFT, step: float = 12.0) -> It
 def measured(i: int, values: dict[str, float], topic: str = ANSWER_PRODUCED.name) -> SignalsMeasured:
     """A record of every second place of two partitions: those between are other tenants'."""
     position = OffsetRange(topic, i % 2, i, i + 1)
-    event = SignalsMeasured(tenant="acme", conversation="c", correlation=str(i), values=values, position=position)
+    event = SignalsMeasured(tenant="acme", conversation=f"c{i}", correlation=str(i), values=values, position=position)
     return delivered(event, id=f"{topic}:{i}", origin=Origin(SIGNALS_MEASURED.name, 0, i))
 
 

@@ -190,7 +190,7 @@ def test_a_search_is_no_answer() -> None:
 def test_people_are_shown_what_people_complained_about_once() -> None:
     state, found = play([*WHOLE, feedback("rephrased", 1), feedback("down", 2), feedback("correction", 3, text="noon")])
     [item] = [event for event in found if isinstance(event, ReviewItemOpened)]
-    assert (item.subject_kind, item.subject, item.rule) == ("answer", Q, "quality")
+    assert (item.subject_kind, item.subject, item.rule, item.kind) == ("answer", Q, "quality", "poor_answer")
     assert "1 x down" in item.reason
     assert QUOTE not in item.reason
     assert not [each for each in play([feedback("up", 4), feedback("down", 5)], state=state)[1] if each == item]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,9 +14,11 @@ from millrace.analytics.analysis import analyse, weeks_of
 from millrace.analytics.masking import stack_finder
 from millrace.analytics.questions import WEEK_US, Asked
 from millrace.analytics.reading import Collected
+from millrace.analytics.report import write_html
 from millrace.analytics.summary import AnalysisOptions, Report, TenantReport, load_report, save_report
 from millrace.errors import InputRejected
 from tests.millrace.analytics.traffic import MONDAY_US, about, weeks
+from tests.personal_values import KINDS, core
 
 SHOWN = AnalysisOptions()
 
@@ -68,6 +73,26 @@ def test_personal_data_reaches_no_part_of_the_report() -> None:
     assert "[EMAIL_ADDRESS]" in text
     (unmasked,) = analyse(Collected(tuple(questions)), weeks(2), AnalysisOptions(), find=None)
     assert "smithson" in msgspec.json.encode(unmasked).decode()  # the finder is what keeps it out
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_no_kind_of_personal_data_reaches_the_report_or_its_page(
+    make: Callable[[random.Random], str], tmp_path: Path
+) -> None:
+    rng = random.Random(31)
+    questions = about("leave", 12)
+    values = [make(rng) for _ in questions]
+    for each, value in zip(questions, values, strict=True):
+        each.text = f"How long is parental leave for the person under: {value} ok?"
+
+    report = report_of(analysed(questions))
+    write_html(report, tmp_path / "report.html")
+    text = html.unescape((tmp_path / "report.html").read_text()) + msgspec.json.encode(report).decode()
+    assert "parental" in text
+    assert [value for value in values if core(value) in text] == []
+    (unmasked,) = analyse(Collected(tuple(questions)), weeks(2), AnalysisOptions(), find=None)
+    shown = msgspec.json.encode(unmasked).decode().replace("\\n", "\n")
+    assert any(core(value) in shown for value in values)  # control: the finder is what keeps them out
 
 
 def test_examples_can_be_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from millrace.connection import Connection
@@ -37,6 +38,15 @@ def test_of_one_id_the_last_record_counts() -> None:
     found.fold(ONE)
     found.fold(curated(content("How long?"), split="train"))
     assert [each.split for each in found.examples.values()] == ["train"]
+
+
+def test_of_one_proposal_the_first_outcome_counts_whatever_is_said_of_it_later() -> None:
+    def outcome(event: Event, name: str) -> Event:
+        meta = msgspec.structs.replace(event.meta, id=name, causation_id="proposal")
+        return event.with_meta(meta)
+
+    assert counting(outcome(withdrawn(ONE, reason="user_cap"), "first"), outcome(ONE, "later")) == []
+    assert counting(outcome(ONE, "first"), outcome(withdrawn(ONE), "later")) == [ONE.example]
 
 
 def test_only_the_answer_that_an_example_came_from_withdraws_it_and_no_other_rejection_does() -> None:
