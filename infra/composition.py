@@ -180,11 +180,11 @@ async def compose(
         composition = Composition(codec)
         classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
-        learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
+        learn = policy(LearnPolicy, settings.learn, "learn")
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch, learn)
         composition.provide(*learning_ports(learn, stack, classes))
         composition.watched += await closing_sessions(
-            learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
+            learn, specs, client, services, codec=of_views, **settings.fetch_waits
         )
         reviewing = Reviewing(settings, stack, name, client, of_views, services)
         composition.watched += await reviewing.open(classes)
@@ -224,7 +224,7 @@ class _Builder:
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
         settings, services, composition = self.settings, self.services, self.composition
-        log: dict[str, Any] = {"codec": self.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
+        log: dict[str, Any] = {"codec": self.codec, **settings.fetch_waits}
         corpus_policy = policy(CorpusPolicy, settings.corpus, "corpus")
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
