@@ -44,7 +44,7 @@ class Patience:
         return min(self._longest_ms, max(self._shortest_ms, round(silence_ms / _SHARE)))
 
 
-class PatientConsumer(AIOKafkaConsumer):
+class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka ships no types
     """A consumer that sets its wait anew whenever it is asked for records; for `getmany` alone.
 
     Parameters
