@@ -179,7 +179,7 @@ async def compose(
     """
     classes = {ports_class(spec) for spec in specs}
     if classes & _OF_CHUNKS:  # takes a second; meanwhile the rest is opened
-        asyncio.get_running_loop().run_in_executor(None, import_module, _STORES[settings.stores.kind])
+        _ = asyncio.get_running_loop().run_in_executor(None, import_module, _STORES[settings.stores.kind])
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
         composition = Composition(codec)
