@@ -222,7 +222,8 @@ class TopicFolder:
         while not condition():
             if self._failure is not None:
                 raise self._failure
-            self._consumer.hurry()
+            if self._connected is not None:
+                self._connected.hurry()
             await self._changed.wait()
 
     async def caught_up(self, partitions: Iterable[int] | None = None) -> None:
