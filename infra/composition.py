@@ -10,6 +10,7 @@ import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -53,7 +54,6 @@ from streams.parsing.pool import ParserPool
 from streams.producer import Producer
 from streams.pump import Prepare
 from streams.pump.delivery import Note
-from streams.stores.lance import LanceVectorStore
 from streams.stores.objects import ContentStore
 from streams.visibility.answers import RecentAnswers
 from streams.visibility.cancellations import RecentCancellations
@@ -65,6 +65,8 @@ from streams.worker import Watched, codec_for, own_ports
 SECOND_US: Final = 1_000_000
 REDELIVERY_S: Final = 600.0
 """How much longer than the longest deadline the ends of questions are known, in seconds."""
+_OF_CHUNKS: Final = frozenset({CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts})
+_STORES: Final = {"lance": "streams.stores.lance", "weaviate": "streams.stores.weaviate"}
 
 
 class _Service(Protocol):
@@ -175,22 +177,24 @@ async def compose(
     Unavailable
         If the broker or the registry does not answer.
     """
+    classes = {ports_class(spec) for spec in specs}
+    if classes & _OF_CHUNKS:  # takes a second; meanwhile the rest is opened
+        _ = asyncio.get_running_loop().run_in_executor(None, import_module, _STORES[settings.stores.kind])
     codec, of_views = await asyncio.to_thread(_codecs, settings, stack, specs)
     async with AsyncExitStack() as services:
         composition = Composition(codec)
-        classes = {ports_class(spec) for spec in specs}
         watch = watch or Watch(Metrics())
-        learn, waits_ms = policy(LearnPolicy, settings.learn, "learn"), settings.fetch_max_wait_ms
+        learn = policy(LearnPolicy, settings.learn, "learn")
         builder = _Builder(composition, of_views, settings, stack, name, client, services, watch, learn)
         composition.watched += await closing_sessions(
-            learn, specs, client, services, codec=of_views, fetch_max_wait_ms=waits_ms
+            learn, specs, client, services, codec=of_views, **settings.fetch_waits
         )
         reviewing = Reviewing(settings, stack, name, client, of_views, services)
         composition.watched += await reviewing.open(classes)
         if classes & {GuardPorts, QueryPorts, ExamplePorts}:
             await builder.guards(classes, reviewing)
         composition.provide(*learning_ports(learn, stack, classes, composition.guards))
-        if classes & {CorpusPorts, QueryPorts, StatisticsPorts, AttributionPorts}:
+        if classes & _OF_CHUNKS:
             await builder.build(classes)
             composition.prepare_for(specs, settings.worker.cut)
         composition.provide(*await reviewing.ports(classes, composition.tail))
@@ -224,7 +228,7 @@ class _Builder:
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""
         settings, services, composition = self.settings, self.services, self.composition
-        log: dict[str, Any] = {"codec": self.codec, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
+        log: dict[str, Any] = {"codec": self.codec, **settings.fetch_waits}
         corpus_policy = policy(CorpusPolicy, settings.corpus, "corpus")
         query_policy = policy(QueryPolicy, settings.query, "query")
         settings.state.mkdir(parents=True, exist_ok=True)
@@ -342,7 +346,10 @@ def _codecs(settings: Settings, stack: Stack, specs: Collection[AgentSpec]) -> t
 
 async def open_vectors(settings: Settings, stack: Stack, dim: int, services: AsyncExitStack) -> Store:
     """Open the store of chunk rows that the settings name; `services` closes it."""
+    await asyncio.to_thread(import_module, _STORES[settings.stores.kind])
     if settings.stores.kind == "lance":
+        from streams.stores.lance import LanceVectorStore
+
         tables = LanceVectorStore(settings.vectors, dim=dim)
         services.push_async_callback(tables.close)
         return tables

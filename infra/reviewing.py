@@ -57,4 +57,4 @@ class Reviewing:
         return [ReviewPorts(self.decisions, tail, ContentStore(self.stack.objects))]
 
     def _log(self) -> dict[str, Any]:
-        return {"codec": self.codec, "fetch_max_wait_ms": self.settings.fetch_max_wait_ms}
+        return {"codec": self.codec, **self.settings.fetch_waits}

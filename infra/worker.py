@@ -260,8 +260,8 @@ def pump_settings(settings: Settings) -> PumpSettings:
     """Settings of the pumps, in their own plain form."""
     chosen = settings.worker
     names = set(PumpSettings.__struct_fields__) & set(type(chosen).model_fields)
-    values = {each: getattr(chosen, each) for each in names}
-    values["fetch_max_wait_ms"] = settings.fetch_max_wait_ms
+    values: dict[str, Any] = {each: getattr(chosen, each) for each in names}
+    values |= settings.fetch_waits
     if settings.profile == "embedded":
         values["leader_delay_ms"] = _EMBEDDED_LEADER_MS  # see streams.pump.membership
     return PumpSettings(**values)

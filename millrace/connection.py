@@ -18,6 +18,8 @@ from millrace.registry import RegistryAccess
 STACK_FORMAT: Final = 1
 EMBEDDED_FETCH_MS: Final = 5
 """How long the embedded broker may hold a fetch that finds nothing: a produce does not wake it."""
+EMBEDDED_IDLE_MS: Final = 50
+"""How long after silence, where nobody waits for what is read."""
 _REMEDY: Final = "start one with `python -m infra up`, or set MILLRACE_BOOTSTRAP=host:port"
 _REGISTRY: Final = ("url", "username", "password", "token", "ca_location", "timeout_s")
 _SECURITY: Final = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")

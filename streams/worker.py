@@ -158,7 +158,8 @@ class Worker:
                     )  # fmt: skip
                     continue
                 pump = Pump(
-                    spec, codec=self._codec, producer=producer, connection=connection, settings=pump_settings,
+                    spec, codec=self._codec, producer=producer, connection=connection,
+                    settings=_hurrying(pump_settings) if spec.cancel else pump_settings,
                     ports=ports, prepare=self._prepare.get(spec.name), company=company,
                     note=note, tracer=self._tracer,
                 )  # fmt: skip
@@ -288,6 +289,11 @@ class Worker:
             return spec.name, n_partitions
         finally:
             await consumer.stop()
+
+
+def _hurrying(settings: PumpSettings) -> PumpSettings:
+    """Settings for an agent whose input can be given up: somebody waits for it, after silence as well."""
+    return msgspec.structs.replace(settings, fetch_idle_wait_ms=None)
 
 
 def _recovered(app: Any) -> bool:

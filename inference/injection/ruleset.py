@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from typing import Any, Final
 
@@ -56,18 +56,40 @@ class Ruleset:
 
     Parameters
     ----------
-    rules : list of Rule
+    rules : iterable of Rule
         The rules.
+    alternatives : iterable of iterables of Rule
+        More rules: of each, the first that RE2 can compile, where there is one. The filter compiles what it is given,
+        and to compile three thousand patterns just to see whether it will takes over a second.
+
+    Raises
+    ------
+    re2.error
+        If RE2 cannot compile one of `rules`.
     """
 
-    def __init__(self, rules: list[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), alternatives: Iterable[Iterable[Rule]] = ()) -> None:
         self._rules: list[Rule] = []
         self._filter = re2.Filter()
-        options = _options()
+        self._options = _options()
         for rule in rules:
-            self._filter.Add(rule.wide, options)
-            self._rules.append(rule)
+            self._add(rule)
+        for each in alternatives:
+            for rule in each:
+                if self._takes(rule):
+                    break
         self._filter.Compile()
+
+    def _add(self, rule: Rule) -> None:
+        self._filter.Add(rule.wide, self._options)
+        self._rules.append(rule)
+
+    def _takes(self, rule: Rule) -> bool:
+        try:
+            self._add(rule)
+        except re2.error:
+            return False
+        return True
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -92,10 +114,12 @@ def own_rules(*, quick: bool = False) -> list[Rule]:
     ]
 
 
-def atr_rules() -> list[Rule]:
-    """Those rules of the ATR set that are for texts and are no noise; see `inference.injection.noisy`."""
+def atr_rules() -> Iterator[Iterator[Rule]]:
+    """Those rules of the ATR set that are for texts and are no noise; see `inference.injection.noisy`.
+
+    Each in two forms: as it stands, and for RE2 without its look-around.
+    """
     raw = json.loads(resources.files("pyatr").joinpath("_bundled_rules.json").read_text(encoding="utf-8"))
-    rules: list[Rule] = []
     seen: set[str] = set()
     for entry in raw:
         detection = entry["detection"]
@@ -105,18 +129,14 @@ def atr_rules() -> list[Rule]:
             pattern = _INLINE_FLAGS.sub("", str(condition.get("value")))
             if condition.get("operator") == "regex" and condition.get("field") in _FIELDS and pattern not in seen:
                 seen.add(pattern)
-                rules.extend(_atr_rule(entry["id"], _SEVERITY.get(entry["severity"], 0.4), pattern))
-    return rules
+                yield _atr_rule(entry["id"], _SEVERITY.get(entry["severity"], 0.4), pattern)
 
 
 def _atr_rule(name: str, score: float, pattern: str) -> Iterator[Rule]:
     linear = _UNICODE.sub(lambda found: rf"\x{{{found.group(1) or found.group(2)}}}", pattern)
-    if _compiles(linear):
-        yield Rule(name, "injection", score, linear, _linear(linear))
-        return
+    yield Rule(name, "injection", score, linear, _linear(linear))
     wide = _REPETITION.sub(r"{\1,}", _without_look_around(linear))
-    if _compiles(wide):
-        yield Rule(name, "injection", score, wide, _backtracking(pattern))
+    yield Rule(name, "injection", score, wide, _backtracking(pattern))
 
 
 def _options() -> Any:
@@ -124,14 +144,6 @@ def _options() -> Any:
     options.case_sensitive = False
     options.log_errors = False
     return options
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re2.compile(pattern, _options())
-    except re2.error:
-        return False
-    return True
 
 
 def _linear(pattern: str) -> Callable[[str], Iterator[tuple[int, int]]]:

@@ -30,7 +30,7 @@ class Scanner:
     def __init__(self, *, full: bool = True) -> None:
         self._full = full
         self._own = Ruleset(own_rules(quick=not full))
-        self._atr = Ruleset(atr_rules()) if full else None
+        self._atr = Ruleset(alternatives=atr_rules()) if full else None
 
     def scan(self, text: str) -> Scan:
         """Find what the rules find, in order of place."""

@@ -19,7 +19,7 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.telemetry import LogSettings, TelemetrySettings
-from millrace.connection import EMBEDDED_FETCH_MS
+from millrace.connection import EMBEDDED_FETCH_MS, EMBEDDED_IDLE_MS
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "native": {"registry": {"run": True}, "stores": {"kind": "weaviate"}, "models": {"server": "triton"}}
@@ -282,6 +282,12 @@ class Settings(BaseSettings):
         """How long this profile's broker may hold a fetch that finds nothing, in milliseconds."""
         chosen = self.worker.fetch_max_wait_ms
         return min(chosen, EMBEDDED_FETCH_MS) if self.profile == "embedded" else chosen
+
+    @property
+    def fetch_waits(self) -> dict[str, int]:
+        """Options of what reads on for ever: how long a fetch may be held while records come, and after silence."""
+        longest_ms = EMBEDDED_IDLE_MS if self.profile == "embedded" else self.fetch_max_wait_ms
+        return {"fetch_max_wait_ms": self.fetch_max_wait_ms, "fetch_idle_wait_ms": longest_ms}
 
     @property
     def vectors(self) -> Path:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from streams.patience import PatientConsumer
 from streams.pump.settings import PumpSettings
 
 _DAY_MS = 86_400_000
@@ -28,7 +29,7 @@ async def join(
     KafkaError
         If no broker answers.
     """
-    consumer = AIOKafkaConsumer(
+    consumer = PatientConsumer(
         **connection,
         group_id=group,
         enable_auto_commit=False,
@@ -40,6 +41,7 @@ async def join(
         rebalance_timeout_ms=settings.rebalance_timeout_ms,
         max_poll_interval_ms=_DAY_MS,  # a pump that waits for a model is alive; see `Pump.alive`
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        fetch_idle_wait_ms=settings.fetch_idle_wait_ms,
     )
     try:
         await consumer.start()

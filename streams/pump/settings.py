@@ -28,6 +28,8 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
         Records taken from the client at a time.
     rebalance_timeout_ms
         How long the members of the group may take to agree; `drain_timeout_ms` must be below it.
+    fetch_idle_wait_ms
+        How long the broker may hold a fetch after silence, see `streams.patience`; None: no longer than otherwise.
     leader_delay_ms
         How long the leader of a group waits before it assigns partitions; the embedded broker needs it.
     """
@@ -44,6 +46,7 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     rebalance_timeout_ms: int = 60_000
     drain_timeout_ms: int = 8000
     fetch_max_wait_ms: int = 100
+    fetch_idle_wait_ms: int | None = None
     leader_delay_ms: int = 0
     retry_initial_ms: int = 100
     retry_max_ms: int = 10_000

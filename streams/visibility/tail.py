@@ -41,7 +41,7 @@ class Tail:
         Knows the schema ids of this installation.
     on_undecodable : callable, optional
         Told of every record that was passed over because it is no event of ours, and why.
-    fetch_max_wait_ms, confirm_every_s, clock
+    fetch_max_wait_ms, fetch_idle_wait_ms, confirm_every_s, clock
         See `TopicFolder`.
     """
 
@@ -54,6 +54,7 @@ class Tail:
         codec: Codec | None = None,
         on_undecodable: Callable[[ConsumedRecord, ContractError], None] | None = None,
         fetch_max_wait_ms: int = 100,
+        fetch_idle_wait_ms: int | None = None,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,6 +69,7 @@ class Tail:
             self._begin,
             self._take,
             fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_idle_wait_ms=fetch_idle_wait_ms,
             confirm_every_s=confirm_every_s,
             clock=clock,
         )

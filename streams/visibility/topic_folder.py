@@ -12,13 +12,14 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.client.closing import close_consumer
 from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
+from streams.patience import PatientConsumer
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class TopicFolder:
         ``beginnings`` are those of the records from this time on (unix milliseconds), not those of the log.
     fetch_max_wait_ms : int
         How long a fetch waits at the broker; a few milliseconds on the embedded broker, which does not wake it.
+    fetch_idle_wait_ms : int, optional
+        How long at most after silence, see `streams.patience`; by default no longer.
     fetch_min_bytes : int
         How much a fetch waits for, as long as it may: with more than 1 a busy topic costs few fetches.
     max_records : int
@@ -56,7 +59,7 @@ class TopicFolder:
         Seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         connection: Mapping[str, Any],
         topics: Collection[str],
@@ -65,6 +68,7 @@ class TopicFolder:
         *,
         since_ms: int | None = None,
         fetch_max_wait_ms: int = 100,
+        fetch_idle_wait_ms: int | None = None,
         fetch_min_bytes: int = 1,
         max_records: int = 500,
         confirm_every_s: float = 1.0,
@@ -79,8 +83,9 @@ class TopicFolder:
         self._confirm_every_s = confirm_every_s
         self._clock = clock
         self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._fetch_idle_wait_ms = fetch_idle_wait_ms
         self._fetch_min_bytes = fetch_min_bytes
-        self._connected: AIOKafkaConsumer[bytes, bytes] | None = None
+        self._connected: PatientConsumer | None = None
         self._partitions: list[TopicPartition] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -102,12 +107,14 @@ class TopicFolder:
         Unavailable
             If the broker cannot be reached.
         """
-        self._connected = AIOKafkaConsumer(
+        self._connected = PatientConsumer(
             **self._connection,
             group_id=None,
             auto_offset_reset="none",
             enable_auto_commit=False,
             fetch_max_wait_ms=self._fetch_max_wait_ms,
+            fetch_idle_wait_ms=self._fetch_idle_wait_ms,
+            clock=self._clock,
             fetch_min_bytes=self._fetch_min_bytes,
             fetch_max_bytes=_FETCH_MAX_BYTES,
         )
@@ -126,7 +133,7 @@ class TopicFolder:
         ]
 
     @property
-    def _consumer(self) -> AIOKafkaConsumer[bytes, bytes]:
+    def _consumer(self) -> PatientConsumer:
         if self._connected is None:
             raise Unavailable(f"the reader of {', '.join(self._topics)} has not been started")
         return self._connected
@@ -215,6 +222,8 @@ class TopicFolder:
         while not condition():
             if self._failure is not None:
                 raise self._failure
+            if self._connected is not None:
+                self._connected.hurry()
             await self._changed.wait()
 
     async def caught_up(self, partitions: Iterable[int] | None = None) -> None:
@@ -227,6 +236,7 @@ class TopicFolder:
         """
         wanted = None if partitions is None else set(partitions)
         chosen = [at for at in self._partitions if wanted is None or at.partition in wanted]
+        self._consumer.hurry()
         ends = await self._ends(chosen)
         await self.until(lambda: self._reached(ends))
 

@@ -1,6 +1,8 @@
 """Laws about what a worker's parts owe each other."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -125,6 +127,23 @@ def test_every_limit_of_the_parsers_is_what_the_settings_say() -> None:
     assert (limits.max_text_chars, limits.max_inflated_bytes, limits.max_inflation) == (7, 8 * 2**20, 9)
     assert (limits.max_depth, limits.documents_per_process, limits.max_bytes) == (10, 11, 12)
     assert (limits.slow_processes, limits.slice_s) == (12, 13.0)
+
+
+def test_a_worker_loads_the_client_of_the_store_that_it_uses_and_no_other() -> None:
+    script = "import sys, infra.worker; print(*sorted({'lancedb', 'weaviate'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == []
+
+
+async def test_the_store_of_the_embedded_profile_keeps_rows_on_disk(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    async with AsyncExitStack() as services:
+        store = await open_vectors(settings, STACK, DIM, services)
+        await store.upsert([chunk(1)])
+    async with AsyncExitStack() as services:
+        again = await open_vectors(settings, STACK, DIM, services)
+        assert ids(await again.fetch("t", [chunk(1).chunk_id])) == [chunk(1).chunk_id]
+    assert settings.vectors.exists()
 
 
 def _on_weaviate(tmp_path: Path, weaviate: Weaviate, key: str) -> Settings:

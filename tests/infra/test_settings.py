@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from infra.launch.rights import DEPLOYABLES, WORKER
 from infra.settings import ModelSettings, Settings, load, process_environment
 from infra.settings.servers import KafkaSettings
+from infra.worker import pump_settings
 from millrace.errors import ConfigurationError
 
 NAME = "worker.max_in_flight"
@@ -266,3 +267,10 @@ def test_the_number_of_nodes_may_come_from_the_environment(monkeypatch: pytest.M
     monkeypatch.setenv("MILLRACE_KAFKA__NODES", "2")
     with pytest.raises(ConfigurationError, match=r"kafka\.nodes.*1 or 3"):
         load({"profile": "kafka"})
+
+
+def test_only_a_broker_that_wakes_no_fetch_is_asked_less_often_after_silence() -> None:
+    embedded = pump_settings(load({"profile": "embedded"}).settings)
+    assert (embedded.fetch_max_wait_ms, embedded.fetch_idle_wait_ms) == (5, 50)
+    kafka = pump_settings(load({"profile": "kafka"}).settings)
+    assert (kafka.fetch_max_wait_ms, kafka.fetch_idle_wait_ms) == (100, 100)

@@ -238,3 +238,17 @@ async def test_a_worker_with_tables_is_ready_once_they_are_recovered(world: Worl
         app.rebalancing = True
         assert not worker.ready
         app.rebalancing = False
+
+
+def stopped(_: Ordered, __: object) -> None:
+    return None
+
+
+async def test_after_silence_only_what_nobody_waits_for_is_read_with_longer_waits(
+    world: World, chosen: WorkerSettings
+) -> None:
+    waited_for = world.spec(relay, name="waited_for", cancel=stopped)
+    settings = msgspec.structs.replace(chosen, pump=world.settings(fetch_idle_wait_ms=1000))
+    async with Worker([waited_for, world.spec(relay)], settings, codec=world.codec) as worker:
+        found = {pump.spec.name: pump._settings.fetch_idle_wait_ms for pump in worker.pumps}
+    assert found == {"waited_for": None, "relay": 1000}

@@ -148,6 +148,20 @@ async def test_a_process_is_replaced_after_its_number_of_windows() -> None:
         assert scanner.n_started == 2
 
 
+async def test_processes_come_one_by_one_with_what_is_to_be_scanned_at_a_time() -> None:
+    scanner = ScannerPool(ScannerLimits(processes=3), _COMMAND)
+    try:
+        assert scanner.n_started == 0
+        for text in ("one", "two"):
+            assert (await scanner.scan(text, 1)).complete
+        assert scanner.n_started == 1
+        found = await asyncio.gather(scanner.scan("three", 1), scanner.scan("four", 1))
+        assert all(scan.complete for scan in found)
+        assert scanner.n_started <= 2
+    finally:
+        await scanner.stop()
+
+
 async def test_a_text_beyond_the_bound_is_read_up_to_it() -> None:
     async with pool(window_chars=10, overlap_chars=2, max_chars=20) as scanner:
         scan = await scanner.scan("x" * 40, 1)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import codecs
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.injection.normalise import normalised
 from inference.injection.obscenity import obscenities
 from inference.injection.quick import quick
-from inference.injection.ruleset import Rule, Ruleset, _backtracking, _without_look_around
+from inference.injection.ruleset import Rule, Ruleset, _backtracking, _linear, _without_look_around, atr_rules
 from inference.injection.scanner import Scanner
 from millrace.findings import Scan
 
@@ -262,6 +264,25 @@ def test_a_rule_with_look_around_is_searched_only_where_a_wider_one_was_found() 
     rules = Ruleset([Rule("press", "injection", 0.5, wide, _backtracking(pattern))])
     assert [(found.start, found.end) for found in rules.find("please press any button")] == [(7, 23)]
     assert not list(rules.find("do not press any button"))
+
+
+def test_of_two_forms_of_a_rule_the_first_that_compiles_is_taken() -> None:
+    def forms(*patterns: str) -> Iterator[Rule]:
+        return (Rule(each, "injection", 0.5, each, _linear(each)) for each in patterns)
+
+    left = forms("press", "never made")
+    rules = Ruleset(alternatives=[left, forms("(?<!do )press", "pressing"), forms("(", ")")])
+    assert [found.rule for found in rules.find("pressing")] == ["press", "pressing"]
+    assert len(rules) == 2
+    assert next(left).rule == "never made"
+    with pytest.raises(re2.error):
+        Ruleset(forms("("))
+
+
+def test_no_pattern_is_compiled_before_the_filter_compiles_it() -> None:
+    compiled = re2._Regexp._make.cache_info().misses
+    assert len(Ruleset(alternatives=atr_rules())) > 2000
+    assert re2._Regexp._make.cache_info().misses == compiled
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from streams.visibility.letters import AccessLetters
 from streams.visibility.seed import Seeded, seed
 from streams.visibility.table import earlier_files
 from streams.visibility.tail import Tail
+from tests.conditions import until
 from tests.streams.visibility.corpus_log import CorpusLog, acl, asker, deleted, indexed
 
 PARTITIONS = 2
@@ -331,3 +332,18 @@ async def test_a_seed_survives_a_broker_that_died_before_the_new_table_caught_up
     tail = await third.tail()
     assert tail.table.digest() == digest
     assert not earlier_files(third.path)
+
+
+async def test_who_waits_for_the_log_after_silence_has_it_read_at_once(life: Life) -> None:
+    tail = await life.tail(fetch_idle_wait_ms=50)
+    consumer = tail._folder._consumer
+    life.now += 30
+    await until(lambda: consumer.wait_ms == 50)
+    await asyncio.wait_for(tail.caught_up(), 20)
+    assert consumer.wait_ms == 5
+    life.now += 30
+    await until(lambda: consumer.wait_ms == 50)
+    waiting = asyncio.create_task(tail.wait_for([Receipt("acme", "a.md", version=1)]))
+    await until(lambda: consumer.wait_ms == 5)
+    await life.produce(acl("a.md", 1, "*"), indexed("a.md", 1))
+    await asyncio.wait_for(waiting, 20)
