@@ -106,8 +106,9 @@ class _Counted:
 class _Ingest:
     """Puts corpora in, each into a tenant of its own."""
 
-    def __init__(self, client: Millrace, n: int, switch: GuardSwitch, scans: CountedScans) -> None:
+    def __init__(self, client: Millrace, name: str, n: int, switch: GuardSwitch, scans: CountedScans) -> None:
         self._client = client
+        self._name = name
         self._n = n
         self._switch = switch
         self._scans = scans
@@ -117,7 +118,7 @@ class _Ingest:
         """A contender: a source of this trust, whose documents are scanned or not."""
 
         async def put() -> Ingested:
-            seed = f"scanning-{next(self._numbers)}"
+            seed = f"{self._name}-{next(self._numbers)}"
             texts = [document(paragraphs(f"{seed}/{i}", N_PARAGRAPHS)) for i in range(self._n)]
             corpus = [(f"manual/{i}.md", text) for i, text in enumerate(texts)]
             self._switch.on = scanned
@@ -157,10 +158,8 @@ async def measure(lab: Lab) -> Outcome:
         return scans.adapt(switch.adapt(ports))
 
     async with running_client(lab, embedder="minilm", adapt=adapt) as client:
-        warm_up = _Ingest(client, min(n, 8), switch, scans)
-        await put_all(client, [("first.md", document(paragraphs("first", 3)))], tenant="warm-up", trust="untrusted")
-        await warm_up.by("untrusted", scanned=True)()
-        ingest = _Ingest(client, n, switch, scans)
+        await _Ingest(client, "warm-up", min(n, 8), switch, scans).by("untrusted", scanned=True)()
+        ingest = _Ingest(client, "corpus", n, switch, scans)
         found = await interleaved(
             {
                 _OFF: ingest.by("untrusted", scanned=False),
