@@ -13,6 +13,7 @@ async def test_a_run_is_over_when_all_of_its_documents_are_scanned() -> None:
     ports: GuardPorts = counted.adapt(stack.guard)
     waiting = asyncio.create_task(counted.until(2))
     for text in ("one", "two"):
+        await asyncio.sleep(0)
         assert not waiting.done()
         await ports.scanner.scan(text, Rank.DOCUMENT)
     await asyncio.wait_for(waiting, 10)

@@ -35,7 +35,7 @@ TENANTS = ("acme", "umbrella")
 THINKING_S = 0.05
 CALLERS = 4
 """How many of each tenant ask one question after the other at the rated load."""
-LIMITS = {"concurrent": 12, "concurrent_per_tenant": 8, "requests_per_minute": 0, "tokens_per_minute": 0}
+LIMITS = {"concurrent": 11, "concurrent_per_tenant": 6, "requests_per_minute": 0, "tokens_per_minute": 0}
 NO_LIMITS = LIMITS | {"concurrent": 100_000, "concurrent_per_tenant": 100_000, "max_lag_s": 3600.0}
 BY_LIMITS = {"overloaded", "too_many_questions"}
 """What a refusal is called where a limit is met; a broker that is late with its answer has another name."""
