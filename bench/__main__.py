@@ -14,7 +14,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import ask, codec, edits, freshness, ingest, models, throughput, visibility
+from bench import (
+    ask,
+    codec,
+    edits,
+    first_frame,
+    freshness,
+    guards,
+    ingest,
+    models,
+    scanning,
+    throughput,
+    visibility,
+)
 from bench.lab import Lab, Profile, open_lab
 from bench.measure import REPETITIONS, Outcome
 from bench.report import Finding, Report, as_json, environment, print_table, write_markdown
@@ -41,6 +53,9 @@ BENCHMARKS = {
     "P8": Benchmark("a revoked permission until it is enforced", freshness.revocations),
     "P9": Benchmark("model calls through Triton", models.measure, broker=False),
     "P11": Benchmark("the visibility table", visibility.measure, broker=False),
+    "F1": Benchmark("the first frame of a streamed answer", first_frame.measure),
+    "G1": Benchmark("what the guards add to the first frame", guards.measure),
+    "S1": Benchmark("what the scan of documents costs", scanning.measure),
     "T1": Benchmark("what tracing costs", throughput.traces),
 }
 

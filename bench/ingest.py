@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from bench.lab import Lab
 from bench.measure import Check, Outcome, Sample, medians, rate_ratios
@@ -60,7 +61,12 @@ async def measure(lab: Lab) -> Outcome:
 
 
 async def put_all(
-    client: Millrace, corpus: Sequence[tuple[str, str]], *, tenant: str, groups: Collection[str] = ("*",)
+    client: Millrace,
+    corpus: Sequence[tuple[str, str]],
+    *,
+    tenant: str,
+    groups: Collection[str] = ("*",),
+    trust: Literal["trusted", "untrusted"] = "trusted",
 ) -> list[Settled]:
     """Write documents, many at a time, and wait for all outcomes.
 
@@ -73,7 +79,9 @@ async def put_all(
     for numbers in in_turn(len(corpus), _WIDTH):
         receipts += await asyncio.gather(
             *(
-                client.put_document(corpus[i][0], corpus[i][1], tenant=tenant, groups=groups, version=1, acl_version=1)
+                client.put_document(
+                    corpus[i][0], corpus[i][1], tenant=tenant, groups=groups, version=1, acl_version=1, trust=trust
+                )
                 for i in numbers
             )
         )

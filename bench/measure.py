@@ -3,9 +3,11 @@
 import math
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -49,8 +51,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         Budget it belongs to, such as ``P1``.
     what : str
         What was compared with what.
-    relation, limit : str, float
-        The budget: measured must be ``>=`` or ``<=`` the limit.
+    relation, limit : str, float or None
+        The budget: measured must be ``>=`` or ``<=`` the limit; None where there is none, and the line is a cost.
     unit : str
         ``x`` for a ratio.
     values : tuple of float
@@ -60,7 +62,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     what: str
     relation: Literal[">=", "<="]
-    limit: float
+    limit: float | None
     unit: str
     values: tuple[float, ...]
 
@@ -71,7 +73,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool:
-        """Whether the median keeps the budget."""
+        """Whether the median keeps the budget, if there is one."""
+        if self.limit is None:
+            return True
         return self.measured >= self.limit if self.relation == ">=" else self.measured <= self.limit
 
 
@@ -93,16 +97,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     notes: str = ""
 
 
-async def interleaved(contenders: Mapping[str, Contender], repetitions: int) -> dict[str, list[Sample]]:
+async def interleaved(contenders: Mapping[str, Callable[[], Awaitable[T]]], repetitions: int) -> dict[str, list[T]]:
     """Run every contender once per repetition, each time beginning with another one.
 
     Returns
     -------
-    dict of str to list of Sample
-        By contender, in the order of the repetitions.
+    dict of str to list
+        What each gave, by contender, in the order of the repetitions.
     """
     names = list(contenders)
-    found: dict[str, list[Sample]] = {name: [] for name in names}
+    found: dict[str, list[T]] = {name: [] for name in names}
     for i in range(repetitions):
         turn = i % len(names)
         for name in names[turn:] + names[:turn]:

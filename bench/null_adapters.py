@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.ports import CorpusPorts, Embedder, QueryPorts, VectorStore
+from agents.guard.policy import GuardPolicy
+from agents.ports import CorpusPorts, Embedder, GuardPorts, QueryPorts, VectorStore
 from millrace.rows import Candidate, ChunkRow
 
 
@@ -146,6 +147,39 @@ class Counts:
     def n_writes(self) -> int:
         """Calls that wrote to the vector store."""
         return sum(store.n_writes for store in self.stores)
+
+
+class GuardSwitch:
+    """Lets guards look or look away while their agents run; `adapt` puts it in front of what operators set.
+
+    Attributes
+    ----------
+    on : bool
+        Whether the guards do what the policy says. If not, it reads as if questions, answers and documents were not to
+        be looked at.
+    """
+
+    def __init__(self) -> None:
+        self.on = True
+
+    def adapt(self, ports: Any) -> Any:
+        """Ports of an agent, with the switch where they are those of guards."""
+        if not isinstance(ports, QueryPorts | GuardPorts):
+            return ports
+        policy: Any = _Switched(self, ports.guard)
+        return msgspec.structs.replace(ports, guard=policy)
+
+
+class _Switched:
+    """A guards' policy that can be switched off."""
+
+    def __init__(self, switch: GuardSwitch, policy: GuardPolicy) -> None:
+        self._switch = switch
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        looks = name in {"questions", "answers", "documents"}
+        return False if looks and not self._switch.on else getattr(self._policy, name)
 
 
 def null_question_path(ports: Any) -> Any:

@@ -76,12 +76,10 @@ async def echoing(bootstrap: str, ping: str, pong: str) -> AsyncIterator[None]:
                 await task
 
 
-def question_record() -> Record:
-    """Record of a question as a client writes it."""
+def question_event(question: str, *, tenant: str = "default", timeout_ms: int = 10_000) -> QueryReceived:
+    """A question as a client asks it, with all metadata."""
     correlation = secrets.token_hex(16)
-    event = QueryReceived(
-        tenant="default", conversation=correlation, question="How high is mark number 100?", timeout_ms=10_000
-    )
+    event = QueryReceived(tenant=tenant, conversation=correlation, question=question, timeout_ms=timeout_ms)
     meta = Meta(
         id=correlation,
         type=QueryReceived.type_name(),
@@ -94,7 +92,12 @@ def question_record() -> Record:
         reply_partition=0,
         deadline_ms=time.time_ns() // 1_000_000 + event.timeout_ms,
     )
-    return Codec().record(QUERY_RECEIVED, event.with_meta(meta))
+    return event.with_meta(meta)
+
+
+def question_record() -> Record:
+    """Record of a question as a client writes it."""
+    return Codec().record(QUERY_RECEIVED, question_event("How high is mark number 100?"))
 
 
 def topics(lab: Lab) -> tuple[str, str]:

@@ -92,7 +92,8 @@ def print_table(report: Report, console: Console | None = None) -> None:
         table.add_column(column)
     for finding in report.findings:
         for check in finding.outcome.checks if finding.outcome else ():
-            verdict = "[green]met[/]" if check.met else "[red]missed[/]"
+            colour = "green" if check.met else "red"
+            verdict = f"[{colour}]{_verdict(check)}[/]"
             table.add_row(check.id, check.what, _budget(check), _measured(check), _spread(check), verdict)
         if finding.outcome is None:
             table.add_row(finding.id, finding.title, "", "", finding.error.splitlines()[0][:100], "[red]failed[/]")
@@ -118,7 +119,7 @@ def as_markdown(report: Report) -> str:
             lines.append(f"| {finding.id} | {finding.title} | | | {finding.error.splitlines()[0]} | **failed** |")
             continue
         for check in finding.outcome.checks:
-            verdict = "met" if check.met else "**missed**"
+            verdict = _verdict(check) if check.met else "**missed**"
             row = (check.id, check.what, _budget(check), _measured(check), _spread(check), verdict)
             lines.append(f"| {' | '.join(row)} |")
     lines += ["", f"Medians of {report.repetitions} interleaved repetitions; the spread is the lowest and the highest."]
@@ -148,7 +149,15 @@ def write_results(text: str, path: Path) -> None:
     path.write_text(text)
 
 
+def _verdict(check: Check) -> str:
+    if check.limit is None:
+        return "-"
+    return "met" if check.met else "missed"
+
+
 def _budget(check: Check) -> str:
+    if check.limit is None:
+        return "none"
     return f"{check.relation} {_number(check.limit)} {check.unit}"
 
 

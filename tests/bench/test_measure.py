@@ -9,7 +9,7 @@ from bench.measure import Check, Outcome, Sample, interleaved, percentile, rate_
 from bench.report import Finding, Report, as_json, as_markdown, write_markdown
 
 
-def check(relation: str, limit: float, *values: float) -> Check:
+def check(relation: str, limit: float | None, *values: float) -> Check:
     return Check(id="P0", what="this against that", relation=relation, limit=limit, unit="x", values=values)  # type: ignore[arg-type]
 
 
@@ -67,6 +67,12 @@ def test_the_reports_hold_measured_budget_spread_and_verdict() -> None:
         "id": "P0", "what": "this against that", "relation": ">=", "limit": 0.5, "unit": "x", "values": [0.4, 0.6, 0.7],
         "measured": 0.6, "met": True, "spread": [0.4, 0.7],
     }  # fmt: skip
+
+
+def test_a_cost_without_a_budget_is_a_line_that_cannot_be_missed() -> None:
+    found = report(check("<=", None, 4, 5, 6))
+    assert found.met
+    assert "| P0 | this against that | none | 5 x | 4 .. 6 | - |" in as_markdown(found)
 
 
 def test_a_benchmark_that_failed_is_reported_as_failed() -> None:
