@@ -150,8 +150,8 @@ def _remarks(found: Any, *, asked_for_examples: bool | None) -> None:
             )
         if few := [week.week for week in tenant.usage if not week.told]:
             note(
-                f"tenant {tenant.tenant}: no numbers of {', '.join(few)}, in which fewer than {found.options.crowd} people "
-                "asked, or from which theirs could be found; --least-counted 1 shows them, to whom that may be shown"
+                f"tenant {tenant.tenant}: no numbers of {', '.join(few)}, in which fewer than {found.options.crowd} "
+                "people asked, or from which theirs could be found; --least-counted 1 shows them, where that is allowed"
             )
     if found.n_unreadable:
         note(f"{found.n_unreadable} records could not be read")
