@@ -1,6 +1,5 @@
 """Follow a question or a document through the log: what happened, in which order, and what it came from."""
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from millrace.ingest.known import KnownDocument
 from millrace.keys import document_key
 from millrace.positions import Start, Stop
 from millrace.reader import LogReader, RawRecord, decode
+from millrace.times import iso
 from millrace.topics import (
     ACL_CHANGED,
     CATALOGUE,
@@ -294,15 +294,6 @@ def _entry(codec: Codec, record: RawRecord, topic: Topic | None = None) -> Entry
         what=what,
         version=getattr(event, "version", None),
         event=event,
-    )
-
-
-def iso(timestamp_ms: int) -> str:
-    """UTC time of unix milliseconds, ISO 8601 with milliseconds; empty for none."""
-    if timestamp_ms < 0:
-        return ""
-    return (
-        dt.datetime.fromtimestamp(timestamp_ms / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
 
 

@@ -3,6 +3,7 @@
 A reader whose position is gone stops with `LogTruncated`; it never skips.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +28,7 @@ from millrace.topics import CATALOGUE, Topic
 
 _BATCH: Final = 2000
 _POLL_S: Final = 0.1
+_NO_END: Final = sys.maxsize
 
 
 class RawRecord(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ class LogReader:
             self._follow = stop == "never"
             self._ends = asked.ends(stop, bounds)
             open_places = [p for p in places if self._follow or self.positions[p] < self._ends[p]]
-            self._open = set(open_places)
+            self._open = {place: _NO_END if self._follow else self._ends[place] for place in open_places}
             self.total = sum(max(0, self._ends[p] - self.positions[p]) for p in places)
             self._consumer.assign([TopicPartition(t, p, self.positions[t, p]) for t, p in open_places])
         except KafkaException as error:
@@ -169,21 +171,20 @@ class LogReader:
                 yield found
 
     def _accept(self, message: Message) -> bool:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
         error = message.error()
         if error is not None:
-            self._handle(error, str(topic), int(partition or 0))
+            self._handle(error, str(message.topic()), int(message.partition() or 0))
             return False
-        place = (str(topic), int(partition or 0))
-        if place not in self._open:
+        place: Any = (message.topic(), message.partition())
+        offset: Any = message.offset()
+        end = self._open.get(place)
+        if end is None:
             return False
-        if not self._follow and int(offset or 0) >= self._ends[place]:
+        if offset < end:
+            self.positions[place] = offset + 1
+        if offset + 1 >= end:
             self._finish(place)
-            return False
-        self.positions[place] = int(offset or 0) + 1
-        if not self._follow and self.positions[place] >= self._ends[place]:
-            self._finish(place)
-        return True
+        return bool(offset < end)
 
     def _handle(self, error: KafkaError, topic: str, partition: int) -> None:
         place = (topic, partition)
@@ -202,7 +203,7 @@ class LogReader:
 
     def _finish(self, place: Place) -> None:
         if place in self._open:
-            self._open.discard(place)
+            del self._open[place]
             self.positions[place] = max(self.positions[place], self._ends[place])
             self._consumer.pause([TopicPartition(*place)])
 
@@ -285,17 +286,21 @@ def raw_records(batch: list[Message]) -> Iterator[RawRecord]:
 def raw_record(message: Message) -> RawRecord:
     """Record of a message that `LogReader.batches` handed out."""
     kind, timestamp = message.timestamp()
-    headers: Any = message.headers() or ()
+    found: Any = message  # whatever was consumed has a place
     return RawRecord(
-        str(message.topic()),
-        int(message.partition() or 0),
-        int(message.offset() or 0),
+        found.topic(),
+        found.partition(),
+        found.offset(),
         -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
-        _bytes(message.key()),
-        _bytes(message.value()),
-        [(name, value if isinstance(value, bytes) else str(value or "").encode()) for name, value in headers],
+        found.key(),
+        found.value(),
+        _headers(found.headers()),
     )
 
 
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+def _headers(found: list[tuple[str, bytes | None]] | None) -> list[tuple[str, bytes]]:
+    """Headers of a message; one without a value, which Kafka allows, has an empty one."""
+    for _, value in found or ():  # as good as never true, and a list built anew costs more than all that is asked
+        if value is None:
+            return [(name, value or b"") for name, value in found or ()]
+    return found or []  # type: ignore[return-value]  # none of them is None

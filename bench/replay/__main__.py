@@ -7,8 +7,9 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -23,18 +24,22 @@ from bench.replay.versions import versions
 from bench.report import Finding, Report, as_json, environment, print_table, write_markdown
 from bench.stack import running_stack
 
+PARTS: Final = ("identity", "recall", "reading", "versions", "beside")
 
-async def measure(lab: Lab, data: Path, sizes: Sizes, n_live: int, *, hashing: bool) -> Outcome:
+
+async def measure(lab: Lab, chosen: argparse.Namespace, sizes: Sizes, n_live: int) -> Outcome:
     """Record, replay, and look at what it costs."""
+    hashing = chosen.hashing
     async with running_stack(lab, embedder="hashing" if hashing else "minilm") as connection:
-        recording = await record(connection, data, sizes)
-        parts = [
-            await identity(connection, recording, hashing=hashing),
-            await recall(connection, recording, hashing=hashing),
-            await reading(connection, lab.repetitions),
-            await versions(connection, recording, lab.new_folder("tables")),
-            await beside(connection, recording, n_live, hashing=hashing),
-        ]
+        recording = await record(connection, chosen.data, sizes)
+        measures: dict[str, Callable[[], Awaitable[Outcome]]] = {
+            "identity": lambda: identity(connection, recording, hashing=hashing),
+            "recall": lambda: recall(connection, recording, hashing=hashing),
+            "reading": lambda: reading(connection, lab.repetitions),
+            "versions": lambda: versions(connection, recording, lab.new_folder("tables")),
+            "beside": lambda: beside(connection, recording, n_live, hashing=hashing),
+        }
+        parts = [await measures[name]() for name in PARTS if name in chosen.parts]
     return Outcome(
         checks=tuple(check for part in parts for check in part.checks),
         numbers={name: value for part in parts for name, value in part.numbers.items()},
@@ -49,7 +54,7 @@ async def run(chosen: argparse.Namespace) -> Report:
     n_live = 6 if chosen.quick else chosen.live
     began = time.monotonic()
     async with open_lab(repetitions=repetitions, quick=chosen.quick, profile=chosen.profile) as lab:
-        outcome = await measure(lab, chosen.data, sizes, n_live, hashing=chosen.hashing)
+        outcome = await measure(lab, chosen, sizes, n_live)
     finding = Finding(id="P10", title="replay of questions", seconds=time.monotonic() - began, outcome=outcome)
     return Report(
         findings=(finding,), environment=environment(ROOT, chosen.profile), repetitions=repetitions, quick=chosen.quick
@@ -64,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--live", type=int, default=300, metavar="N", help="live questions with and without a replay")
     parser.add_argument("--hashing", action="store_true", help="hashed words instead of a model: does everything run?")
     parser.add_argument("--profile", choices=("kafka", "native"), default="kafka", help="where rows and models are")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured, by default all")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "replay.json")
     parser.add_argument("--markdown", type=Path, default=ROOT / "build" / "replay.md")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does everything run?")

@@ -82,6 +82,7 @@ async def recall(connection: Connection, recorded: Recorded, *, hashing: bool) -
                 sum(shares) / max(len(shares), 1), 4
             ),
             "approximate mode: questions": len(shares),
+            "approximate mode: not compared": len(recording.questions) - len(shares),
             "approximate mode: questions with all of the exact result": sum(share == 1 for share in shares),
             "approximate mode: ms a question, mean": round(sum(times) / len(times), 1),
         },

@@ -69,7 +69,7 @@ class AskerAgain:
         Unavailable
             If a model or a store is down: a comparison with holes would mislead.
         """
-        pair = _recorded(question)
+        pair = recorded_pair(question)
         try:
             then = _then(question)
             self._index.missing.clear()
@@ -213,7 +213,8 @@ def side(answer: AnswerProduced, context: ContextRetrieved | None) -> Side:
     )
 
 
-def _recorded(question: RecordedQuestion) -> Pair:
+def recorded_pair(question: RecordedQuestion) -> Pair:
+    """A question with what was said then; nothing of now."""
     said = [given.value for given in question.feedback if given.value]
     corrections = [given.text for given in question.feedback if given.kind == "correction" and given.text]
     return Pair(

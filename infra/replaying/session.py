@@ -35,13 +35,15 @@ from infra.replaying.ports import (
     StatisticsLog,
     Versioned,
 )
+from infra.replaying.series import Series
 from millrace.codec import Codec
 from millrace.connection import Connection
 from millrace.contract import codec_of
 from millrace.errors import ConfigurationError
-from millrace.evaluation.replayed import ContextMode, Pair, Replay, made_now
+from millrace.evaluation.replayed import ContextMode, Pair, Replay
 from millrace.events.corpus import StatisticsComputed
 from millrace.reader import LogReader, decode, raw_record
+from millrace.times import now
 from millrace.topics import DOCUMENT_INDEXED, STATISTICS_COMPUTED
 from streams.recorded.corpus import FOLDED, AsOf, RecordedCorpus, open_corpus
 from streams.recorded.pace import LiveQuestions, Pace
@@ -67,6 +69,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
         Questions a second; 0 for as fast as it goes.
     yields : bool
         Whether it holds back while live questions wait.
+    hold_s : float
+        How long at a time, in seconds; then the remaining questions are left out.
     asked : str
         The range in words, for the report.
     """
@@ -74,6 +78,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     context: ContextMode = "at_watermark"
     rate: float = 5.0
     yields: bool = True
+    hold_s: float = 300.0
     asked: str = ""
 
 
@@ -83,10 +88,12 @@ async def replay_questions(
     wanted: Range,
     options: ReplayOptions,
     progress: Reporter = lambda _done, _total, _text: None,
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> Replay:
     """Ask the recorded questions of a range again.
 
-    Nothing is published or committed, no group is joined, and no file of a live process is written.
+    Nothing is published or committed, no group is joined, and no file of a live process is written. `tell` takes what a
+    person who waits should know.
 
     Raises
     ------
@@ -95,7 +102,7 @@ async def replay_questions(
     LogTruncated
         The log has lost its beginning, or a position that the range names.
     Unavailable
-        The broker, a model or the store does not answer.
+        The broker, a model or the store does not answer, and nothing was asked yet.
     """
     began = time.monotonic()
     codec = codec_of(connection)
@@ -109,16 +116,13 @@ async def replay_questions(
             if options.yields:
                 live = LiveQuestions(connection)
                 services.callback(live.close)
-                pace = Pace(options.rate, live)
+                pace = Pace(options.rate, live, limit_s=options.hold_s, tell=tell)
             asker = await services.enter_async_context(
                 opened(connection, overrides, recording.questions, options.context, codec, progress)
             )
-            for question in recording.questions:
-                await pace.turn()
-                pairs.append(await asker.ask(question))
-                progress(len(pairs), len(recording.questions), "ask again")
+            pairs = await Series(asker, pace, tell=tell).ask(recording.questions, progress)
     return Replay(
-        made_at=made_now(),
+        made_at=now(),
         context=options.context,
         asked=options.asked,
         changed=overrides.changed,

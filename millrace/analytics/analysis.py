@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from millrace.analytics.clusters import Vectors, centre
+from millrace.analytics.few import hidden
 from millrace.analytics.intents import intent_of
 from millrace.analytics.masking import Find, masked, without_masks
 from millrace.analytics.questions import WEEK_US, Asked, week_name, week_of
@@ -72,7 +73,7 @@ class Analyst:
             by_intent=_counted(intent_of(texts[id(asked)]) for asked in sampled),
             by_status=_counted(asked.status or MISSING for asked in questions),
             unanswered=self._unanswered(shown, names, followed.topics, texts),
-            usage=usage_of(questions, tuple(self._weeks)),
+            usage=usage_of(questions, tuple(self._weeks), self._options.crowd),
         )
 
     def _grouped(self, sampled: Sequence[Asked], followed: Followed) -> dict[int, list[Asked]]:
@@ -89,24 +90,27 @@ class Analyst:
     def _may_show(self, questions: Sequence[Asked]) -> bool:
         return len({asked.person for asked in questions}) >= self._options.least_people
 
+    @property
+    def _least_of_a_word(self) -> int:
+        """People who must have used a word: without a finder, it may be anything."""
+        return self._options.crowd if self._find is not None else self._options.least_people
+
     def _names(
         self, shown: Mapping[int, Sequence[Asked]], texts: Mapping[int, str], known: Sequence[Known]
     ) -> dict[int, str]:
-        least = min(2, self._options.least_people) if self._find is not None else self._options.least_people
         groups = {
             at: [(asked.person, without_masks(texts[id(asked)])) for asked in found] for at, found in shown.items()
         }
-        words = distinctive(groups, least_people=least)
+        words = distinctive(groups, least_people=self._least_of_a_word)
         return {at: known[at].name or ", ".join(words[at]) or f"topic {known[at].id[:4]}" for at in shown}
 
     def _topic(self, known: Known, name: str, questions: Sequence[Asked], texts: Mapping[int, str]) -> Topic:
-        weeks = Counter(self._weeks[asked.week_us] for asked in questions)
         return Topic(
             id=known.id,
             name=name,
             n=len(questions),
             n_people=len({asked.person for asked in questions}),
-            by_week=tuple(weeks[number] for number in range(len(self._weeks))),
+            by_week=self._by_week(questions),
             by_intent=_counted(intent_of(texts[id(asked)]) for asked in questions if id(asked) in texts),
             by_status=_counted(asked.status or MISSING for asked in questions),
             by_stage=_counted(asked.stage for asked in questions if asked.stage),
@@ -116,6 +120,13 @@ class Analyst:
             centre=base64.b64encode(known.centre.astype("<f4").tobytes()).decode() if name else "",
             reach=known.reach if name else 1.0,
         )
+
+    def _by_week(self, questions: Sequence[Asked]) -> tuple[int | None, ...]:
+        weeks: list[list[str]] = [[] for _ in self._weeks]
+        for asked in questions:
+            weeks[self._weeks[asked.week_us]].append(asked.person)
+        few = hidden([set(people) for people in weeks], self._options.crowd)
+        return tuple(None if at in few else len(people) for at, people in enumerate(weeks))
 
     def _unanswered(
         self,
@@ -146,14 +157,13 @@ class Analyst:
         self, told: Mapping[int, Sequence[Asked]], shown: Mapping[int, Sequence[Asked]], texts: Mapping[int, str]
     ) -> dict[int, list[str]]:
         """Words of a topic's unanswered questions that its answered ones do without."""
-        least = min(2, self._options.least_people) if self._find is not None else self._options.least_people
         words = {}
         for at, missing in told.items():
             gone = {id(asked) for asked in missing}
             sides: dict[int, list[tuple[str, str]]] = {True: [], False: []}
             for asked in shown[at]:
                 sides[id(asked) in gone].append((asked.person, without_masks(texts[id(asked)])))
-            words[at] = distinctive(sides, least_people=least)[True]
+            words[at] = distinctive(sides, least_people=self._least_of_a_word)[True]
         return words
 
     def _examples(self, questions: Sequence[Asked], middle: Vectors, texts: Mapping[int, str]) -> tuple[str, ...]:
@@ -194,7 +204,9 @@ def analyse(
     """
     analyst = Analyst(weeks, options, find)
     earlier = {each.tenant: each for each in before.tenants} if before is not None else {}
-    if before is not None and before.options.least_people < options.least_people:
+    if before is not None and (
+        before.options.least_people < options.least_people or before.options.crowd < options.crowd
+    ):
         earlier = {tenant: _without_names(each) for tenant, each in earlier.items()}
     found = []
     for tenant in collected.tenants:

@@ -1,7 +1,5 @@
 """Make a report: read the log, find topics, put it together."""
 
-import datetime as dt
-import time
 from collections.abc import Callable, Collection
 
 from millrace.analytics import analysis
@@ -9,6 +7,7 @@ from millrace.analytics.masking import Find
 from millrace.analytics.reading import read_questions
 from millrace.analytics.summary import AnalysisOptions, Report
 from millrace.connection import Connection
+from millrace.times import iso, now
 
 
 def make_report(
@@ -50,9 +49,9 @@ def make_report(
     weeks = analysis.weeks_of(from_us, to_us)
     found = analysis.analyse(read, weeks, options, find=find, before=before, progress=progress)
     return Report(
-        made_at=iso(time.time_ns() // 1000),
-        asked_from=iso(from_us),
-        asked_to=iso(to_us),
+        made_at=now(),
+        asked_from=iso(from_us // 1000, "seconds"),
+        asked_to=iso(to_us // 1000, "seconds"),
         weeks=analysis.week_names(weeks),
         options=options,
         tenants=found,
@@ -60,9 +59,3 @@ def make_report(
         n_unreadable=read.n_unreadable,
         searched_for_persons=find is not None,
     )
-
-
-def iso(at_us: int) -> str:
-    """A time as people and programs read it, UTC."""
-    found = dt.datetime.fromtimestamp(at_us / 1e6, dt.UTC).isoformat(timespec="seconds")
-    return found.replace("+00:00", "Z")

@@ -26,13 +26,13 @@ def plots(tenant: TenantReport, weeks: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _weeks(tenant: TenantReport) -> str:
-    if not tenant.n:
+    if not any(week.n for week in tenant.usage):
         return ""
     figure = Figure(figsize=(WIDTH_IN, 2.6), layout="constrained")
     axes = figure.subplots()
     names = [week.week for week in tenant.usage]
-    answered = np.array([week.n * (week.answered or 0.0) for week in tenant.usage])
-    rest = np.array([week.n for week in tenant.usage]) - answered
+    answered = np.array([(week.n or 0) * (week.answered or 0.0) for week in tenant.usage])
+    rest = np.array([week.n or 0 for week in tenant.usage]) - answered
     axes.bar(names, answered, color=OURS, label="answered")
     axes.bar(names, rest, bottom=answered, color=WRONG, label="not answered")
     axes.grid(visible=False, axis="x")
@@ -66,7 +66,8 @@ def _trends(tenant: TenantReport, weeks: Sequence[str]) -> str:
     figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
     axes = figure.subplots()
     for topic in topics:
-        axes.plot(list(weeks), topic.by_week, marker="o", label=_short(topic.name))
+        told = [np.nan if n is None else n for n in topic.by_week]
+        axes.plot(list(weeks), told, marker="o", label=_short(topic.name))
     axes.set_ylim(bottom=0)
     axes.set_ylabel("questions")
     axes.legend(fontsize=8)

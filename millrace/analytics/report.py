@@ -57,6 +57,7 @@ def write_html(report: Report, path: Path) -> None:
         n_shown=TOPICS_SHOWN,
         share=share,
         amount=amount,
+        count=count,
         meaning=meaning,
     )
     page.write(html, path)
@@ -72,6 +73,11 @@ def amount(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     return f"${value:.4f}" if unit == "usd" else f"{value:.0f} {unit}"
+
+
+def count(value: int | None) -> str:
+    """A count as people read it, or a dash where it is not told."""
+    return "-" if value is None else str(value)
 
 
 def most(tenant: TenantReport) -> str:

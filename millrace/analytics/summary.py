@@ -19,18 +19,29 @@ class AnalysisOptions(msgspec.Struct, frozen=True, kw_only=True):
     least_people: Annotated[
         int, "A topic that fewer people asked about has no name and no example: it would tell of single persons."
     ] = 5
+    least_counted: Annotated[
+        int, "A word that fewer people used names no topic, and a week in which fewer asked has no numbers."
+    ] = 3
     examples: Annotated[bool, "Whether example questions are shown at all."] = True
     n_examples: Annotated[int, "How many of a topic are shown."] = 3
 
+    @property
+    def crowd(self) -> int:
+        """Fewer people than this are not counted apart; nothing is stricter than what topics need."""
+        return min(self.least_counted, self.least_people)
+
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """Questions about the same, in the range of a report; `name` is empty where too few people asked."""
+    """Questions about the same, in the range of a report; `name` is empty where too few people asked.
+
+    `by_week` has None for weeks that are not told, as too few people asked in them.
+    """
 
     id: str
     name: str
     n: int
     n_people: int
-    by_week: tuple[int, ...]
+    by_week: tuple[int | None, ...]
     by_intent: Mapping[str, int]
     by_status: Mapping[str, int]
     by_stage: Mapping[str, int]

@@ -5,26 +5,35 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from millrace.analytics.few import hidden
 from millrace.analytics.questions import Asked, week_name
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """One week of a tenant. Shares are 0 to 1 and None where there is nothing to take a share of."""
+    """One week of a tenant. Shares are 0 to 1 and None where there is nothing to take a share of.
+
+    All is None in a week that is not told, as too few people asked in it.
+    """
 
     week: str
-    n: int
-    n_people: int
-    answered: float | None
-    n_tokens: int
-    cost_usd: float
-    p50_ms: float | None
-    p95_ms: float | None
-    n_feedback: int
-    liked: float | None
-    n_poor: int
+    n: int | None = None
+    n_people: int | None = None
+    answered: float | None = None
+    n_tokens: int | None = None
+    cost_usd: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    n_feedback: int | None = None
+    liked: float | None = None
+    n_poor: int | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether it has numbers."""
+        return self.n is not None
 
 
-def usage_of(questions: Sequence[Asked], weeks: Sequence[int]) -> tuple[Usage, ...]:
+def usage_of(questions: Sequence[Asked], weeks: Sequence[int], least_people: int) -> tuple[Usage, ...]:
     """Usage of each week, those without questions included.
 
     Parameters
@@ -33,8 +42,15 @@ def usage_of(questions: Sequence[Asked], weeks: Sequence[int]) -> tuple[Usage, .
         A tenant's.
     weeks : sequence of int
         Begins of the weeks, unix microseconds.
+    least_people : int
+        A week in which fewer asked is not told.
     """
-    return tuple(_week(week, [asked for asked in questions if asked.week_us == week]) for week in weeks)
+    found = [[asked for asked in questions if asked.week_us == week] for week in weeks]
+    few = hidden([{asked.person for asked in own} for own in found], least_people)
+    return tuple(
+        Usage(week=week_name(week)) if at in few else _week(week, own)
+        for at, (week, own) in enumerate(zip(weeks, found, strict=True))
+    )
 
 
 def _week(week: int, questions: Sequence[Asked]) -> Usage:

@@ -76,7 +76,7 @@ def folded(word: str) -> str:
 
 
 def distinctive(
-    groups: Mapping[int, Sequence[tuple[str, str]]], *, n_words: int = 3, least_people: int = 2
+    groups: Mapping[int, Sequence[tuple[str, str]]], *, n_words: int = 3, least_people: int = 3
 ) -> dict[int, list[str]]:
     """Words that set each group apart: class-based TF-IDF (Grootendorst, arXiv:2203.05794) over people.
 
@@ -89,7 +89,8 @@ def distinctive(
     n_words : int
         How many words a group gets at most.
     least_people : int
-        A word that fewer people of a group used is not shown for it: what one person alone writes may be theirs.
+        A word that fewer people of a group used is not shown for it: what one or two write may be theirs, such as a
+        surname.
 
     Returns
     -------

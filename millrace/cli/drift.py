@@ -42,7 +42,7 @@ def _render(found: "Drift") -> None:
                 f"{signal.signal} changed from {change.before:.3g} to {change.after:.3g}, "
                 f"about {change.n_since} values before its {change.n_seen}th"
             )
-    from millrace.lineage import iso
+    from millrace.times import iso
 
     for request in found.requests:
         ranges = ", ".join(f"{each.topic}/{each.partition} {each.start}-{each.stop - 1}" for each in request.ranges)

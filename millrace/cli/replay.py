@@ -29,6 +29,8 @@ _REASONS: Final = {
     "no_answer": "the log holds no end of them",
     "cancelled": "whoever asked gave them up",
     "embedding_model": "the chunks were embedded by another model",
+    "unavailable": "a model or a store was down, however often they were tried",
+    "held_back": "live questions waited for longer than --hold",
 }
 
 
@@ -54,6 +56,10 @@ def replay(
         typer.Option("--set", help="GROUP.NAME=VALUE: a policy or model changed for this replay; repeatable."),
     ] = None,
     rate: Annotated[float, typer.Option(min=0, help="Questions a second at most; 0 for no limit.")] = 5.0,
+    hold: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds at a time to hold back while live questions wait; 0 for not at all."),
+    ] = 300.0,
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write what --json prints to this file.")] = None,
     as_json: Json = False,
@@ -74,11 +80,11 @@ def replay(
         check_installed()
     connection = connection_of(context)
     wanted = stack.Range(start=start, stop=stop, tenant=tenant_of(context, tenant), limit=limit)
-    options = stack.ReplayOptions(context=mode, rate=rate, asked=f"{begin} to {end}")
+    options = stack.ReplayOptions(context=mode, rate=rate, yields=hold > 0, hold_s=hold, asked=f"{begin} to {end}")
     overrides = stack.Overrides.read(Path(connection.home) if connection.home else None, changes or ())
     os.nice(NICENESS)
     with progress("replay") as report:
-        found = asyncio.run(stack.replay_questions(connection, overrides, wanted, options, report))
+        found = asyncio.run(stack.replay_questions(connection, overrides, wanted, options, report, note))
     if not found.pairs:
         raise NotInLog(f"no question of tenant {wanted.tenant!r} was asked from {begin} to {end}")
     return _show(found, html, save, as_json=as_json)
@@ -91,8 +97,9 @@ def _show(found: Any, html: Path | None, save: Path | None, *, as_json: bool) ->
     if save is not None:
         import msgspec
 
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+        from millrace.reports.private import write_private
+
+        write_private(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n", save)
     if html is not None:
         from millrace.evaluation.replay_report import write_replay
 

@@ -25,6 +25,12 @@ def report(
     least_people: Annotated[
         int, typer.Option(min=1, help="Topics that fewer people asked about have no name and no example.")
     ] = 5,
+    least_counted: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Words that fewer people used name nothing; weeks in which fewer asked have no numbers."
+        ),
+    ] = 3,
     examples: Annotated[
         bool | None,
         typer.Option("--examples/--no-examples", help="Show example questions; else where they can be masked."),
@@ -52,7 +58,9 @@ def report(
     earlier = summary.load_report(before) if before is not None else None
     find = stack_finder()
     options = summary.AnalysisOptions(
-        least_people=least_people, examples=find is not None if examples is None else examples
+        least_people=least_people,
+        least_counted=least_counted,
+        examples=find is not None if examples is None else examples,
     )
     with progress("questions") as bar:
         found = make_report(
@@ -76,14 +84,15 @@ def report(
 
 
 def _range(since: str, until: str, weeks: int) -> tuple[int, int]:
-    from millrace.analytics.making import iso
     from millrace.analytics.questions import WEEK_US, week_of
+    from millrace.times import iso
 
     now_us = time.time_ns() // 1000
     to_us = min(_at(until, "--to"), now_us) if until else now_us
     from_us = _at(since, "--from") if since else week_of(to_us) - (weeks - 1) * WEEK_US
     if from_us >= to_us:
-        raise UsageError(f"the range is empty: it begins {iso(from_us)} and ends {iso(to_us)}")
+        begins, ends = (iso(at_us // 1000, "seconds") for at_us in (from_us, to_us))
+        raise UsageError(f"the range is empty: it begins {begins} and ends {ends}")
     return from_us, to_us
 
 
@@ -95,7 +104,7 @@ def _at(text: str, option: str) -> int:
 
 
 def _render(found: Any) -> None:
-    from millrace.analytics.report import amount, share
+    from millrace.analytics.report import amount, count, share
 
     for tenant in found.tenants:
         say(f"tenant {tenant.tenant}: {tenant.n} questions, {found.weeks[0]} to {found.weeks[-1]}")
@@ -116,8 +125,9 @@ def _render(found: Any) -> None:
         say("intents: " + ", ".join(f"{intent} {n}" for intent, n in tenant.by_intent.items()))
         usage = [
             (
-                *(week.week, week.n, week.n_people, share(week.answered), week.n_tokens, amount(week.cost_usd, "usd")),
-                *(amount(week.p50_ms, "ms"), amount(week.p95_ms, "ms"), week.n_feedback, share(week.liked)),
+                *(week.week, count(week.n), count(week.n_people), share(week.answered), count(week.n_tokens)),
+                *(amount(week.cost_usd, "usd"), amount(week.p50_ms, "ms"), amount(week.p95_ms, "ms")),
+                *(count(week.n_feedback), share(week.liked)),
             )
             for week in tenant.usage
         ]
@@ -137,6 +147,11 @@ def _remarks(found: Any, *, asked_for_examples: bool | None) -> None:
             note(
                 f"tenant {tenant.tenant}: no topic that {found.options.least_people} people asked about; "
                 "--least-people 1 shows those of fewer, to whom that may be shown"
+            )
+        if few := [week.week for week in tenant.usage if not week.told]:
+            note(
+                f"tenant {tenant.tenant}: no numbers of {', '.join(few)}, in which fewer than {found.options.crowd} "
+                "people asked, or from which theirs could be found; --least-counted 1 shows them, where that is allowed"
             )
     if found.n_unreadable:
         note(f"{found.n_unreadable} records could not be read")

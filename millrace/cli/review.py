@@ -1,7 +1,6 @@
 """``millrace review``: what a person should look at, and what was decided about it."""
 
 import asyncio
-import datetime as dt
 import getpass
 import time
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from millrace.connection import Connection
 from millrace.errors import ContractError
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
 from millrace.reviewing import DECISIONS, decided, decision_meta, fitting, overtaken, standing
+from millrace.times import iso
 
 review_app = typer.Typer(
     help="Look at review items and decide about them.", no_args_is_help=True, rich_markup_mode=None
@@ -122,7 +122,7 @@ def decide(
 
 
 def _time(at_ms: int) -> str:
-    return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return iso(at_ms, "seconds")
 
 
 def _render(found: Entry) -> None:

@@ -143,8 +143,8 @@ def _event(topic: Topic, text: str, number: int) -> Any:
 def _records(context: typer.Context, topic: Topic, where: str, start: Any, *, follow: bool) -> Iterator[dict[str, Any]]:
     from millrace.contract import codec_of
     from millrace.errors import ContractError
-    from millrace.lineage import iso
     from millrace.reader import LogReader, decode
+    from millrace.times import iso
 
     connection = connection_of(context)
     codec = codec_of(connection, [*catalogue_events(), *topic.events])

@@ -5,7 +5,8 @@ from typing import Final
 
 from millrace.evaluation.replayed import VERDICTS, Pair, Replay, measured
 from millrace.evaluation.report import check_installed, in_words, verdict
-from millrace.reports.page import render, write
+from millrace.reports.page import render
+from millrace.reports.private import write_private
 
 LISTED: Final = 50
 _ORDER: Final = {"worse": 0, "better": 1, "changed": 2, "identical": 3}
@@ -17,7 +18,7 @@ _CONTEXTS: Final = {
 
 
 def write_replay(replay: Replay, path: Path, n_listed: int = LISTED) -> None:
-    """Write the report.
+    """Write the report; it shows questions as they were asked, so only the file's owner may read it.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def write_replay(replay: Replay, path: Path, n_listed: int = LISTED) -> None:
         A library is missing.
     """
     check_installed()
-    write(_html(replay, n_listed), path)
+    write_private(_html(replay, n_listed).encode(), path)
 
 
 def different(replay: Replay, n: int) -> list[Pair]:

@@ -1,6 +1,5 @@
 """Recorded questions asked again: each answer beside the one that was given, and what the pairs come to."""
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -144,11 +143,6 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     def changes(self) -> Counter[str]:
         """Why chunks differ, over all compared pairs."""
         return sum((Counter(dict(pair.changes)) for pair in self.compared), Counter())
-
-
-def made_now() -> str:
-    """The time, UTC, ISO 8601."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def judged(pair: Pair) -> Pair:

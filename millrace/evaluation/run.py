@@ -1,6 +1,5 @@
 """A run of questions: what was asked and judged, its summary, and the file it is kept in."""
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from millrace.errors import InputRejected
 from millrace.evaluation.asking import Asked, AskingOptions
 from millrace.evaluation.judging import Judgement
 from millrace.evaluation.measures import Measured, Requirement, compare, measure
+from millrace.times import now
 
 FORMAT: Final = 1
 
@@ -93,10 +93,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 def make_run(path: Path, options: AskingOptions, asked: Asked) -> Run:
     """A run of what was asked just now."""
-    made_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Run(
-        questions=path.name, made_at=made_at, options=options, judgements=asked.judgements, missing=asked.missing
-    )
+    return Run(questions=path.name, made_at=now(), options=options, judgements=asked.judgements, missing=asked.missing)
 
 
 def evaluate(run: Run, against: Run | None = None, requirements: Sequence[Requirement] = ()) -> Results:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from millrace.cli.replay import _start, _stop
+from millrace.cli.replay import _show, _start, _stop
+from millrace.evaluation.replayed import Pair, Replay, Side
 from millrace.positions import Since, Until
 from millrace.topics import QUERY_RECEIVED
 from tests.millrace.workers import Run
@@ -47,6 +49,16 @@ def test_positions_are_times_ages_or_offsets() -> None:
     since, until = _start("2026-01-31T12:00+00:00"), _stop("2026-01-31T12:00+00:00")
     assert isinstance(since, Since)
     assert until == Until(since.timestamp_ms)
+
+
+def test_what_is_written_shows_questions_so_its_owner_alone_may_read_it(tmp_path: Path) -> None:
+    side = Side(status="answered", text="16 weeks")
+    pair = Pair(correlation="c", tenant="t", question="How long is my leave?", then=side, now=side, verdict="worse")
+    found = Replay(made_at="2026-01-01T00:00:00Z", context="now", asked="beginning to now", pairs=(pair,))
+    paths = [tmp_path / "new" / "replay.html", tmp_path / "new" / "replay.json"]
+    _show(found, *paths, as_json=True)
+    assert all("How long is my leave?" in path.read_text() for path in paths)
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
 
 
 def test_an_unknown_setting_is_named_before_anything_is_read(elsewhere: Run) -> None:

@@ -104,6 +104,7 @@ def test_headers_and_keys_come_as_bytes(connection: Connection, topic: str, writ
     write("a", headers=[("one", b"1"), ("none", None)])
     with LogReader(connection, [topic]) as reader:
         (record,) = reader
+    assert record.headers == [("one", b"1"), ("none", b"")]
     assert (record.key, record.header("one"), record.header("none"), record.header("no")) == (b"ka", "1", "", "")
     assert str(record.origin) == f"{topic}/0/0"
 

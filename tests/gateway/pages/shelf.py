@@ -12,7 +12,8 @@ import msgspec
 from gateway.identity import Identity
 from gateway.library import QuestionSummary, SourceText, VersionSummary
 from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hit, QueryReceived
-from millrace.lineage import Entry, QuestionTrace, Source, describe, iso
+from millrace.lineage import Entry, QuestionTrace, Source, describe
+from millrace.times import iso
 from tests.gateway.libraries import MemoryLibrary, summary
 
 ASKED_MS = 1_700_000_000_000

@@ -182,6 +182,48 @@ def test_usage_is_told_week_by_week() -> None:
     assert (second.n, second.answered, second.p50_ms, second.liked) == (0, None, None, None)
 
 
+def test_a_week_in_which_few_people_asked_has_no_numbers() -> None:
+    alone = about("leave", 9, week=1, people=2, n_tokens=77)
+    rows = (about("leave", 9, n_tokens=100), alone, about("travel", 6, week=2, n_tokens=100))
+    found = analysed(*rows, n_weeks=4)
+    assert [(week.n, week.n_people, week.n_tokens) for week in found.usage] == [
+        (9, 9, 900),
+        (None, None, None),
+        (None, None, None),  # the total less the others would be the week of two people
+        (0, 0, 0),
+    ]
+    (leave, _) = found.topics
+    assert (leave.n, leave.by_week) == (18, (None, None, 0, 0))
+    told = analysed(*rows, n_weeks=4, options=AnalysisOptions(least_counted=2))
+    assert [week.n for week in told.usage] == [9, 9, 6, 0]  # the rule is what keeps it out
+    assert told.topics[0].by_week == (9, 9, 0, 0)
+
+
+def test_a_surname_that_two_people_write_names_no_topic() -> None:
+    questions = about("leave", 9)
+    for each in questions[:2]:
+        each.text = "How long is parental leave for Kowalski?"
+    for each in questions[2:]:
+        each.text = "How long?"
+    assert "kowalski" not in analysed(questions).topics[0].name
+    shown = analysed(questions, options=AnalysisOptions(least_counted=2))
+    assert "kowalski" in shown.topics[0].name  # the rule is what keeps it out
+
+
+def test_a_name_of_two_peoples_words_is_not_taken_over() -> None:
+    questions = about("leave", 9)
+    for each in questions:
+        each.text = "How long?"
+    for each in questions[:2]:
+        each.text = "How long is parental leave for Kowalski?"
+    lax = AnalysisOptions(least_counted=2)
+    own = msgspec.structs.replace(report_of(analysed(questions, options=lax)), options=lax)
+    assert "kowalski" in own.tenants[0].topics[0].name
+    everybody = analysed(about("leave", 12, week=1), before=own)
+    assert everybody.topics[0].id == own.tenants[0].topics[0].id  # the topic goes on
+    assert "kowalski" not in everybody.topics[0].name
+
+
 def test_tenants_are_never_mixed() -> None:
     other = [msgspec.structs.replace(each, tenant="beta") for each in about("leave", 9)]
     rows = (*about("leave", 9), *other)

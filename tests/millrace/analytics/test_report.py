@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from millrace.analytics.report import check_installed, write_html
@@ -43,6 +45,17 @@ def test_it_says_what_is_not_answered_which_stage_failed_and_what_was_used(page:
     assert "Stages that poor answers are the fault of: reading 8" in page
     assert "100%" in page
     assert "2026-W02" in page
+
+
+def test_weeks_of_few_people_are_dashes(tmp_path: Path) -> None:
+    found = analysed(about("leave", 9, n_tokens=4321), about("leave", 9, week=1, people=1, n_tokens=77))
+    path = tmp_path / "report.html"
+    write_html(report_of(found), path)
+    page = path.read_text()
+    assert "By week: -, -." in page
+    assert "Weeks in which fewer than 3 people asked have no numbers" in page
+    assert f">{9 * 77}<" not in page
+    assert f">{9 * 4321}<" not in page
 
 
 @pytest.mark.parametrize("html", [True, False])

@@ -46,3 +46,12 @@ def test_a_word_that_one_person_alone_uses_is_not_shown_however_often_they_do() 
     }
     assert distinctive(groups)[0] == ["leave"]
     assert "smithson" in distinctive(groups, least_people=1)[0]  # the rule is what keeps it out
+
+
+def test_a_surname_that_two_people_write_is_not_shown() -> None:
+    groups = {
+        0: [("a", "smithson leave"), ("b", "smithson leave"), ("c", "leave")],
+        1: [("d", "travel"), ("e", "travel"), ("f", "travel")],
+    }
+    assert distinctive(groups)[0] == ["leave"]
+    assert "smithson" in distinctive(groups, least_people=2)[0]  # the rule is what keeps it out
