@@ -36,7 +36,7 @@ class Hit(msgspec.Struct, frozen=True):
 class Dropped(msgspec.Struct, frozen=True):
     """How many candidates were not used, and why."""
 
-    reason: Annotated[str, "superseded, deleted, forbidden, foreign_tenant, filtered, rank, or injection for a passage of a search that gives orders."]
+    reason: Annotated[str, "superseded, deleted, forbidden, foreign_tenant, filtered, rank or injection."]
     n: Annotated[int, "How many."]
 
 

@@ -181,6 +181,7 @@ async def test_of_two_versions_that_are_read_back_together_the_newer_one_keeps_i
     stack = Stack()
     await indexed(stack, TEXT, 1)
     second = (await index_parts(stack, *await parts_of(stack, EDITED, 2)))[-1]
+    assert isinstance(second, DocumentIndexed)
     stack.fold([second])
     third = (await index_parts(stack, *await parts_of(stack, TEXT, 3)))[-1]
     assert isinstance(third, DocumentIndexed)
