@@ -257,20 +257,24 @@ async def test_a_worker_is_alive_only_while_its_tables_apply_what_they_read(
     async with Worker([spec], chosen, codec=world.codec) as worker:
         await asyncio.wait_for(worker.wait_ready(), 30)
         [applied] = (app.applied for app in worker._apps)
+
+        def alive() -> bool:
+            return worker.alive
+
         applied.clock = lambda: time.monotonic() + 61
-        assert worker.alive, "nothing was read, however long ago something was"
+        assert alive(), "nothing was read, however long ago something was"
         applied.clock = time.monotonic
         await world.produce([ordered("k0", 1)])
         await until(lambda: applied.waiting_s({world.source.name}) > 0)
-        assert worker.alive, "it has just been read"
+        assert alive(), "it has just been read"
         await until(lambda: not outages and worker.tables[0].counters.errors.total() == 1)
         applied.clock = lambda: time.monotonic() + 61
-        assert worker.alive, "who waits for a dependency that is down is not stuck"
+        assert alive(), "who waits for a dependency that is down is not stuck"
         worker.tables[0]._held_s -= 61
-        assert not worker.alive
+        assert not alive()
         gate.set()
         await world.read_n(world.sink, 1)
-        await until(lambda: worker.alive)
+        await until(alive)
 
 
 async def test_a_worker_whose_table_agent_crashed_is_not_alive(world: World, chosen: WorkerSettings) -> None:
