@@ -91,7 +91,7 @@ def test_examples_of_a_document_that_was_withdrawn_or_deleted_count_no_more_unti
     assert listed() == (["a.md", "b.md", "c.md"], ""), "the control; a document that nobody may read yet is not gone"
     deleted = DocumentIndexed(tenant=log.tenant, document="b.md", version=2, deleted=True)
     log.write(acl("a.md", 2, *withheld(["*", "hr"])), deleted, acl("a.md", 1, "*"))  # the last one comes late
-    log.write(acl("c.md", 2, *withheld(["*"])).replace(tenant=f"{log.tenant}-other"))
+    log.write(*(acl("c.md", 2, *withheld(["*"])).replace(tenant=f"{log.tenant}-other{n}") for n in range(16)))
     assert listed() == (["c.md"], "2 examples do not count, because their documents were withdrawn or deleted\n")
     path = tmp_path / "questions.jsonl"
     run("examples", "export", str(path), "--tenant", log.tenant)
