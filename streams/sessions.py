@@ -122,7 +122,7 @@ class SessionCloser:
             await acknowledged([await self._producer.send(self._codec.record(SESSION_DUE, due)) for due in found])
             for due in found:
                 self._quiet.note(due, now_us)
-            pass
+            self._tell_forgotten()
             return len(found)
 
     def _tell_forgotten(self) -> None:
