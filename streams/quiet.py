@@ -1,7 +1,13 @@
-"""Which conversations have gone quiet: in memory, told by what is read of them and by a clock that is given."""
+"""Which conversations have gone quiet: in memory, told by what is read of them and by a clock that is given.
+
+Bounded: beyond `MAX_OPEN` conversations those that were quiet longest are forgotten. They are not said to be over: a
+session that is closed too early is judged without its end, and what still comes of it is dropped as late. Of one that
+is forgotten nothing is concluded, unless it goes on: then it is followed again, and closed with all that it holds.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
@@ -12,20 +18,30 @@ from millrace.ids import derived
 
 Name = tuple[str, str]
 """Tenant and conversation."""
+MAX_OPEN: Final = 100_000
+"""Conversations of all tenants that may be open at a time; each takes about a kilobyte, 3 kB at most."""
 _MAX_IDS: Final = 256
-_MAX_OPEN: Final = 50_000
+_ID_BYTES: Final = 8
 _MAX_CLOSED: Final = 200_000
 
 
 class _Open:
     """A conversation whose last session has not been closed."""
 
-    __slots__ = ("arrived_us", "ids", "last_us", "positions")
+    __slots__ = ("_ids", "arrived_us", "last_us", "positions")
 
     def __init__(self) -> None:
         self.last_us = self.arrived_us = 0
         self.positions: dict[str, int] = {}
-        self.ids: OrderedDict[str, None] = OrderedDict()
+        self._ids = b""  # digests: the ids themselves would take ten times as much
+
+    def is_new(self, event_id: str) -> bool:
+        """Whether an event is none of the last ones; it is one of them from now on."""
+        digest = hashlib.blake2s(event_id.encode(), digest_size=_ID_BYTES).digest()
+        if memoryview(digest).cast("Q")[0] in memoryview(self._ids).cast("Q"):
+            return False
+        self._ids = (self._ids + digest)[-_ID_BYTES * _MAX_IDS :]
+        return True
 
 
 class QuietConversations:
@@ -38,10 +54,16 @@ class QuietConversations:
     lateness_us : int
         So much later events may still arrive.
     most : int
-        Conversations that are followed; beyond, those that were quiet longest are said to be over early.
+        Conversations that are followed; beyond, those of which nothing was read for longest are forgotten.
+
+    Attributes
+    ----------
+    n_forgotten : int
+        How many were.
     """
 
-    def __init__(self, gap_us: int, lateness_us: int, *, most: int = _MAX_OPEN) -> None:
+    def __init__(self, gap_us: int, lateness_us: int, *, most: int = MAX_OPEN) -> None:
+        self.n_forgotten = 0
         self._gap_us = gap_us
         self._lateness_us = lateness_us
         self._most = most
@@ -70,23 +92,22 @@ class QuietConversations:
         if meta.time_us + self._gap_us <= self._closed.get(name, 0):
             return
         found = self._open.setdefault(name, _Open())
-        if meta.id in found.ids:
+        if not found.is_new(meta.id):
             return
-        found.ids[meta.id] = None
-        while len(found.ids) > _MAX_IDS:
-            found.ids.popitem(last=False)
         found.last_us = max(found.last_us, meta.time_us)
         found.arrived_us = max(found.arrived_us, arrived_us)
         if meta.origin is not None:
             found.positions[meta.origin.topic] = meta.origin.offset
         self._open.move_to_end(name)
+        while len(self._open) > self._most:
+            self._open.popitem(last=False)
+            self.n_forgotten += 1
 
     def due(self, now_us: int) -> Iterator[SessionDue]:
         """Sessions that are over now; each comes again until it is noted as closed, by the same id."""
-        excess = len(self._open) - self._most
-        for at, (name, found) in enumerate(self._open.items()):
+        for name, found in self._open.items():
             quiet = now_us - found.last_us >= self._gap_us + self._lateness_us
-            if at < excess or (quiet and now_us - found.arrived_us >= self._lateness_us):
+            if quiet and now_us - found.arrived_us >= self._lateness_us:
                 yield _due(name, found.last_us + self._gap_us, found.positions)
 
     def _note_closed(self, name: Name, until_us: int) -> None:

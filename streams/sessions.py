@@ -28,7 +28,7 @@ from millrace.topics import (
     Topic,
 )
 from streams.producer import Producer, acknowledged
-from streams.quiet import QuietConversations
+from streams.quiet import MAX_OPEN, QuietConversations
 from streams.visibility.topic_folder import Offsets, TopicFolder, met
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class SessionCloser:
         since_ms = max(0, wall_us() // 1000 - round((KEEP_S + gap_s + lateness_s) * 1000))
         self._folder = TopicFolder(connection, FOLLOWED, _from_the_beginning, self._take, since_ms=since_ms, **options)
         self._quiet = QuietConversations(round(gap_s * 1e6), round(lateness_s * 1e6))
+        self._n_told = 0
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -121,7 +122,18 @@ class SessionCloser:
             await acknowledged([await self._producer.send(self._codec.record(SESSION_DUE, due)) for due in found])
             for due in found:
                 self._quiet.note(due, now_us)
+            self._tell_forgotten()
             return len(found)
+
+    def _tell_forgotten(self) -> None:
+        forgotten, self._n_told = self._quiet.n_forgotten - self._n_told, self._quiet.n_forgotten
+        if forgotten:
+            log.warning(
+                "%d conversations are not followed any more, for more than %d are open at a time; nothing is concluded "
+                "from what was done in them, unless they go on. A smaller learn.session_gap_s closes them sooner",
+                forgotten,
+                MAX_OPEN,
+            )
 
     async def _run(self) -> None:
         while True:

@@ -9,7 +9,8 @@ partition is read again from there.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -28,10 +29,16 @@ class Applied:
     ----------
     consumer : Any
         Faust's consumer, once there is one: ``assignment`` and ``seek_wait`` are used.
+    clock : callable
+        Monotonic time in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.consumer: Any = None
+        self.clock = clock
+        self._moved_s = clock()
+        self._read: dict[TP, int] = {}  # behind the last record that was fetched
+        self._since_s: dict[TP, float] = {}  # when records of a partition began to wait
         self._next: dict[TP, int] = {}
         self._empty: dict[TP, dict[int, int]] = {}
         self._early: dict[TP, int] = {}  # highest offset that came while a partition had no position
@@ -40,7 +47,9 @@ class Applied:
 
     def start(self, positions: Mapping[TP, int]) -> None:
         """Begin, or begin again, at committed positions."""
+        self._moved_s = self.clock()
         for tp, offset in positions.items():
+            self._read.pop(tp, None)
             self._next[tp] = offset
             self._empty[tp] = {}
             self._wanted.discard(tp)
@@ -53,10 +62,11 @@ class Applied:
             self._next.pop(tp, None)
             self._empty.pop(tp, None)
             self._early.pop(tp, None)
+            self._read.pop(tp, None)
             self._wanted.discard(tp)
 
     def fetched(self, tp: TP, position: int | None, offsets: Sequence[int]) -> None:
-        """Note where the log itself has no records, as compaction and transaction markers leave it.
+        """Note what was read, and where the log itself has no records, as compaction and markers leave it.
 
         Called in the thread that fetches.
 
@@ -72,6 +82,20 @@ class Applied:
             if position is not None and offset > position:
                 empty[offset] = position  # type: ignore[index] # not None, by the line above
             position = offset + 1
+        expected = self._next.get(tp)
+        if expected is not None and offsets:
+            if self._read.get(tp, 0) <= expected:
+                self._since_s[tp] = self.clock()
+            self._read[tp] = max(offsets[-1] + 1, self._read.get(tp, 0))
+
+    def waiting_s(self, topics: Collection[str]) -> float:
+        """How long records of these topics have been read, and none was applied; 0 where none waits."""
+        since = [
+            self._since_s[tp]
+            for tp, expected in self._next.items()
+            if tp.topic in topics and self._read.get(tp, 0) > expected
+        ]
+        return self.clock() - max(min(since), self._moved_s) if since else 0.0
 
     def prefix(self, tp: TP) -> int | None:
         """Offset up to which everything was applied; None for a partition that has not started."""
@@ -95,6 +119,7 @@ class Applied:
             return
         if offset == expected or self._empty[tp].pop(offset, offset) <= expected:
             self._next[tp] = offset + 1
+            self._moved_s = self.clock()
 
     def covers(self, tp: TP, offset: int) -> bool:
         """Whether a record need not be asked for now: it was applied, or its partition has yet to start."""

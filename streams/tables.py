@@ -8,6 +8,7 @@ crash in between repeats them with the same ids; the changelog has the entry bef
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -108,6 +109,7 @@ class TableAgent:
         self._ports = ports
         self._note = note
         self._invoker = invoker_of(spec, tracer)
+        self._held_s = -math.inf
         self._topics = {topic.name: topic for topic in spec.sources}
         table: Any = app.Table(spec.name, partitions=n_partitions, key_type=bytes, value_type=bytes)
         table.key_serializer = table.value_serializer = "raw"
@@ -116,6 +118,11 @@ class TableAgent:
             *self._topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
         app.agent(channel, name=spec.name, concurrency=1)(self._consume)
+
+    def alive(self, within_s: float = 60.0) -> bool:
+        """Whether nothing that was read waits, some of it was applied lately, or a dependency is known to be down."""
+        quiet_s = min(self._app.applied.waiting_s(self._topics), time.monotonic() - self._held_s)
+        return bool(not self._app.crashed and quiet_s < within_s)
 
     async def _consume(self, stream: Any) -> None:
         applied = self._app.applied
@@ -151,6 +158,7 @@ class TableAgent:
                 kind, tries = classify(error), tries + 1
                 attempts += kind == "unknown"
                 self.counters.errors[error_type(error), self.spec.name] += 1
+                self._note_outage(kind)
                 log.warning("table agent %s failed at %s: %r", self.spec.name, record, error)
                 if kind == "permanent" or attempts >= self.spec.max_attempts:
                     await self._bury(record, error, max(attempts, 1))
@@ -191,6 +199,7 @@ class TableAgent:
                 await self._table.written
             except KafkaError as error:
                 tries += 1
+                self._note_outage("transient")
                 log.warning("table %s: the changelog did not take a change, trying again: %r", self.spec.name, error)
                 await asyncio.sleep(self._backoff_s(tries))
             else:
@@ -203,12 +212,17 @@ class TableAgent:
             try:
                 await acknowledged([await self._producer.send(letter)])
             except Exception as failure:  # noqa: BLE001 - the offset is held until the letter is written
+                self._note_outage(classify(failure))
                 log.warning("%s is held: %s", record, dead_letters.why_held(letter, failure))
             else:
                 self.counters.dead_lettered += 1
                 return
             tries += 1
             await asyncio.sleep(self._backoff_s(tries))
+
+    def _note_outage(self, kind: str) -> None:
+        if kind == "transient":
+            self._held_s = time.monotonic()
 
     def _backoff_s(self, tries: int) -> float:
         settings = self._settings

@@ -226,7 +226,8 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether no agent is stuck."""
-        return not self.failure and all(pump.alive() for pump in self.pumps)
+        pumps, tables = (pump.alive() for pump in self.pumps), (table.alive() for table in self.tables)
+        return not self.failure and all(pumps) and all(tables)
 
     @property
     def failure(self) -> BaseException | None:

@@ -1,8 +1,9 @@
 """Say of a poor answer which stage failed, by rule from the log: `attribute_stage`.
 
-Delivery: at least once; a redelivery looks again, at the watermark that was recorded.
+Delivery: at least once; a redelivery says the same again, or looks again at the watermark that was recorded.
 
-What should have happened comes from `agents.learn.material`, what follows from it from `agents.learn.stages`.
+What should have happened comes from `agents.learn.material`, what follows from it from `agents.learn.stages`. A
+revision that changes nothing of what is looked at repeats the last finding, as `agents.learn.attributions` knows it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from millrace.events.learn import QualityScored, StageAttributed
 from millrace.topics import QUALITY_SCORED, STAGE_ATTRIBUTED
 
 from agents.corpus.background import beside_the_loop
-from agents.learn.material import outcome_of, shelf_of, views
+from agents.learn.material import AT_WATERMARK, outcome_of, shelf_of, views, visible_now
 from agents.learn.ports import AttributionPorts
 from agents.learn.stages import Case, Finding, Stored, judge
 from agents.ports import VisibleSet
@@ -36,6 +37,21 @@ async def attribute_stage(scored: QualityScored, ports: AttributionPorts) -> Out
         return None
     if scored.status in _NOT_READ:
         return _said(scored, Finding("unknown", scored.status), {})
+    if (known := _known(scored, ports)) is not None:
+        return known
+    async with ports.attributions.turn:
+        return await _searched(scored, ports)
+
+
+def _known(scored: QualityScored, ports: AttributionPorts) -> StageAttributed | None:
+    """What an earlier revision led to, if it would lead to the same; what it names must be visible still."""
+    known = ports.attributions.of(scored)
+    if known is None or not known.document:
+        return known
+    return known if visible_now(scored, ports).why_not(known.document, known.chunk_id) is None else None
+
+
+async def _searched(scored: QualityScored, ports: AttributionPorts) -> StageAttributed:
     now, then, as_of = views(scored, ports)
     evidence = {"as_of": as_of, "n_visible": str(then.n_chunks)}
     if then.n_chunks > ports.policy.max_searched_chunks:
@@ -50,8 +66,11 @@ async def attribute_stage(scored: QualityScored, ports: AttributionPorts) -> Out
         stored = "yes" if await ports.vectors.existing(scored.tenant, [case.right]) else "no"
     found = judge(case, stored)
     evidence |= _numbers(case) | {"stored": stored}
-    known = visible and found.stage != "corpus"
-    return _said(scored, found, evidence, *((document, case.right) if known else ()))
+    named = visible and found.stage != "corpus"
+    said = _said(scored, found, evidence, *((document, case.right) if named else ()))
+    if as_of == AT_WATERMARK:  # as of now means something else the next time
+        ports.attributions.keep(scored, said)
+    return said
 
 
 async def _case(scored: QualityScored, view: VisibleSet, ports: AttributionPorts) -> Case | None:

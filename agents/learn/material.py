@@ -27,6 +27,7 @@ from agents.query.rank import chunk_text, rank, rerank
 from agents.query.read import answerable, cite, quotes, threshold
 from agents.query.retrieve import chosen, headings_of, hits_of
 
+AT_WATERMARK: Final = "watermark"
 _READS: Final = 16
 _SIMILAR: Final = 0.65
 _NEAR_CHARS: Final = 2
@@ -128,17 +129,27 @@ def says(quotes: Iterable[str], expected: str, least_share: float) -> bool:
 
 def views(scored: QualityScored, ports: AttributionPorts) -> tuple[VisibleSet, VisibleSet, str]:
     """What the asker may see now and could see then, and as of when the latter is: watermark, or now."""
-    principal, labels = Principal(scored.user, frozenset(scored.groups)), scored.labels or None
-    now = ports.visibility.visible(scored.tenant, principal, labels=labels)
+    now = visible_now(scored, ports)
     if not scored.watermark:
         return now, now, "now"
     if scored.watermark == now.watermark:
-        return now, now, "watermark"
+        return now, now, AT_WATERMARK
     try:
-        then = ports.visibility.visible(scored.tenant, principal, at=scored.watermark, labels=labels)
+        then = ports.visibility.visible(
+            scored.tenant, _asker(scored), at=scored.watermark, labels=scored.labels or None
+        )
     except (LogTruncated, ContractError):
         return now, now, "now"
-    return now, then, "watermark"
+    return now, then, AT_WATERMARK
+
+
+def visible_now(scored: QualityScored, ports: AttributionPorts) -> VisibleSet:
+    """What the asker may see now."""
+    return ports.visibility.visible(scored.tenant, _asker(scored), labels=scored.labels or None)
+
+
+def _asker(scored: QualityScored) -> Principal:
+    return Principal(scored.user, frozenset(scored.groups))
 
 
 async def shelf_of(tenant: str, view: VisibleSet, ports: AttributionPorts) -> Shelf:

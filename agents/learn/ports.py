@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from agents.guard.policy import GuardPolicy
+from agents.learn.attributions import Attributions
 from agents.learn.policy import LearnPolicy
 from agents.ports import Embedder, ObjectStore, PersonalData, Principal, TextScanner, VectorStore, VisibleSet
 from agents.query.policy import QueryPolicy
@@ -40,7 +41,7 @@ class PastVisibility(Protocol):
 
 
 class AttributionPorts(msgspec.Struct, frozen=True):
-    """What finds out which stage failed; it writes nothing anywhere."""
+    """What finds out which stage failed; it writes nothing anywhere, and remembers what it found lately."""
 
     embedder: Embedder
     objects: ObjectStore
@@ -48,3 +49,4 @@ class AttributionPorts(msgspec.Struct, frozen=True):
     visibility: PastVisibility
     query: QueryPolicy
     policy: LearnPolicy
+    attributions: Attributions = msgspec.field(default_factory=Attributions)

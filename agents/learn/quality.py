@@ -80,6 +80,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
         Whether a review item was opened.
     ignored : bool
         Whether it is a bare search, which is no answer.
+    at_us : int
+        The earliest time of what was said of it: that of its question, once a part of the question's trace has come.
     """
 
     known: bytes = b""
@@ -88,6 +90,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     published: bytes = b""
     reviewed: bool = False
     ignored: bool = False
+    at_us: int = 0
 
     @property
     def n_bytes(self) -> int:
@@ -97,7 +100,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """Answers of one conversation that may still get feedback, by correlation id, the oldest first."""
+    """Answers of one conversation that may still get feedback, by correlation id, in the order they were heard of."""
 
     answers: dict[str, Answer] = {}
 
@@ -115,7 +118,9 @@ def score_quality(
     """Score the answer that an event is about, once its question and its end are known."""
     policy = ports.policy
     correlation = event.correlation if isinstance(event, AnswerProduced | FeedbackGiven) else correlation_of(event)
-    answer = _joined(state.answers.get(correlation, Answer()), event, policy)
+    before = state.answers.get(correlation, Answer())
+    at_us = min(event.meta.time_us, before.at_us or event.meta.time_us)
+    answer = msgspec.structs.replace(_joined(before, event, policy), at_us=at_us)
     known = _unpacked(answer.known)
     found: list[Event] = []
     if not answer.ignored and known.complete:
@@ -133,7 +138,7 @@ def score_quality(
             answer = msgspec.structs.replace(
                 answer, revision=revision, published=digest, reviewed=answer.reviewed or item is not None
             )
-    return Conversation(_bounded({**state.answers, correlation: answer}, correlation, policy)), found
+    return Conversation(_bounded({**state.answers, correlation: answer}, policy)), found
 
 
 def _joined(answer: Answer, event: Event, policy: LearnPolicy) -> Answer:
@@ -218,15 +223,18 @@ def _review(scored: QualityScored, opinion: Opinions) -> ReviewItemOpened | None
     )
 
 
-def _bounded(answers: dict[str, Answer], touched: str, policy: LearnPolicy) -> dict[str, Answer]:
-    """Without the oldest answers that are too many or take too much; never without the one just touched."""
+def _bounded(answers: dict[str, Answer], policy: LearnPolicy) -> dict[str, Answer]:
+    """Without the oldest answers that are too many or take too much; never without the newest.
+
+    Oldest by the time of the question. By the order of arrival, a reader that catches up, and reads many questions
+    before their answers, would drop with each late part of an old answer the next one whose parts are still to come.
+    """
     left = dict(answers)
     n_bytes = sum(answer.n_bytes for answer in left.values())
-    for name in answers:
+    for name in sorted(answers, key=lambda each: answers[each].at_us)[:-1]:
         if len(left) <= policy.kept_answers and n_bytes <= policy.kept_answer_bytes:
             break
-        if name != touched:
-            n_bytes -= left.pop(name).n_bytes
+        n_bytes -= left.pop(name).n_bytes
     return left
 
 

@@ -74,6 +74,8 @@ def show_example(
     if known is None:
         why = {each.reason for each in found.rejected if each.example == example}
         became = f"it was rejected: {', '.join(sorted(why))}" if why else "see `millrace examples list`"
+        if example in found.withheld:
+            became = f"its document {found.withheld[example].document!r} was withdrawn or deleted"
         raise NotInLog(f"tenant {tenant!r} has no example {example!r} that counts; {became}")
     ((_, content),) = load([known], object_folder(connection_of(context)))
     data = _row(known) | {
@@ -197,7 +199,10 @@ def _curation(context: typer.Context, tenant: str) -> "Curation":
     from millrace.examples.curated import read_curation
 
     with progress("read the log") as bar:
-        return read_curation(connection_of(context), tenant, bar)
+        found = read_curation(connection_of(context), tenant, bar)
+    if found.withheld:
+        note(f"{len(found.withheld)} examples do not count, because their documents were withdrawn or deleted")
+    return found
 
 
 def _of(found: "Curation", split: str | None) -> "list[ExampleCurated]":

@@ -1,23 +1,25 @@
 """The examples that count, folded from the log, and their contents."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from millrace.connection import Connection
 from millrace.errors import ConfigurationError, ObjectMissing
 from millrace.event import Event
+from millrace.events.corpus import AclChanged, DocumentIndexed
 from millrace.events.learn import ExampleCurated, ExampleRejected
 from millrace.examples.content import ExampleContent, decode
-from millrace.keys import key
+from millrace.keys import document_key, key
 from millrace.objects import ObjectFolder
 from millrace.reader import read
-from millrace.topics import EXAMPLE_CURATED
+from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED, EXAMPLE_CURATED
+from millrace.withdrawal import is_withdrawn
 
 Loaded = tuple[ExampleCurated, ExampleContent | None]
 """An example and what its object holds; None where that was erased."""
 
 
 class Curation:
-    """Examples that were taken and not replaced or withdrawn since, and what was rejected.
+    """Examples that were taken and not replaced or withdrawn since, and what was rejected or is withheld.
 
     Attributes
     ----------
@@ -25,11 +27,14 @@ class Curation:
         By id, oldest first; of one id the last record counts.
     rejected : list of ExampleRejected
         In the order of the log.
+    withheld : dict of str to ExampleCurated
+        By id, those whose document nobody may read at present.
     """
 
     def __init__(self) -> None:
         self.examples: dict[str, ExampleCurated] = {}
         self.rejected: list[ExampleRejected] = []
+        self.withheld: dict[str, ExampleCurated] = {}
         self._seen: set[str] = set()
 
     def fold(self, event: Event) -> None:
@@ -48,9 +53,14 @@ class Curation:
             if event.reason == "disliked" and known is not None and known.correlation == event.correlation:
                 del self.examples[event.example]
 
+    def withhold(self, documents: Collection[str]) -> None:
+        """Let the examples of these documents count no more."""
+        self.withheld |= {name: each for name, each in self.examples.items() if each.document in documents}
+        self.examples = {name: each for name, each in self.examples.items() if name not in self.withheld}
+
 
 def read_curation(connection: Connection, tenant: str, progress: Callable[[int, int], None] | None = None) -> Curation:
-    """Fold what the log holds of a tenant's examples.
+    """Fold what the log holds of a tenant's examples; those of documents that are gone are withheld.
 
     Raises
     ------
@@ -61,7 +71,39 @@ def read_curation(connection: Connection, tenant: str, progress: Callable[[int, 
     for event in read(connection, [EXAMPLE_CURATED], keys={key(tenant)}, progress=progress):
         if event.tenant == tenant:
             found.fold(event)
+    found.withhold(gone(connection, tenant, {each.document for each in found.examples.values() if each.document}))
     return found
+
+
+def gone(connection: Connection, tenant: str, documents: Collection[str]) -> set[str]:
+    """Those of these documents that were withdrawn, or deleted at their source; a release takes a withdrawal back.
+
+    Of a document the record with the highest order counts, of two with the same the later one. What the log says
+    nothing of is not gone.
+
+    Raises
+    ------
+    ContractError, LogTruncated, Unavailable, ConfigurationError
+        See `millrace.reader.read`.
+    """
+    versions: dict[str, DocumentIndexed] = {}
+    access: dict[str, AclChanged] = {}
+    if documents:
+        keys = {document_key(tenant, document) for document in documents}
+        for event in read(connection, [DOCUMENT_INDEXED, ACL_CHANGED], keys=keys):
+            if event.tenant != tenant or not isinstance(event, DocumentIndexed | AclChanged):
+                continue
+            if isinstance(event, DocumentIndexed):
+                known = versions.get(event.document)
+                if known is None or known.order <= event.order:
+                    versions[event.document] = event
+            else:
+                before = access.get(event.document)
+                if before is None or before.version <= event.version:
+                    access[event.document] = event
+    found = {document for document, each in versions.items() if each.deleted}
+    found |= {document for document, each in access.items() if is_withdrawn(each.groups)}
+    return found & set(documents)
 
 
 def object_folder(connection: Connection) -> ObjectFolder:

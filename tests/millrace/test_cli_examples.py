@@ -12,11 +12,12 @@ import pytest
 from millrace.client import Millrace
 from millrace.connection import Connection
 from millrace.event import Event
-from millrace.events.corpus import ChunkRef, DocumentIndexed
+from millrace.events.corpus import AclChanged, ChunkRef, DocumentIndexed
 from millrace.events.learn import ExampleCurated
 from millrace.events.query import AnswerProduced, Citation, Hit, QueryReceived
 from millrace.examples.content import ExampleContent
 from millrace.objects import ObjectFolder
+from millrace.withdrawal import withdrawn as withheld
 from tests.millrace.examples.curated_examples import content, curated, withdrawn
 from tests.millrace.workers import Run, answering, completed
 
@@ -71,6 +72,34 @@ def test_examples_that_count_are_listed_and_shown_with_what_they_came_from(run: 
     assert (found["causes"], found["content"]["question"]) == (["quality", "proposal"], LONG.question)
     code, out, err = run("examples", "show", gone.example, "--tenant", log.tenant)
     assert (code, "it was rejected: disliked" in err) == (1, True)
+
+
+def test_examples_of_a_document_that_was_withdrawn_or_deleted_count_no_more_until_it_is_back(
+    run: Run, log: Log, tmp_path: Path
+) -> None:
+    def listed() -> tuple[list[str], str]:
+        code, out, err = run("examples", "list", "--tenant", log.tenant, "--json")
+        assert code == 0
+        return [row["document"] for row in json.loads(out)["examples"]], err
+
+    def acl(document: str, version: int, *groups: str) -> AclChanged:
+        return AclChanged(tenant=log.tenant, document=document, version=version, groups=groups)
+
+    one = log.example(LONG)
+    log.write(one, log.example(FAR), log.example(MAIL), acl("a.md", 1, "*"))
+    log.write(DocumentIndexed(tenant=log.tenant, document="b.md", version=1), acl("c.md", 1))
+    assert listed() == (["a.md", "b.md", "c.md"], ""), "the control; a document that nobody may read yet is not gone"
+    deleted = DocumentIndexed(tenant=log.tenant, document="b.md", version=2, deleted=True)
+    log.write(acl("a.md", 2, *withheld(["*", "hr"])), deleted, acl("a.md", 1, "*"))  # the last one comes late
+    log.write(*(acl("c.md", 2, *withheld(["*"])).replace(tenant=f"{log.tenant}-other{n}") for n in range(16)))
+    assert listed() == (["c.md"], "2 examples do not count, because their documents were withdrawn or deleted\n")
+    path = tmp_path / "questions.jsonl"
+    run("examples", "export", str(path), "--tenant", log.tenant)
+    assert [json.loads(line)["question"] for line in path.read_text().splitlines()] == [MAIL.question]
+    code, _, err = run("examples", "show", one.example, "--tenant", log.tenant)
+    assert (code, "its document 'a.md' was withdrawn or deleted" in err) == (1, True)
+    log.write(acl("a.md", 3, "hr"))
+    assert listed()[0] == ["a.md", "c.md"]
 
 
 def answer(question: QueryReceived) -> Iterable[Event]:

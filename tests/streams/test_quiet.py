@@ -77,11 +77,43 @@ def test_a_session_nobody_noted_as_over_is_due_again_by_the_same_id() -> None:
     assert first.meta.id == second.meta.id
 
 
-def test_beyond_the_bound_those_that_were_quiet_longest_are_over_early() -> None:
+def test_beyond_the_bound_those_that_were_quiet_longest_are_forgotten_and_none_is_over_early() -> None:
     quiet = QuietConversations(GAP, LATE, most=2)
-    for n, name in enumerate("abc"):
+    for n, name in enumerate("abcda"):
         quiet.note(at(n, conversation=name), TIME_US)
-    assert [due.conversation for due in due_at(quiet, 3)] == ["a"]
+        assert len(quiet) <= 2, "at each record, not only when somebody looks"
+    assert quiet.n_forgotten == 3
+    assert due_at(quiet, 5) == []
+    assert [due.conversation for due in due_at(quiet, 1000)] == ["d", "a"]
+
+
+def test_a_forgotten_conversation_that_goes_on_is_closed_with_all_that_it_holds() -> None:
+    quiet = QuietConversations(GAP, LATE, most=1)
+    for n, name in enumerate("aba"):
+        quiet.note(at(n, conversation=name, offset=n), TIME_US)
+    [due] = due_at(quiet, 1000)
+    assert (due.conversation, due.until_us) == ("a", TIME_US + 102 * SECOND)
+    assert due.positions == {"query.request.received.v1": 2}
+
+
+def test_a_closed_conversation_makes_room() -> None:
+    quiet = QuietConversations(GAP, LATE, most=2)
+    quiet.note(at(0, conversation="a"), TIME_US)
+    [due] = due_at(quiet, 200)
+    quiet.note(due, 0)
+    for name in "bc":
+        quiet.note(at(200, conversation=name), TIME_US)
+    assert (len(quiet), quiet.n_forgotten) == (2, 0)
+
+
+def test_the_last_256_records_of_a_conversation_are_known_again() -> None:
+    quiet = noted(*(at(n, offset=n) for n in range(257)))
+    quiet.note(at(1, offset=900), TIME_US)
+    [due] = due_at(quiet, 5000)
+    assert due.positions == {"query.request.received.v1": 256}
+    quiet.note(at(0, offset=901), TIME_US)
+    [due] = due_at(quiet, 5000)
+    assert due.positions == {"query.request.received.v1": 901}, "the control: one before them is not"
 
 
 def test_what_comes_too_late_is_closed_all_the_same_for_readers_that_met_it_before_they_knew() -> None:

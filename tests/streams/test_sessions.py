@@ -14,6 +14,7 @@ from millrace.reader import read
 from millrace.topics import CATALOGUE, SESSION_DUE
 from streams.embedded_broker import EmbeddedBroker
 from streams.producer import Producer
+from streams.quiet import QuietConversations
 from streams.sessions import SessionCloser
 
 GAP_S, LATE_S = 100.0, 10.0
@@ -104,6 +105,22 @@ async def test_two_workers_close_a_session_by_one_id(connection: Connection) -> 
         await one.look()
         await other.look()
     assert len({due.meta.id for due in dues(connection)}) == 1
+
+
+async def test_conversations_that_are_forgotten_are_told_of_once(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_us = [await put(connection, *(fresh(name) for name in "abc"))]
+    worker = Worker(connection, now_us)
+    worker.closer._quiet = QuietConversations(round(GAP_S * SECOND), round(LATE_S * SECOND), most=1)
+    async with worker as closer:
+        await closer.look()
+        await closer.look()
+        [told] = [line for line in caplog.messages if "not followed" in line]
+        assert told.startswith("2 conversations")
+        now_us[0] += round(3600 * SECOND)
+        assert await closer.look() == 1
+    assert len(dues(connection)) == 1
 
 
 async def test_a_conclusion_keeps_no_conversation_open(connection: Connection) -> None:

@@ -135,6 +135,57 @@ async def test_an_unanswered_seek_is_repeated(applied: Applied) -> None:
     await applied.stop()
 
 
+async def test_what_was_read_waits_until_something_is_applied(applied: Applied) -> None:
+    now_s = [1000.0]
+    applied.clock = lambda: now_s[0]
+    applied.start({AT: 5})
+    now_s[0] += 500
+    assert applied.waiting_s({"t"}) == 0, "nothing was read: a quiet topic is no standstill"
+    applied.fetched(AT, 5, [5, 6, 9])
+    assert applied.waiting_s({"t"}) == 0, "from now on"
+    now_s[0] += 40
+    applied.fetched(AT, 10, [10])
+    assert applied.waiting_s({"t"}) == 40, "what is read later takes nothing from it"
+    assert applied.waiting_s({"changelog"}) == 0
+    apply(applied, 5)
+    assert applied.waiting_s({"t"}) == 0
+    now_s[0] += 7
+    assert applied.waiting_s({"t"}) == 7, "6 is there still"
+    assert apply(applied, 6, 9, 10) == [6, 9, 10]
+    now_s[0] += 100
+    assert applied.waiting_s({"t"}) == 0
+
+
+async def test_what_waits_is_of_partitions_that_are_owned_and_counts_from_their_start(applied: Applied) -> None:
+    now_s = [1000.0]
+    applied.clock = lambda: now_s[0]
+    applied.start({AT: 5})
+    applied.fetched(AT, 5, [5, 6])
+    now_s[0] += 70
+    assert applied.waiting_s({"t"}) == 70
+    applied.forget([AT])
+    assert applied.waiting_s({"t"}) == 0
+    applied.fetched(AT, 5, [5, 6])
+    assert applied.waiting_s({"t"}) == 0, "it has not started yet"
+    applied.start({AT: 5})
+    applied.fetched(AT, 5, [5, 6])
+    now_s[0] += 3
+    assert applied.waiting_s({"t"}) == 3
+
+
+async def test_a_partition_that_waits_for_its_turn_is_no_standstill_while_another_moves(applied: Applied) -> None:
+    now_s, other = [1000.0], TP("t", 1)
+    applied.clock = lambda: now_s[0]
+    applied.start({AT: 5, other: 0})
+    applied.fetched(AT, 5, [5])
+    applied.fetched(other, 0, [0, 1])
+    now_s[0] += 50
+    assert applied.admits(other, 0)
+    applied.advance(other, 0)
+    now_s[0] += 20
+    assert applied.waiting_s({"t"}) == 20
+
+
 def _event(applied: Applied, offset: int) -> Any:
     message = SimpleNamespace(tp=AT, offset=offset, ack=lambda _: True)
     kind = applied.event_class()

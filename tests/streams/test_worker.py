@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from millrace.agent import AgentSpec
-from millrace.errors import LogTruncated
-from streams.tables import changelog
+from millrace.errors import LogTruncated, Unavailable
+from streams.tables import TableAgent, changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
 from tests.conditions import until
@@ -252,3 +252,52 @@ async def test_after_silence_only_what_nobody_waits_for_is_read_with_longer_wait
     async with Worker([waited_for, world.spec(relay)], settings, codec=world.codec) as worker:
         found = {pump.spec.name: pump._settings.fetch_idle_wait_ms for pump in worker.pumps}
     assert found == {"waited_for": None, "relay": 1000}
+
+
+async def test_a_worker_is_alive_only_while_its_tables_apply_what_they_read(
+    world: World, chosen: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, gate, step = summing(world), asyncio.Event(), TableAgent._step
+    outages = [Unavailable("the broker does not answer")]
+
+    async def stuck(*args: Any) -> None:
+        if outages:
+            raise outages.pop()
+        await gate.wait()
+        await step(*args)
+
+    monkeypatch.setattr(TableAgent, "_step", stuck)
+    world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
+    async with Worker([spec], chosen, codec=world.codec) as worker:
+        await asyncio.wait_for(worker.wait_ready(), 30)
+        [applied] = (app.applied for app in worker._apps)
+
+        def alive() -> bool:
+            return worker.alive
+
+        applied.clock = lambda: time.monotonic() + 61
+        assert alive(), "nothing was read, however long ago something was"
+        applied.clock = time.monotonic
+        await world.produce([ordered("k0", 1)])
+        await until(lambda: applied.waiting_s({world.source.name}) > 0)
+        assert alive(), "it has just been read"
+        await until(lambda: not outages and worker.tables[0].counters.errors.total() == 1)
+        applied.clock = lambda: time.monotonic() + 61
+        assert alive(), "who waits for a dependency that is down is not stuck"
+        worker.tables[0]._held_s -= 61
+        assert not alive()
+        gate.set()
+        await world.read_n(world.sink, 1)
+        await until(alive)
+
+
+async def test_a_worker_whose_table_agent_crashed_is_not_alive(world: World, chosen: WorkerSettings) -> None:
+    spec = summing(world)
+    world.broker._create(changelog(spec, chosen.pump), world.n_partitions, {"cleanup.policy": "compact"})
+    async with Worker([spec], chosen, codec=world.codec) as worker:
+        await asyncio.wait_for(worker.wait_ready(), 30)
+        assert worker.alive
+        await worker._apps[0].crash(LogTruncated("the table's position is gone"))
+        assert (worker.alive, worker.tables[0].alive()) == (False, False)
+        with pytest.raises(LogTruncated):
+            await worker.run(asyncio.Event())

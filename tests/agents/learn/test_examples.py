@@ -218,6 +218,15 @@ def test_what_is_named_after_somebody_is_no_example(fields: dict[str, Any]) -> N
     assert (found.reason, objects.objects) == ("personal_data", {})
 
 
+def test_an_approved_answer_that_quotes_a_document_named_after_somebody_is_no_example() -> None:
+    objects = MemoryObjects()
+    quoted = (quote("Leave is eighteen weeks."), quote("Ask her.", "people/eva@example.org/leave.md"))
+    [found] = proposals(approved(citations=quoted), objects=objects)
+    assert (found.reason, found.document, objects.objects) == ("personal_data", "hr/leave.md", {})
+    [control] = proposals(approved(citations=quoted[:1]), objects=objects)
+    assert isinstance(control, ExampleProposed)
+
+
 def test_retrieved_documents_that_are_named_after_somebody_are_left_out() -> None:
     objects = MemoryObjects()
     hits = (hit(), hit("people/eva@example.org/leave.md", rank=2))

@@ -219,6 +219,18 @@ def test_a_conversation_of_hundreds_of_questions_stays_small_and_the_latest_answ
     assert not play([feedback("down", correlation="q0")], state=state)[1]
 
 
+@pytest.mark.parametrize(("n_at_once", "n_scored"), [(100, 64), (64, 100)], ids=["beyond the bound", "control: within"])
+def test_a_reader_that_catches_up_loses_only_the_questions_beyond_the_bound(n_at_once: int, n_scored: int) -> None:
+    events: list[Event] = []
+    for begins in range(0, 100, n_at_once):
+        for part in (received, context, produced):
+            for number in range(begins, min(begins + n_at_once, 100)):
+                event = part(f"q{number}")
+                events.append(event.with_meta(msgspec.structs.replace(event.meta, time_us=TIME_US + number)))
+    scored = [event.correlation for event in play(events)[1] if isinstance(event, QualityScored)]
+    assert scored == [f"q{number}" for number in range(100 - n_scored, 100)], "the newest ones"
+
+
 def test_one_huge_answer_is_kept_while_it_is_the_last() -> None:
     ports = LearnPorts(LearnPolicy(kept_answer_bytes=10))
     assert last([*WHOLE, feedback("down")], ports).poor

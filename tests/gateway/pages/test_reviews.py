@@ -21,6 +21,7 @@ from gateway.reviewing import (
     Window,
 )
 from infra.redaction import personal_data
+from millrace.reviewing import decided
 from tests.gateway.conftest import Gateway
 from tests.gateway.pages.conftest import Office, form_token
 from tests.gateway.pages.test_pages import be
@@ -239,6 +240,30 @@ async def test_without_the_mask_all_of_them_would(office: Office) -> None:
     """Control."""
     drawn = _drawn(1)
     assert await _shown(office, drawn, str) == drawn
+
+
+@pytest.mark.parametrize("is_masked", [True, False], ids=["masked", "control"])
+async def test_names_of_documents_notes_of_reviewers_and_texts_of_answers_are_masked(
+    office: Office, *, is_masked: bool
+) -> None:
+    document, reviews = "of-uma@example.org/mail.md", office.gateways.reviews
+    about = opened(office.tenant, subject=document)
+    reviews.put(about, MAIL, ORDER)
+    noted = decided(about, None, "confirm", user="Rea", text="I asked ivo@example.org.")
+    assert noted is not None
+    reviews.made[office.tenant, about.item] = [noted]
+    answer = opened(office.tenant, "item-2", subject_kind="answer", subject="q-9", kind="", action="")
+    reviews.put(answer, "Ask ola@example.org.", question="Where is pia@example.org?")
+    found = report()
+    poor = msgspec.structs.replace(found.poor[0], document=document)
+    office.gateways.quality.reports[office.tenant] = msgspec.structs.replace(found, poor=(poor,))
+    shown = {"/inbox?state=all": "uma", "/inbox/item-1": "uma ivo", "/inbox/item-2": "ola pia", "/quality": "uma"}
+    async with office.open(mask=no_addresses if is_masked else str) as gateway:
+        await be(gateway, "Rea")
+        for path, names in shown.items():
+            page = (await gateway.client.get(path)).text
+            for name in names.split():
+                assert (f"{name}@example.org" in page) != is_masked, (path, name)
 
 
 async def test_a_decision_from_another_page_or_session_changes_nothing(office: Office) -> None:
