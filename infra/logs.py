@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, TextIO
 
+from infra.log_repeats import Repeats
 from infra.redaction import Redaction, personal_data, secrets_of
 from infra.settings import Settings
 
@@ -42,6 +43,7 @@ def start_logs(
     redaction = Redaction(secrets_of(settings), personal_data())
     handler = logging.StreamHandler(out or sys.stderr)
     handler.setFormatter(formatter(settings.logs.format, redaction, trace_id or (lambda: "")))
+    handler.addFilter(Repeats())
     logging.basicConfig(level=settings.logs.level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -11,7 +11,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -57,6 +59,8 @@ from streams.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
+_CLOSING_S: Final = 12.0
+"""For what comes after the drain: offsets, groups, tables, stores."""
 OWN_AGENTS: Final = ("agents.corpus", "agents.guard", "agents.learn", "agents.query", "agents.usage")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _EMBEDDED_LEADER_MS: Final = 100
@@ -96,7 +100,10 @@ def worker(
         report.write("starting", "loading agents")
         chosen = agents or settings.worker.agents
         specs = load_agents(chosen or OWN_AGENTS)
-        asyncio.run(serve(settings, specs, report, captures=not chosen))
+        limit_s = settings.worker.drain_timeout_ms / 1000 + _CLOSING_S
+        asyncio.run(
+            serve(settings, specs, report, captures=not chosen, told_to_end=partial(_end_within, limit_s, report))
+        )
     except MillraceError as error:
         report.write("failed", str(error))
         log.error("worker %s failed: %s", name, error)  # noqa: TRY400 - the message says what to do; a trace does not
@@ -147,8 +154,32 @@ def load_agents(modules: Sequence[str]) -> list[AgentSpec]:
     return found
 
 
-async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, *, captures: bool = False) -> None:
+def _end_within(limit_s: float, report: Report) -> None:
+    """End the process if it does not end by itself: without a broker, a client may wait for it for ever."""
+
+    def give_up() -> None:
+        message = f"gave up after {limit_s:g} s of ending in order; what was not committed is done again"
+        log.error(message)
+        report.write("failed", message)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(limit_s, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+async def serve(
+    settings: Settings,
+    specs: Sequence[AgentSpec],
+    report: Report,
+    *,
+    captures: bool = False,
+    told_to_end: Callable[[], None] = lambda: None,
+) -> None:
     """Run agents until SIGTERM or SIGINT; with `captures`, that of the mapping in the settings as well.
+
+    `told_to_end` is called with the first of these signals.
 
     Raises
     ------
@@ -159,8 +190,14 @@ async def serve(settings: Settings, specs: Sequence[AgentSpec], report: Report, 
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not stop.is_set():
+            stop.set()
+            told_to_end()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     running: list[Worker] = []
     metrics = Metrics()
     chosen = settings.telemetry

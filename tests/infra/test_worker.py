@@ -102,6 +102,21 @@ def test_a_worker_with_a_name_that_is_none_writes_nothing(home: Path) -> None:
     assert b"is no name of a worker" in b" ".join(ended.stderr.split())
 
 
+@pytest.mark.slow
+def test_a_worker_whose_broker_has_gone_ends_all_the_same_and_does_not_fill_its_log(
+    stack: Stack, home: Path, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_WORKER__DRAIN_TIMEOUT_MS", "1000")
+    worker = start("agents.usage")  # an agent with a table, whose client waits for its broker for ever
+    wait_until(lambda: said(home)["state"] == "ready", _STARTED_S)
+    next(record for record in stack.processes if record.name == "broker").kill()
+    output = tmp_path / "desk.log"
+    wait_until(lambda: "Unable connect to node" in output.read_text(), 30)
+    worker.terminate()
+    assert worker.wait(60) in {0, 1}
+    assert len(output.read_text().splitlines()) < 300  # each attempt of each consumer would be a line: 200 a second
+
+
 def test_a_worker_without_a_stack_reports_what_to_start(home: Path, start: Start) -> None:
     assert start("own_agent.agents").wait(_STARTED_S) != 0
     report = said(home)
