@@ -7,6 +7,7 @@ and set by `repair_topics` alone.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,6 +243,8 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
 def _await_leaders(client: AdminClient, partitions: Sequence[TopicPartition], deadline: float) -> None:
     """Return when every partition answers: a broker names the leader of a new one before it acts as one.
 
+    The client keeps what it was told while a partition had no leader yet, so it is made to ask again.
+
     Raises
     ------
     Unavailable
@@ -261,6 +264,8 @@ def _await_leaders(client: AdminClient, partitions: Sequence[TopicPartition], de
             raise Unavailable(f"{waiting[0].topic}/{waiting[0].partition} has no leader yet ({why}); try again")
         if waiting:
             time.sleep(0.05)
+            with contextlib.suppress(KafkaException):
+                client.list_topics(timeout=5.0)
 
 
 def _checked(wanted: Mapping[str, TopicPlan], found: Mapping[str, int]) -> dict[str, int]:

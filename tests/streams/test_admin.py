@@ -1,13 +1,19 @@
 """Topics come from the catalogue, by an explicit step, and are never altered."""
 
+import time
+from concurrent.futures import Future
+from typing import Any
+
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topics import CATALOGUE, DAY_MS, DOCUMENT_INDEXED, REPLY, SOURCE_CHANGED
 from streams.admin import (
     DEFAULT_PARTITIONS,
     TopicPlan,
+    _await_leaders,
     create_topics,
     plan_topics,
     refuse_compacted,
@@ -126,3 +132,29 @@ def test_a_broker_that_does_not_answer_is_unavailable() -> None:
     client = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
     with pytest.raises(Unavailable, match="python -m infra status"):
         create_topics(client, [_plan("topic", 1)], timeout_s=0.2)
+
+
+class _Forgetful:
+    """A client that holds on to what it was told before the partition had a leader, as librdkafka's does."""
+
+    def __init__(self) -> None:
+        self.was_asked = False
+
+    def list_topics(self, timeout: float) -> None:
+        assert timeout > 0
+        self.was_asked = True
+
+    def list_offsets(self, partitions: dict[TopicPartition, OffsetSpec], request_timeout: float) -> dict[Any, Any]:
+        assert request_timeout > 0
+        answer: Future[int] = Future()
+        if self.was_asked:
+            answer.set_result(0)
+        else:
+            answer.set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
+        return dict.fromkeys(partitions, answer)
+
+
+def test_a_client_that_holds_on_to_a_partition_without_leader_is_made_to_ask_again() -> None:
+    client = _Forgetful()
+    _await_leaders(client, [TopicPartition("t", 0)], time.monotonic() + 2)  # type: ignore[arg-type] # what it uses of one
+    assert client.was_asked
