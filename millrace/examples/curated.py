@@ -79,7 +79,7 @@ def gone(connection: Connection, tenant: str, documents: Collection[str]) -> set
     """Those of these documents that were withdrawn, or deleted at their source; a release takes a withdrawal back.
 
     Of a document the record with the highest order counts, of two with the same the later one. What the log says
-    nothing of is not gone.
+    nothing of is not gone, and a record that breaks the contract says nothing.
 
     Raises
     ------
@@ -90,7 +90,9 @@ def gone(connection: Connection, tenant: str, documents: Collection[str]) -> set
     access: dict[str, AclChanged] = {}
     if documents:
         keys = {document_key(tenant, document) for document in documents}
-        for event in read(connection, [DOCUMENT_INDEXED, ACL_CHANGED], keys=keys):
+        for event in read(
+            connection, [DOCUMENT_INDEXED, ACL_CHANGED], keys=keys, on_error=lambda _record, _error: None
+        ):
             if event.tenant != tenant or not isinstance(event, DocumentIndexed | AclChanged):
                 continue
             if isinstance(event, DocumentIndexed):

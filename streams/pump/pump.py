@@ -144,7 +144,7 @@ class Pump(Service):
                     self._connection, self._tenure.group, topics, settings=self._settings, listener=Listener(self)
                 )
                 tries = 0
-                await self._consume()
+                await (self._leave() if self._leaving else self._consume())  # told to end while it joined
             except KafkaError as error:
                 tries += 1
                 log.warning("pump %s lost its group and joins again: %r", self.spec.name, error)

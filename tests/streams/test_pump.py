@@ -14,6 +14,7 @@ from millrace.dead_letters import Letter, replayed
 from millrace.errors import InputRejected, LogTruncated, Unavailable
 from millrace.event import Event
 from streams.producer import acknowledged
+from streams.pump import Pump, membership
 from tests.brokers import Broker
 from tests.conditions import until
 from tests.streams.pump_world import Frame, Handled, Ordered, World, handled, ordered, world_on
@@ -271,6 +272,34 @@ async def test_a_letter_put_back_twice_gives_the_output_one_id(world: World) -> 
     )
     assert all(dict(copy.headers)["ce_id"] == b"a-0" for copy in copies)
     assert all("mr-replayed-from" in dict(copy.headers) for copy in copies)
+
+
+async def test_a_pump_that_is_told_to_end_while_it_joins_leaves_no_client_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[AIOKafkaConsumer] = []
+    joining, may_join = asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any, **options: Any) -> AIOKafkaConsumer:
+        joining.set()
+        await may_join.wait()
+        joined.append(await membership.join(*given, **options))
+        return joined[-1]
+
+    leave = Pump._leave
+
+    async def left(pump: Pump) -> None:
+        await leave(pump)
+        if not may_join.is_set():  # nothing to leave yet; what is joined now has to be left by who joined
+            may_join.set()
+            await until(lambda: bool(joined) and joined[0]._closed and not joined[0]._client._conns)
+
+    monkeypatch.setattr("streams.pump.pump.join", slow)
+    monkeypatch.setattr(Pump, "_leave", left)
+    pump = world.pump(world.spec(handled))
+    await pump.start()
+    await joining.wait()
+    await pump.stop()
 
 
 async def test_prepare_ends_before_any_record_is_handled(world: World) -> None:

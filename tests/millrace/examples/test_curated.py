@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 
+from millrace.client import Millrace
 from millrace.connection import Connection
 from millrace.errors import ConfigurationError, ContractError, ObjectTampered
 from millrace.event import Event
+from millrace.events.corpus import AclChanged
 from millrace.examples.content import decode
-from millrace.examples.curated import Curation, load, object_folder
+from millrace.examples.curated import Curation, gone, load, object_folder
+from millrace.keys import document_key
 from millrace.objects import ObjectFolder, object_path
+from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED
+from millrace.withdrawal import withdrawn as withheld
+from streams.embedded_broker import EmbeddedBroker
 from tests.millrace.examples.curated_examples import content, curated, withdrawn
 
 
@@ -69,3 +78,22 @@ def test_texts_that_were_erased_are_missing_and_changed_ones_are_refused(tmp_pat
 def test_without_an_object_folder_it_is_said_how_to_name_one() -> None:
     with pytest.raises(ConfigurationError, match="MILLRACE_OBJECTS"):
         object_folder(Connection(bootstrap="localhost:1"))
+
+
+def test_a_record_that_breaks_the_contract_withdraws_nothing(
+    start_embedded: Callable[[], EmbeddedBroker], tmp_path: Path
+) -> None:
+    broker = start_embedded()
+    connection = Connection(bootstrap=broker.bootstrap, profile="embedded", objects=str(tmp_path))
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    for topic in (ACL_CHANGED, DOCUMENT_INDEXED):
+        broker.create_topic(topic.name, 4)
+        producer.produce(topic.name, b"no event", key=document_key("acme", "a.md").encode())
+    assert producer.flush(10) == 0
+    asyncio.run(_produced(connection, AclChanged(tenant="acme", document="b.md", version=1, groups=withheld(["*"]))))
+    assert gone(connection, "acme", {"a.md", "b.md"}) == {"b.md"}
+
+
+async def _produced(connection: Connection, event: Event) -> None:
+    async with Millrace(connection) as client:
+        await client.produce(event)
