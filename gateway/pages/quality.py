@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from gateway.pages.charts import Chart, columns, lines
 from gateway.pages.rendering import Site
-from gateway.pages.text import Mask
+from gateway.pages.text import Mask, beginning
 from gateway.reviewing import PoorAnswer, QualityReport, Signal, check_reviewer
 from gateway.service import Service
 from gateway.settings import GatewaySettings
@@ -70,7 +70,7 @@ def add(router: APIRouter, site: Site, service: Service, settings: GatewaySettin
 
 
 def _masked(poor: Sequence[PoorAnswer], mask: Mask) -> list[tuple[PoorAnswer, str, str]]:
-    return [(each, mask(each.question[:_LONGEST]), mask(each.document)) for each in poor]
+    return [(each, beginning(each.question, mask, _LONGEST), mask(each.document)) for each in poor]
 
 
 def _charts(report: QualityReport) -> dict[str, Any]:

@@ -18,6 +18,8 @@ Mask = Callable[[str], str]
 
 SHOWN_INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"
 WINDOW_CHARS: Final = 60_000
+_MARGIN_CHARS: Final = 1_000
+"""Longer than what is masked as one."""
 _INERT: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e0fff\ud800-\udfff]"
@@ -34,6 +36,17 @@ _WORDS: Final = re.compile(r"\s+|\w+|[^\w\s]")
 def inert(text: object) -> str:
     """Text without characters that act; as long as before."""
     return _INERT.sub(SHOWN_INSTEAD, str(text).replace("\r\n", " \n").replace("\r", "\n"))
+
+
+def beginning(text: str, mask: Mask, longest: int) -> str:
+    """At most `longest` characters of a masked text, as it begins.
+
+    Masked before it is cut: the half of an address at the end of a cut text is none to the mask.
+    """
+    window = text[: longest + _MARGIN_CHARS]
+    masked = mask(window)
+    n_whole = len(masked) if len(window) == len(text) else max(0, len(masked) - _MARGIN_CHARS)
+    return masked[: min(longest, n_whole)]
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from gateway.pages.rendering import Site
-from gateway.pages.text import Mask
+from gateway.pages.text import Mask, beginning
 from gateway.problems import missing
 from gateway.service import Service
 from gateway.settings import GatewaySettings
@@ -74,7 +74,7 @@ def add(router: APIRouter, site: Site, service: Service, _settings: GatewaySetti
         visitor = await site.visitor(request)
         found = await library.questions(visitor.identity, limit=_NEWEST)
         # Masking looks at every word: not on the event loop, here and below.
-        questions = await asyncio.to_thread(lambda: [site.mask(each.question[:_LONGEST]) for each in found])
+        questions = await asyncio.to_thread(lambda: [beginning(each.question, site.mask, _LONGEST) for each in found])
         return site.page(request, "traces.html", visitor, found=list(zip(found, questions, strict=True)))
 
     @router.get("/traces/{name}")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, aligned, inert, marked, passage, pieces
+from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, aligned, beginning, inert, marked, passage, pieces
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,28 @@ def test_a_long_text_is_not_cut_within_what_is_to_be_masked() -> None:
     found = marked(text, (), lambda whole: whole.replace(address, "[EMAIL_ADDRESS_1]"))
     assert found.cut
     assert "".join(piece.text for piece in found.pieces).endswith(" [EMAIL_ADDRESS_1]\n")
+
+
+@pytest.mark.parametrize("at", range(82, 96))
+@pytest.mark.parametrize("left", ["", " and more" * 400])
+def test_the_beginning_of_a_text_holds_no_half_of_what_is_masked(at: int, left: str) -> None:
+    address = "jane.doe@example.org"
+    text = f"{'x ' * (at // 2)}{address}{left}"
+
+    def mask(window: str) -> str:
+        return window.replace(address, "[EMAIL]")
+
+    found = beginning(text, mask, 100)
+    assert len(found) <= 100
+    assert "jane" not in found
+    assert address in text[:120]
+
+
+def test_masked_after_it_was_cut_half_of_it_would_show() -> None:
+    """Control."""
+    text = f"{'x ' * 45}jane.doe@example.org"
+    assert "jane" in text[:100].replace("jane.doe@example.org", "[EMAIL]")
+
+
+def test_a_short_text_is_whole() -> None:
+    assert beginning("How long is leave?", str, 100) == "How long is leave?"
