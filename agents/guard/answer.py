@@ -25,7 +25,7 @@ from agents.guard.masking import Find, Masks, StreamGuard
 from agents.guard.passages import Suspicion, cited, sure, suspicions, verdicts_on
 from agents.guard.policy import GuardPolicy
 from agents.guard.verdicts import Subject, listed, reviews, verdict, verdicts_of
-from agents.ports import Principal, QueryPorts
+from agents.ports import Principal, QueryPorts, VisibleSet
 
 NAME = "guard_answer"
 SEPARATOR = "\n"
@@ -57,9 +57,7 @@ async def guard_answer(completion: CompletionGenerated, ports: QueryPorts) -> Ou
     if completion.mode == "search":
         draft = await _searched(completion, draft, ports)
     if completion.citations:
-        chunk_ids = list(dict.fromkeys(citation.chunk_id for citation in completion.citations))
-        rows = {row.chunk_id: row for row in await ports.vectors.fetch(completion.tenant, chunk_ids)}
-        view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
+        rows, view = await _source(completion, completion.citations, ports)
         suspicious = await suspicions(completion.citations, rows, view, ports)
         draft = _without(completion, draft, suspicious, _ungrounded(completion.citations, rows))
     draft = _looked_at(completion, draft, ports)
@@ -101,13 +99,18 @@ def _without(
     return msgspec.structs.replace(draft, text=text, citations=kept, verdicts=given)
 
 
+async def _source(
+    completion: CompletionGenerated, passages: Sequence[Citation | Hit], ports: QueryPorts
+) -> tuple[dict[str, ChunkRow], VisibleSet]:
+    """Rows that passages come from, by chunk id, and what the asker may see."""
+    chunk_ids = list(dict.fromkeys(passage.chunk_id for passage in passages))
+    rows = {row.chunk_id: row for row in await ports.vectors.fetch(completion.tenant, chunk_ids)}
+    return rows, ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
+
+
 async def _searched(completion: CompletionGenerated, draft: Draft, ports: QueryPorts) -> Draft:
     """Leave out passages that give orders: whoever searched may be a model."""
-    rows = {
-        row.chunk_id: row
-        for row in await ports.vectors.fetch(completion.tenant, [hit.chunk_id for hit in completion.hits])
-    }
-    view = ports.visibility.visible(completion.tenant, Principal(completion.user, frozenset(completion.groups)))
+    rows, view = await _source(completion, completion.hits, ports)
     whole = [cited(hit, rows.get(hit.chunk_id), view) for hit in completion.hits]
     suspicious = await suspicions(whole, rows, view, ports, await_trusted=False)
     told = (Dropped("injection", len(suspicious)),) if suspicious and completion.explain else ()
