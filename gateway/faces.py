@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from gateway.graphql.routes import routes as graphql
+from gateway.masking import Mask
 from gateway.mcp.routes import routes as mcp
 from gateway.openai.routes import routes as openai
 from gateway.service import Routers
-from gateway.sources import Mask
 
 
 def faces(mask: Mask = str) -> Sequence[Routers]:

@@ -220,10 +220,12 @@ class _Builder:
     async def guards(self, classes: Collection[type | None], reviewing: Reviewing) -> None:
         """Open what looks at questions, answers and documents, and provide it to who scans documents."""
         chosen = policy(GuardPolicy, self.settings.guard, "guard")
-        guards = self.composition.guards = await open_guards(self.settings, chosen, classes, self.name, self.services)
-        if guards.documents is not None and (known := reviewing.decisions) is not None:
+        guards = self.composition.guards = await open_guards(
+            self.settings, chosen, classes, self.name, self.services, self.watch
+        )
+        if (scanner := guards.of_documents()) is not None and (known := reviewing.decisions) is not None:
             objects = ContentStore(self.stack.objects)
-            self.composition.provide(GuardPorts(guards.documents, guards.known_scans, objects, chosen, known))
+            self.composition.provide(GuardPorts(scanner, guards.known_scans, objects, chosen, known))
 
     async def build(self, classes: Collection[type | None]) -> None:
         """Open what these classes of ports need, and provide them."""

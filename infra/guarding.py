@@ -9,10 +9,11 @@ from typing import Any
 
 from agents.guard.policy import GuardPolicy
 from agents.learn.ports import ExamplePorts
-from agents.ports import GuardPorts, QueryPorts, Rank
+from agents.ports import GuardPorts, QueryPorts, Rank, TextScanner
 from inference.injection import ScannerLimits, ScannerPool
 from inference.injection.known import KnownScans
 from inference.personal_data import PersonalDataFinder
+from infra.observed import ObservedScanner, Watch
 from infra.settings import ScannerSettings, Settings
 from millrace.errors import Unavailable
 
@@ -28,6 +29,7 @@ class Guards:
     personal_data: PersonalDataFinder
     questions: ScannerPool | None = None
     documents: ScannerPool | None = None
+    watch: Watch | None = None
 
     async def loaded(self) -> None:
         """Return when the rules for questions are loaded, so that the first question waits no longer than others."""
@@ -38,15 +40,27 @@ class Guards:
     def of_questions(self) -> dict[str, Any]:
         """Fields of `QueryPorts`."""
         return {
-            "scanner": self.questions,
+            "scanner": self._watched(self.questions),
             "known_scans": self.known_scans,
             "personal_data": self.personal_data,
             "guard": self.policy,
         }
 
+    def of_documents(self) -> TextScanner | None:
+        """Scanner of documents and corrections, where one of them is scanned."""
+        return self._watched(self.documents)
+
+    def _watched(self, pool: ScannerPool | None) -> TextScanner | None:
+        return pool if pool is None or self.watch is None else ObservedScanner(pool, self.watch)
+
 
 async def open_guards(
-    settings: Settings, chosen: GuardPolicy, classes: Collection[type | None], name: str, services: AsyncExitStack
+    settings: Settings,
+    chosen: GuardPolicy,
+    classes: Collection[type | None],
+    name: str,
+    services: AsyncExitStack,
+    watch: Watch | None = None,
 ) -> Guards:
     """Open what these classes of ports need.
 
@@ -66,11 +80,13 @@ async def open_guards(
         Name of the worker.
     services : AsyncExitStack
         Ends what is opened here.
+    watch : Watch, optional
+        Counts and times what agents have scanned.
     """
     settings.state.mkdir(parents=True, exist_ok=True)
     known = KnownScans(settings.state / f"{name}.scans.db")
     services.callback(known.close)
-    guards = Guards(chosen, known, PersonalDataFinder())
+    guards = Guards(chosen, known, PersonalDataFinder(), watch=watch)
     if QueryPorts in classes:
         guards.questions = _pool(settings.scanner, 1, services)
         if chosen.questions or chosen.answers:

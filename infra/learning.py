@@ -35,12 +35,12 @@ def learning_ports(
         What looks at texts of others.
     """
     found: list[Any] = [LearnPorts(chosen)]
-    if ExamplePorts in classes and guards is not None and guards.documents is not None:
+    if ExamplePorts in classes and guards is not None and (scanner := guards.of_documents()) is not None:
         found.append(
             ExamplePorts(
                 objects=ContentStore(stack.objects),
                 personal_data=guards.personal_data,
-                scanner=guards.documents,
+                scanner=scanner,
                 language=language,
                 guard=guards.policy,
                 policy=chosen,

@@ -173,6 +173,10 @@ class ObservedScanner:
         """See `agents.ports.TextScanner`."""
         return self._inner.quick(text)
 
+    def begin(self, text: str, rank: Rank) -> None:
+        """See `agents.ports.TextScanner`."""
+        self._inner.begin(text, rank)
+
     async def scan(self, text: str, rank: Rank) -> Scan:
         """See `agents.ports.TextScanner`."""
         with self._watch.call("scan", m.SCAN_SECONDS, self._failed, kind="internal"):

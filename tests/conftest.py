@@ -2,10 +2,14 @@
 
 import faulthandler
 
+import hypothesis
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 _TEARDOWN_S = 240.0
+
+hypothesis.settings.register_profile("millrace", deadline=None)  # a busy machine breaks no law
+hypothesis.settings.load_profile("millrace")
 
 pytest_plugins = [
     "tests.brokers",

@@ -20,10 +20,11 @@ from gateway.http.bodies import Body, described, json_body
 from gateway.http.descriptions import problems
 from gateway.http.streams import unless_gone
 from gateway.identity import Identity
+from gateway.masking import Mask
 from gateway.problems import problem_of
 from gateway.service import Service
 from gateway.settings import GatewaySettings
-from gateway.sources import Mask, source_link
+from gateway.sources import source_link
 
 _MAX_ERRORS: Final = 20
 _TEXTS: Final = 4

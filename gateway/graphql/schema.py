@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Annotated
 
@@ -58,7 +59,7 @@ class Query:
         caller = info.context
         page = await caller.service.library.documents(caller.identity, text=text, after=after, limit=within(first))
         return DocumentConnection(
-            nodes=[Document.of(found) for found in page.items],
+            nodes=await asyncio.to_thread(lambda: [Document.of(found, caller.mask) for found in page.items]),
             page_info=PageInfo(has_next_page=bool(page.next), end_cursor=page.next or None),
         )
 
@@ -67,7 +68,7 @@ class Query:
         """One document."""
         caller = info.context
         found = await caller.service.library.document(caller.identity, str(id))
-        return Document.of(found) if found is not None else None
+        return Document.of(found, caller.mask) if found is not None else None
 
     @looked_up("Newest answers that the caller may see.")
     async def answers(self, info: Asked, first: First = 20) -> list[Answer]:

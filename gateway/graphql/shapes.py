@@ -15,9 +15,10 @@ from gateway.graphql.budget import MOST
 from gateway.graphql.fields import looked_up
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, SourceText, VersionSummary
+from gateway.masking import Mask, masked_span
 from gateway.problems import Problem
 from gateway.service import Service
-from gateway.sources import Link, Mask, masked_span
+from gateway.sources import Link
 from millrace import lineage
 from millrace.client.answers import Answer as ClientAnswer
 from millrace.events.query import AnswerProduced
@@ -130,7 +131,7 @@ class Source:
         text, first, last = masked_span(found.text, start, stop, mask)
         return Source(
             version=found.version,
-            title=found.title,
+            title=mask(found.title),
             text=text,
             start=first,
             end=last,
@@ -308,11 +309,11 @@ class Document:
     indexed_at: str
 
     @staticmethod
-    def of(found: DocumentSummary) -> Document:
+    def of(found: DocumentSummary, mask: Mask) -> Document:
         """Shown form of a document."""
         return Document(
             id=strawberry.ID(found.document),
-            title=found.title,
+            title=mask(found.title),
             version=found.version,
             n_chunks=found.n_chunks,
             labels=labels_of(found.labels),

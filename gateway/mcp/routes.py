@@ -8,11 +8,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.bodies import read_body
+from gateway.masking import Mask
 from gateway.mcp.server import CALLER, build_server
 from gateway.problems import problem_of
 from gateway.service import Service
 from gateway.settings import GatewaySettings
-from gateway.sources import Mask, source_link
+from gateway.sources import source_link
 
 
 def routes(service: Service, settings: GatewaySettings, mask: Mask = str) -> APIRouter:

@@ -14,11 +14,12 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from gateway.identity import Identity
+from gateway.masking import Mask, beginning, titled
 from gateway.mcp import tools
 from gateway.mcp.uris import TEMPLATE, place_of, uri_of
 from gateway.problems import Problem, problem_of
 from gateway.service import Service
-from gateway.sources import Link, Mask
+from gateway.sources import Link
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class _Handlers:
         identity = _reader(ctx)
         after = params.cursor or "" if params is not None else ""
         page = await _told(self._service.library.documents(identity, after=after, limit=_PAGE))
+        documents = await asyncio.to_thread(lambda: [titled(found, self._mask) for found in page.items])
         return types.ListResourcesResult(
             resources=[
                 types.Resource(
@@ -101,7 +103,7 @@ class _Handlers:
                     mime_type="text/markdown",
                     _meta=tools.UNTRUSTED,
                 )
-                for found in page.items
+                for found in documents
             ],
             next_cursor=page.next or None,
         )
@@ -128,7 +130,7 @@ class _Handlers:
         if found is None:
             raise MCPError(_NOT_FOUND, "no such resource", {"uri": params.uri[:300]})
         meta = {**tools.UNTRUSTED, "millrace/shortened": len(found.text) > MAX_SOURCE}
-        text = await asyncio.to_thread(self._mask, found.text[:MAX_SOURCE])
+        text = await asyncio.to_thread(beginning, found.text, self._mask, MAX_SOURCE)
         content = types.TextResourceContents(uri=params.uri, mime_type="text/markdown", text=text, _meta=meta)
         return types.ReadResourceResult(contents=[content])
 

@@ -13,9 +13,10 @@ import msgspec
 from mcp import types
 
 from gateway.library import Passage
+from gateway.masking import Mask
 from gateway.mcp.uris import uri_of
 from gateway.service import Ask
-from gateway.sources import Link, Mask
+from gateway.sources import Link
 from millrace.client import Answer
 from millrace.events.query import Citation
 
@@ -146,7 +147,7 @@ def ask_of(arguments: AskArguments) -> Ask:
 
 def found(passages: Sequence[Passage], link: Link, mask: Mask) -> types.CallToolResult:
     """Result of a search, with personal data masked."""
-    shown = _bounded([_passage(each, mask(each.text), link) for each in passages[:MAX_PASSAGES]])
+    shown = _bounded([_passage(each, each.text, link, mask) for each in passages[:MAX_PASSAGES]])
     head = NOTICE if shown else "Nothing in the documents that you may read fits."
     return _result(SearchResult(notice=NOTICE, passages=tuple(shown)), [head, *map(_paragraph, shown)])
 
@@ -173,12 +174,13 @@ def failed(message: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=message)], is_error=True)
 
 
-def _passage(of: Passage | Citation, text: str, link: Link) -> FoundPassage:
+def _passage(of: Passage | Citation, text: str, link: Link, mask: Mask = str) -> FoundPassage:
+    text = mask(text)
     return FoundPassage(
         document=of.document,
         version=of.version,
-        title=of.title,
-        heading=of.heading,
+        title=mask(of.title),
+        heading=mask(of.heading),
         start=of.start,
         end=of.end,
         text=text[:MAX_CHARACTERS],

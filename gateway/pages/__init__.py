@@ -12,10 +12,10 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 
+from gateway.masking import Mask
 from gateway.pages import ask, corpus, feedback, inbox, quality, signing, traces
 from gateway.pages.rendering import Site
 from gateway.pages.sessions import Sessions
-from gateway.pages.text import Mask
 from gateway.people import Person
 from gateway.problems import Problem
 from gateway.service import Routers, Service

@@ -11,9 +11,9 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from gateway.masking import Mask, beginning
 from gateway.pages.charts import Chart, columns, lines
 from gateway.pages.rendering import Site
-from gateway.pages.text import Mask, beginning
 from gateway.reviewing import PoorAnswer, QualityReport, Signal, check_reviewer
 from gateway.service import Service
 from gateway.settings import GatewaySettings

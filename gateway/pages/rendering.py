@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException
 from gateway.http.bodies import read_body
 from gateway.http.questions import wants_events
 from gateway.identity import Scope
+from gateway.masking import Mask
 from gateway.pages.sessions import Sessions, Visitor
-from gateway.pages.text import Mask, inert, pieces
+from gateway.pages.text import inert, pieces
 from gateway.problems import Problem, problem_of
 from gateway.reviewing import may_review
 from gateway.settings import Limits

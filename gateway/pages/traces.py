@@ -10,8 +10,8 @@ import msgspec
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
+from gateway.masking import Mask, beginning
 from gateway.pages.rendering import Site
-from gateway.pages.text import Mask, beginning
 from gateway.problems import missing
 from gateway.service import Service
 from gateway.settings import GatewaySettings

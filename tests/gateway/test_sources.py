@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sources import masked_span, source_link
+from gateway.masking import masked_span
+from gateway.sources import source_link
 from millrace.events.query import Citation
 
 CARD = "4111 1111 1111 1111"

@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from gateway.mcp.routes import routes
+from gateway.mcp.server import MAX_SOURCE
 from gateway.mcp.tools import MAX_CHARACTERS, MAX_TEXT, NOTICE
 from gateway.mcp.uris import uri_of
 from gateway.problems import Problem
@@ -196,6 +197,25 @@ async def test_personal_data_in_documents_is_masked_for_other_models() -> None:
     for shown in (searched.model_dump_json(), read.model_dump_json()):
         assert "[masked]" in shown
         assert "140" not in shown
+
+
+async def test_personal_data_in_titles_and_headings_is_masked_too() -> None:
+    shop = made(mask=lambda text: text.replace("Travel", "[masked]").replace("Hotels", "[masked]"))
+    async with connected(shop) as client:
+        searched = (await client.call_tool("search", {"query": "x"})).model_dump_json()
+        listed = (await client.list_resources()).model_dump_json()
+    for shown in (searched, listed):
+        assert "Travel" not in shown
+        assert "Hotels" not in shown
+
+
+async def test_a_source_is_not_cut_within_what_is_masked() -> None:
+    number = "4111 1111 1111 1111"
+    library = StockedLibrary({"acme": {"long.md": "x" * (MAX_SOURCE - 9) + number + " and more"}})
+    shop = made(library=library, mask=lambda text: text.replace(number, "[card]"))
+    async with connected(shop) as client:
+        read = (await client.read_resource(uri_of("long.md", 2))).model_dump_json()
+    assert "4111" not in read
 
 
 @pytest.mark.parametrize(

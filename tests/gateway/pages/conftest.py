@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from gateway.library import QuestionSummary
+from gateway.masking import Mask
 from gateway.pages import pages
-from gateway.pages.text import Mask
 from gateway.people import People, Person
 from gateway.settings import GatewaySettings
 from millrace.event import Event

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from gateway.pages.text import Mask
+from gateway.masking import Mask
 from gateway.reviewing import (
     Detection,
     Point,

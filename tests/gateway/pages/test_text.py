@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, aligned, beginning, inert, marked, passage, pieces
+from gateway.masking import aligned, beginning
+from gateway.pages.text import SHOWN_INSTEAD, WINDOW_CHARS, inert, marked, passage, pieces
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,23 @@ def test_a_long_text_is_not_cut_within_what_is_to_be_masked() -> None:
     found = marked(text, (), lambda whole: whole.replace(address, "[EMAIL_ADDRESS_1]"))
     assert found.cut
     assert "".join(piece.text for piece in found.pieces).endswith(" [EMAIL_ADDRESS_1]\n")
+
+
+@pytest.mark.parametrize("edge", range(0, 16, 3))
+def test_a_window_within_a_line_shows_no_half_of_what_is_masked(edge: int) -> None:
+    address = "eva@example.org"
+    text = "a" * (WINDOW_CHARS - edge) + address + " b" * WINDOW_CHARS
+
+    def mask(window: str) -> str:
+        return window.replace(address, "[EMAIL_ADDRESS_1]")
+
+    first = passage(text, None, None, mask)
+    rest = passage(text, None, None, mask, first.last)
+    both = marked(text, (), mask)
+    for shown in (first.after, rest.after, "".join(piece.text for piece in both.pieces)):
+        assert "eva" not in shown
+        assert "example.org" not in shown
+    assert "example" in text[first.last :] or "eva" in text[: first.last]
 
 
 @pytest.mark.parametrize("at", range(82, 96))
