@@ -154,7 +154,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(MillraceError, _of_millrace)
     app.add_exception_handler(TimeoutError, _of_millrace)
-    app.add_exception_handler(Exception, _of_anything)
+    app.add_exception_handler(Exception, of_anything)
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
@@ -194,7 +194,8 @@ async def _of_millrace(_: Request, error: Exception) -> Response:
     return found.response()
 
 
-async def _of_anything(request: Request, error: Exception) -> Response:
+async def of_anything(request: Request, error: Exception) -> Response:
+    """What nobody foresaw, noted in the log, as a response."""
     log.error("%s %s failed", request.method, request.url.path[:_TELLING], exc_info=error)
     return unexpected().response()
 

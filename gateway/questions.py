@@ -16,7 +16,7 @@ from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, missing, problem_of
 from gateway.resuming import Replies
 from gateway.seals import Seals
-from gateway.service import Ask
+from gateway.service import Ask, TakenUp
 from gateway.settings import GatewaySettings
 from millrace.client import Answer, Asked, Millrace
 from millrace.client.answers import answer_of, failure_of
@@ -140,7 +140,7 @@ class Questions:
             raise missing("stream")
         return place
 
-    async def resume(self, identity: Identity, place: Place) -> AsyncGenerator[Frame, None]:
+    async def resume(self, identity: Identity, place: Place) -> AsyncGenerator[TakenUp | Frame, None]:
         """What comes behind a place; see `gateway.service.Asking`."""
         if place.ended:
             return
@@ -151,6 +151,7 @@ class Questions:
             held.enter_context(self._health.open())
             expires_at = asyncio.get_running_loop().time() + left_s
             try:
+                yield TakenUp()
                 async with aclosing(self._replies.rest(identity.tenant, place)) as frames:
                     while True:
                         async with asyncio.timeout_at(expires_at):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -83,9 +83,9 @@ class LogReplies:
         stream = _Stream(tenant, place)
         reader = self._gathering.get(place.partition)
         if reader is None:
-            reader = _Reader(self._connection, self._codec, place.partition, self._timeout_s)
+            reader = _Reader(self._connection, self._codec, place.partition, self._timeout_s, self._gathered)
             self._gathering[place.partition] = reader
-            reader.start(lambda: self._gathering.pop(place.partition, None))
+            reader.start()
         reader.streams.setdefault(place.correlation, set()).add(stream)
         try:
             while True:
@@ -96,37 +96,52 @@ class LogReplies:
                 if item.terminal:
                     return
         finally:
-            await reader.leave(stream)
+            reader.leave(stream)
+
+    def _gathered(self, reader: _Reader) -> None:
+        """Let no stream join a reader any more; another one may gather in its place by now."""
+        if self._gathering.get(reader.partition) is reader:
+            del self._gathering[reader.partition]
 
 
 class _Reader:
     """Reads one partition for all streams that came while it gathered; ends with the last of them."""
 
-    def __init__(self, connection: Connection, codec: Codec, partition: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        codec: Codec,
+        partition: int,
+        timeout_s: float,
+        gathered: Callable[[_Reader], None],
+    ) -> None:
         self._connection = connection
         self._codec = codec
         self._place = TopicPartition(REPLY.name, partition)
         self._timeout_s = timeout_s
+        self._gathered = gathered
         self._task: asyncio.Task[None] | None = None
+        self.partition = partition
         self.streams: dict[str, set[_Stream]] = {}
 
-    def start(self, gathered: Any) -> None:
-        self._task = asyncio.create_task(self._run(gathered), name="millrace-gateway-resume")
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="millrace-gateway-resume")
 
-    async def leave(self, stream: _Stream) -> None:
-        """Take a stream out; the last one ends the reader."""
+    def leave(self, stream: _Stream) -> None:
+        """Take a stream out; the last one ends the reader, which nobody joins from then on."""
         others = self.streams.get(stream.place.correlation, set())
         others.discard(stream)
         if not others:
             self.streams.pop(stream.place.correlation, None)
         if not self.streams and self._task is not None:
+            self._gathered(self)
             self._task.cancel()
 
-    async def _run(self, gathered: Any) -> None:
+    async def _run(self) -> None:
         try:
             await asyncio.sleep(_GATHER_S)
         finally:
-            gathered()
+            self._gathered(self)
         while self.streams:
             try:
                 await self._read()

@@ -43,6 +43,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
 
 
+class TakenUp(msgspec.Struct, frozen=True):
+    """A stream that is taken up again has its place; nothing of it has come yet."""
+
+
 class Asking(Protocol):
     """Questions with limits, load shedding and cancellation; the one way in for every interface."""
 
@@ -62,8 +66,12 @@ class Asking(Protocol):
     def place(self, identity: Identity, found: str) -> Place:
         """Where a stream stands whose last event had the id `found`; `Problem` with 404 for an id of anybody else."""
 
-    def resume(self, identity: Identity, place: Place) -> AsyncGenerator[Frame, None]:
-        """Frames behind a place that any replica gave out, from the log; closing the iterator cancels the question."""
+    def resume(self, identity: Identity, place: Place) -> AsyncGenerator[TakenUp | Frame, None]:
+        """Frames behind a place that any replica gave out, from the log, with a `TakenUp` before them.
+
+        Closing the iterator cancels the question. Raises `Problem` before the first item where there is no place for
+        those who wait; the question is not cancelled then, and its stream can be taken up later.
+        """
 
     async def recall(self, identity: Identity, correlation: str) -> AnswerProduced | None:
         """How an own question ended; None while it has not, and where it is not known."""

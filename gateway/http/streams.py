@@ -16,7 +16,7 @@ from gateway.event_ids import Place, event_id
 from gateway.http.answers import frame_event
 from gateway.identity import Identity
 from gateway.problems import Problem, problem_of
-from gateway.service import Service
+from gateway.service import Service, TakenUp
 from gateway.settings import GatewaySettings
 from millrace.client import Asked
 from millrace.client.frames import Frame
@@ -25,7 +25,6 @@ T = TypeVar("T")
 MEDIA_TYPE: Final = "text/event-stream"
 _RETRY_MS: Final = 500
 _END: Final = object()
-_NOTHING_YET: Final = object()
 
 
 def event(name: str, data: Any, found: str = "", retry_ms: int = 0) -> bytes:
@@ -42,11 +41,11 @@ async def response(
     service: Service,
     settings: GatewaySettings,
     identity: Identity,
-    items: AsyncGenerator[Asked | Frame, None] | AsyncGenerator[Frame, None],
+    items: AsyncGenerator[Asked | Frame, None] | AsyncGenerator[TakenUp | Frame, None],
     place: Place | None,
     deadline_ms: int,
 ) -> StreamingResponse:
-    """Stream a reply; what keeps a new one from beginning is raised as a problem, with its status.
+    """Stream a reply; what keeps it from beginning, or from going on here, is raised as a problem, with its status.
 
     Parameters
     ----------
@@ -57,13 +56,11 @@ async def response(
     deadline_ms : int
         When the question's time has passed, in unix milliseconds.
     """
-    first: Any = _NOTHING_YET
-    if place is None:
-        try:
-            first = await anext(items, _END)
-        except BaseException:
-            await items.aclose()
-            raise
+    try:
+        first: Any = await anext(items, _END)
+    except BaseException:
+        await items.aclose()
+        raise
     body = _Stream(service, settings, identity, place, deadline_ms).events(items, first)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)
@@ -86,7 +83,7 @@ class _Stream:
             async with aclosing(items):
                 item = first
                 while item is not _END:
-                    yield b": back\n\n" if item is _NOTHING_YET else self._event(item)
+                    yield b": back\n\n" if isinstance(item, TakenUp) else self._event(item)
                     async with _running(anext(items, _END)) as following:
                         while not following.done():
                             await asyncio.wait(

@@ -13,13 +13,39 @@ import msgspec
 
 from gateway.identity import Identity
 from millrace.event import Event
-from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, CompletionGenerated, ContextRetrieved
+from millrace.events.feedback import FeedbackGiven, InteractionObserved
+from millrace.events.guard import ReviewDecisionMade
+from millrace.events.learn import ExampleCurated, ExampleProposed, ExampleRejected, QualityScored
+from millrace.events.query import (
+    AnswerCompleted,
+    AnswerDelta,
+    AnswerProduced,
+    CompletionGenerated,
+    CompletionGuarded,
+    ContextRetrieved,
+    QueryAdmitted,
+    QueryReceived,
+)
 from millrace.events.usage import UsageTotalled
 from millrace.lineage import Entry
 
 E = TypeVar("E", bound=Event)
 _OF_OTHERS: Final[Mapping[str, Any]] = {"dropped": (), "n_chunks": 0, "vector": b""}
 _OF_THE_TENANT: Final = (UsageTotalled,)
+ASKED: Final = (
+    QueryReceived,
+    QueryAdmitted,
+    ContextRetrieved,
+    CompletionGenerated,
+    CompletionGuarded,
+    AnswerProduced,
+    QualityScored,
+)
+"""Events whose user is who asked."""
+SAID: Final = (FeedbackGiven, InteractionObserved, ReviewDecisionMade)
+"""Events whose user is who says something of an answer."""
+LEARNED: Final = (ExampleProposed, ExampleCurated, ExampleRejected)
+"""Events whose user is a pseudonym: what is learned from what people said, of use to nobody who asks."""
 
 
 def concerns(identity: Identity, tenant: str, user: str) -> bool:
@@ -42,6 +68,23 @@ def may_see(identity: Identity, answer: AnswerProduced, readable: Collection[str
 def quotes_only(citations: Sequence[Any], readable: Collection[str]) -> bool:
     """Whether all quotes are of documents that may be read."""
     return all(citation.document in readable for citation in citations)
+
+
+def belongs(event: Event | None, asked: QueryReceived) -> bool:
+    """Whether a record under a question's correlation id is part of what its asker may follow.
+
+    Records of another tenant are not, nor what somebody else says of the answer, nor what is learned from that.
+    """
+    if event is None:
+        return True
+    if event.tenant != asked.tenant or isinstance(event, LEARNED):
+        return False
+    return not isinstance(event, SAID) or event.user in {asked.user, ""}
+
+
+def of_another(event: Event | None, asked: QueryReceived) -> bool:
+    """Whether a record is of a question that somebody else asked under the same correlation id."""
+    return isinstance(event, ASKED) and event.user not in {asked.user, ""}
 
 
 def trimmed(event: E, readable: Collection[str]) -> E:
@@ -83,7 +126,16 @@ def shown(entry: Entry, readable: Collection[str]) -> Entry | None:
         case AnswerCompleted() | CompletionGenerated():
             what = f"{len(event.text)} characters, {_counted(quotes, 'quote')}"
             return msgspec.structs.replace(entry, event=event.replace(text=""), what=what)
+        case QualityScored():
+            return msgspec.structs.replace(entry, event=_score(event, whole=whole))
     return msgspec.structs.replace(entry, event=event)
+
+
+def _score(event: QualityScored, *, whole: bool) -> QualityScored:
+    """A score without what somebody else says would have been right, and without an answer that may not be read."""
+    if event.corrected_by not in {event.user, ""}:
+        event = event.replace(expected="", corrected_by="")
+    return event if whole else event.replace(answer="")
 
 
 def _counted(number: int, noun: str) -> str:

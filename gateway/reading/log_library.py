@@ -14,15 +14,13 @@ from typing import Final, Protocol
 
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, Page, Passage, QuestionSummary, SourceText, VersionSummary
-from gateway.reading.access import concerns, may_see, quotes_only, shown, trimmed
+from gateway.reading.access import belongs, concerns, may_see, of_another, quotes_only, shown, trimmed
 from gateway.reading.cursors import cursor, position
 from gateway.reading.log_quality import LogQuality
 from gateway.reading.log_reviews import LogReviews
 from gateway.reading.passages import passages_of
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
-from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed
-from millrace.events.feedback import FeedbackGiven, InteractionObserved
 from millrace.events.query import AnswerProduced, Hit, QueryReceived
 from millrace.lineage import QuestionTrace, Source
 from streams.visibility.asked import AnswersByDocument, RecentQuestions, trace_id
@@ -234,9 +232,9 @@ class LogLibrary:
         summary = self._question(asked)
         collected = await self._collected(summary)
         readable = self._visible(identity).documents()
-        entries = [entry for entry in collected.entries if not _foreign(entry.event, asked)]
+        entries = [entry for entry in collected.entries if belongs(entry.event, asked)]
         # Whoever chose the same correlation id asked another question: nothing of it is shown, nor the rest.
-        if any(getattr(entry.event, "user", asked.user) not in {asked.user, ""} for entry in entries):
+        if any(of_another(entry.event, asked) for entry in entries):
             return None
         return QuestionTrace(
             correlation_id=summary.correlation,
@@ -343,13 +341,6 @@ class LogLibrary:
                 source_event=version.source_event if version is not None else "",
                 source_position=version.source_position if version is not None else "",
             )
-
-
-def _foreign(event: Event | None, asked: QueryReceived) -> bool:
-    """Whether a record is another tenant's, or what somebody else says of the answer: no part of the question."""
-    if event is None or event.tenant != asked.tenant:
-        return event is not None
-    return isinstance(event, FeedbackGiven | InteractionObserved) and event.user not in {asked.user, ""}
 
 
 def _asker(identity: Identity) -> str | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from starlette.types import Message
 
 from gateway.service import Service
 from gateway.settings import GatewaySettings
@@ -66,6 +71,68 @@ async def test_an_error_is_a_problem_that_tells_nothing_of_servers(
     assert ("retry-after" in response.headers) == (status == 503)
     assert "10.0.0.7" not in response.text
     assert "secret" not in response.text
+
+
+async def test_a_failure_that_nobody_foresaw_is_counted_and_has_the_headers_of_every_response(
+    gateways: Gateways, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_: Service, __: GatewaySettings) -> APIRouter:
+        router = APIRouter()
+
+        @router.get("/fails")
+        async def fails() -> None:
+            raise ZeroDivisionError("of this test")
+
+        return router
+
+    async with gateways.replica(GatewaySettings(secure=True), routers=[failing]) as gateway:
+        response = await gateway.client.get("/fails")
+        text = (await gateway.client.get("/metrics")).text
+    assert (response.status_code, response.json()["name"]) == (500, "internal")
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+    assert response.headers["cache-control"] == "no-store"
+    assert "strict-transport-security" in response.headers
+    assert 'requests_total{method="GET",route="/fails",status="5xx"} 1.0' in text
+    noted = [record for record in caplog.records if record.message == "GET /fails failed"]
+    assert [str(record.exc_info[1]) for record in noted if record.exc_info] == ["of this test"]
+
+
+@pytest.mark.parametrize(("error", "counted"), [(ZeroDivisionError(), True), (TimeoutError(), False)])
+async def test_a_response_that_breaks_off_is_counted_unless_its_caller_takes_nothing_more(
+    gateways: Gateways, error: Exception, counted: bool
+) -> None:
+    def failing(_: Service, __: GatewaySettings) -> APIRouter:
+        router = APIRouter()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"a"
+            if counted:
+                raise error
+            yield b"b"
+
+        @router.get("/breaks")
+        async def breaks() -> StreamingResponse:
+            return StreamingResponse(pieces())
+
+        return router
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message.get("body") == b"b":
+            raise error
+
+    scope = {"type": "http", "method": "GET", "path": "/breaks", "headers": [], "query_string": b""}
+    async with gateways.replica(routers=[failing]) as gateway:
+        with pytest.raises(Exception, match=r".*") as found:
+            await gateway.app(scope, receive, send)
+        text = (await gateway.client.get("/metrics")).text
+    assert found.value is error or found.value.__cause__ is error
+    assert 'route="/breaks",status="2xx"} 1.0' in text
+    assert ('route="/breaks",status="5xx"} 1.0' in text) == counted
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ const announce = document.getElementById("announce");
 const send = form.querySelector("button[type=submit]");
 const stop = document.getElementById("stop");
 const MAX_RESUMES = 5;
+const LONGEST_WAIT_MS = 120_000;
 const NEVER_ACTS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
 let asking = null;
@@ -183,14 +184,36 @@ function take(turn, event) {
   }
 }
 
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+  });
+}
+
+// When to come again, where a replica has no place for a stream that has begun elsewhere: its answer is being made.
+function comeAgain(response) {
+  if (response.status !== 429 && response.status !== 503) return 0;
+  return 1000 * Math.max(1, Number(response.headers.get("Retry-After")) || 1);
+}
+
 async function follow(turn, body, signal) {
   let last = "";
+  let waited = 0;
   for (let n = 0; n <= MAX_RESUMES && !turn.ended; n += 1) {
-    if (n) await new Promise((resolve) => setTimeout(resolve, 300 * n));
+    if (n) await pause(300 * n, signal);
     const headers = { Accept: "text/event-stream", "Content-Type": "application/x-www-form-urlencoded" };
     if (last) headers["Last-Event-ID"] = last;
     try {
       const response = await fetch("/ask", { method: "POST", body, headers, signal, credentials: "same-origin" });
+      const again = last ? comeAgain(response) : 0;
+      if (again && waited + again <= LONGEST_WAIT_MS) {
+        waited += again;
+        n -= 1;
+        await pause(again, signal);
+        continue;
+      }
       if (!response.ok) {
         const problem = await response.json().catch(() => ({}));
         const wait = problem.retry_after_ms ? ` Try again in ${Math.ceil(problem.retry_after_ms / 1000)} s.` : "";

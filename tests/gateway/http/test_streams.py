@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,13 +12,13 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Limits
 from millrace.event import Event
 from millrace.events.query import AnswerDelta, AnswerFailed, AnswerRetracted, QueryCancelled, QueryReceived
 from millrace.reader import read
 from millrace.topics import QUERY_CANCELLED
 from tests.conditions import until
-from tests.gateway.conftest import Gateways
+from tests.gateway.conftest import Gateway, Gateways
 from tests.gateway.serving import SentEvent, asking, serving
 from tests.millrace.workers import completed
 
@@ -191,6 +192,103 @@ class InTwoGoes:
 
     def rest(self, question: QueryReceived) -> Iterable[Event]:
         return [delta(question, 1, "b"), completed(question, "ab")]
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "name"),
+    [
+        (Limits(concurrent_per_tenant=3), 429, "too_many_questions"),
+        (Limits(concurrent=3), 503, "overloaded"),
+    ],
+)
+async def test_a_stream_that_finds_no_place_is_told_when_to_come_again_and_goes_on_then(
+    gateways: Gateways, limits: Limits, status: int, name: str
+) -> None:
+    settings, halves = GatewaySettings(limits=limits), Halves()
+    async with (
+        gateways.replica(settings) as one,
+        gateways.replica(settings) as other,
+        serving(one.app) as first,
+        serving(other.app) as second,
+        AsyncExitStack() as held,
+    ):
+        held.enter_context(gateways.answering(halves))
+        own = [await begun(held, second, gateways.bearer(), f"own {n}") for n in range(3)]
+        moved = [await begun(held, first, gateways.bearer(), f"moved {n}") for n in range(3)]
+        one.service.millrace.leave_questions()
+        await one.service.health.drain(0.0)
+        assert [await names_of(stream) for stream, _ in moved] == [["moved"]] * 3
+        for _, seen in moved:
+            headers = {**gateways.bearer(), "Accept": "text/event-stream", "Last-Event-ID": seen[-1].id}
+            posted = await second.post("/v1/questions", headers=headers)
+            got = await second.get("/v1/questions/events/rest", headers=headers)
+            for refused in (posted, got):
+                assert (refused.status_code, refused.json()["name"]) == (status, name)
+                assert refused.headers["retry-after"] == "1"
+        assert other.service.admission.n_asking == 3
+        await halves.finish(other, "own")
+        assert [await names_of(stream) for stream, _ in own] == [["delta", "completed"]] * 3
+        await halves.finish(other, "moved")
+        for _, seen in moved:
+            async with asking(second, gateways.bearer(), last=seen[-1].id) as rest:
+                assert await names_of(rest) == ["delta", "completed"]
+        assert other.service.admission.n_asking == 0
+    given_up = read(gateways.connection, [QUERY_CANCELLED], on_error=lambda _record, _error: None)
+    assert not [event for event in given_up if isinstance(event, QueryCancelled) and event.tenant == gateways.tenant]
+
+
+async def test_where_there_is_room_for_all_streams_of_two_replicas_none_is_refused(gateways: Gateways) -> None:
+    """Control: the same streams with twice the places."""
+    settings, halves = GatewaySettings(limits=Limits(concurrent_per_tenant=6)), Halves()
+    async with (
+        gateways.replica(settings) as one,
+        gateways.replica(settings) as other,
+        serving(one.app) as first,
+        serving(other.app) as second,
+        AsyncExitStack() as held,
+    ):
+        held.enter_context(gateways.answering(halves))
+        own = [await begun(held, second, gateways.bearer(), f"own {n}") for n in range(3)]
+        moved = [await begun(held, first, gateways.bearer(), f"moved {n}") for n in range(3)]
+        one.service.millrace.leave_questions()
+        await one.service.health.drain(0.0)
+        going_on = [
+            await held.enter_async_context(asking(second, gateways.bearer(), last=seen[-1].id)) for _, seen in moved
+        ]
+        await halves.finish(other, "")
+        ends = [await names_of(stream) for stream in (*going_on, *(stream for stream, _ in own))]
+    assert ends == [["delta", "completed"]] * 6
+
+
+class Halves:
+    """Answers the first half of a question when it is asked, and the other half when it is sent again."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, QueryReceived] = {}
+
+    def __call__(self, question: QueryReceived) -> list[Event]:
+        known = question.question in self._asked
+        self._asked[question.question] = question
+        if not known:
+            return [delta(question, 0, "a")]
+        return [delta(question, 1, "b"), completed(question, "ab")]
+
+    async def finish(self, gateway: Gateway, beginning: str) -> None:
+        """Send the questions with a beginning again."""
+        for question in [each for text, each in self._asked.items() if text.startswith(beginning)]:
+            await gateway.service.millrace.produce(question)
+
+
+async def begun(
+    held: AsyncExitStack, client: httpx.AsyncClient, headers: dict[str, str], question: str
+) -> tuple[AsyncIterator[SentEvent], list[SentEvent]]:
+    """A stream with its first two events."""
+    stream = await held.enter_async_context(asking(client, headers, question, timeout_s=100))
+    return stream, [await anext(stream), await anext(stream)]
+
+
+async def names_of(stream: AsyncIterator[SentEvent]) -> list[str]:
+    return [event.name for event in await collected(stream)]
 
 
 @pytest.mark.parametrize("end", ["failed", "retracted"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
+from starlette.types import Receive, Scope, Send
 
 from millrace.event import Event
-from millrace.events.query import AnswerDelta, AnswerFailed, AnswerRetracted, QueryReceived
+from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerFailed, AnswerRetracted, QueryReceived
+from tests.gateway.conftest import identity
 from tests.gateway.pages.browsing import browsing, needs_browser
 from tests.gateway.pages.conftest import QUOTE, Office, ends_well
 from tests.gateway.pages.shelf import quoted
@@ -86,6 +89,45 @@ async def test_a_higher_attempt_takes_the_place_of_what_was_streamed(office: Off
             await tab.ask("What?")
             await expect(tab.page.locator(".notice.failed")).to_contain_text("The reader is away")
             assert "first try" not in await tab.page.locator("#turns").inner_text()
+
+
+async def test_an_answer_that_has_begun_waits_for_a_place_at_another_replica_and_goes_on_there(office: Office) -> None:
+    asked: list[QueryReceived] = []
+
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        asked.append(question)
+        whose: dict[str, Any] = {"tenant": question.tenant, "correlation": question.meta.correlation_id}
+        if len(asked) == 1:
+            return [AnswerDelta(**whose, n=0, text="The first half ")]
+        return [AnswerCompleted(**whose, n=1, text="The first half and the rest.", found=True)]
+
+    async with office.open() as one, office.open() as other:
+        at = [one.app]
+
+        async def balanced(scope: Scope, receive: Receive, send: Send) -> None:
+            await at[0](scope, receive, send)
+
+        admission = other.service.admission
+        with office.gateways.answering(behaviour), ExitStack() as held:
+            async with browsing(balanced) as tab:  # type: ignore[arg-type]  # served as it is
+                await tab.go("/ask")
+                await tab.page.get_by_role("textbox", name="question").fill("What?")
+                await tab.page.keyboard.press("Enter")
+                await expect(tab.page.locator(".answer")).to_contain_text("The first half")
+                for _ in range(admission.limits.concurrent_per_tenant):
+                    held.enter_context(admission.place(identity(office.tenant)))
+                at[0] = other.app
+                one.service.millrace.leave_questions()
+                await one.service.health.drain(0.0)
+                async with tab.page.expect_response(lambda found: found.status == 429) as refused:
+                    pass
+                assert (await (await refused.value).header_value("retry-after")) == "1"
+                held.close()
+                await other.service.millrace.produce(asked[0])
+                await expect(tab.page.locator('.answer[aria-busy="false"]')).to_have_text(
+                    "The first half and the rest."
+                )
+                assert await tab.page.locator(".notice").count() == 0
 
 
 async def test_switching_to_a_person_without_the_right_loses_the_document(office: Office) -> None:

@@ -2,16 +2,22 @@ import asyncio
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.identity import Identity
 from gateway.reading import LogLibrary
+from gateway.reading.access import ASKED, LEARNED, SAID
 from millrace.errors import InputRejected, Unavailable
+from millrace.event import Event
 from millrace.events.corpus import AclChanged, DocumentSettled
 from millrace.events.feedback import FeedbackGiven
+from millrace.events.guard import ReviewDecisionMade
+from millrace.events.learn import ExampleCurated, ExampleProposed, ExampleRejected, QualityScored
 from millrace.events.query import AnswerProduced, CompletionGenerated, ContextRetrieved, Dropped, QueryReceived
 from millrace.events.usage import UsageTotalled
 from millrace.lineage import QuestionTrace
+from millrace.topics import CATALOGUE
 from streams.visibility.asked import AnswersByDocument, RecentQuestions
 from streams.visibility.tail import Tail
 from tests.conditions import until
@@ -278,3 +284,76 @@ async def test_what_others_say_of_an_answer_is_no_part_of_its_trace_and_hides_no
     said = [entry.event.kind for entry in trace.entries if isinstance(entry.event, FeedbackGiven)]
     assert sorted(said) == ["abandoned", "up"]
     assert "a secret of ben" not in repr(trace)
+
+
+async def test_what_was_learned_or_decided_after_an_answer_is_no_part_of_its_trace_and_hides_nothing_of_it(
+    log: Log,
+) -> None:
+    await log.document("a.md", 1, "Text.")
+    await log.answered("q1", "a.md")
+    before = await log.library.trace(ANN, "q1")
+    assert before is not None
+    example: dict[str, Any] = {
+        "tenant": "acme", "example": "e1", "correlation": "q1", "source": "approved", "user": "1f0c", "document": "b.md"
+    }  # fmt: skip
+    await log.write(
+        FeedbackGiven(tenant="acme", conversation="c-q1", correlation="q1", kind="up", user="ann"),
+        ExampleProposed(**example, question="digest"),
+        ExampleProposed(**example | {"user": ""}, question="digest"),
+        ExampleCurated(**example, split="train"),
+        ExampleRejected(**example, reason="empty"),
+        ReviewDecisionMade(
+            tenant="acme", item="i1", subject_kind="answer", subject="q1", decision="correct", user="rea", text="secret"
+        ),
+        correlation="q1",
+    )
+    after = await log.library.trace(ANN, "q1")
+    assert after is not None
+    assert [entry.type for entry in after.entries] == [*(entry.type for entry in before.entries), "FeedbackGiven"]
+
+
+async def test_a_score_names_no_correction_of_others_and_no_answer_whose_quotes_may_not_be_read(log: Log) -> None:
+    await log.document("a.md", 1, "Text.")
+    await log.answered("q1", "a.md")
+    (answer,) = await log.library.answers(ANN)
+    score = QualityScored(
+        tenant="acme", conversation="c-q1", correlation="q1", revision=1, score=0.1, poor=True, answer="The answer.",
+        expected="said by ben", corrected_by="ben", citations=answer.citations, user="ann",
+    )  # fmt: skip
+    own = score.replace(revision=2, expected="said by ann", corrected_by="ann")
+    await log.write(score, own, correlation="q1")
+    seen = await scores(log)
+    assert [(each.answer, each.expected, each.corrected_by) for each in seen] == [
+        ("The answer.", "", ""),
+        ("The answer.", "said by ann", "ann"),
+    ]
+    await log.write(AclChanged(tenant="acme", document="a.md", version=2, groups=("board",)))
+    assert [(each.answer, each.citations) for each in await scores(log)] == [("", ()), ("", ())]
+
+
+async def scores(log: Log) -> list[QualityScored]:
+    trace = await log.library.trace(ANN, "q1")
+    assert trace is not None
+    return [entry.event for entry in trace.entries if isinstance(entry.event, QualityScored)]
+
+
+@pytest.mark.parametrize("kind", ASKED)
+async def test_nothing_is_shown_of_a_question_whose_id_somebody_else_chose_as_well(log: Log, kind: type[Event]) -> None:
+    await log.answered("q1")
+    fields: dict[str, Any] = {
+        "tenant": "acme", "conversation": "c-q1", "question": "?", "text": "", "found": False, "correlation": "q1",
+        "status": "answered", "revision": 1, "score": 1.0, "poor": False, "user": "ben",
+    }  # fmt: skip
+    wanted = {field.name for field in msgspec.structs.fields(kind)}
+    await log.write(kind(**{name: value for name, value in fields.items() if name in wanted}), correlation="q1")
+    assert await log.library.trace(ANN, "q1") is None
+
+
+def test_of_every_event_with_a_user_it_is_known_whether_that_is_the_asker() -> None:
+    with_user = {
+        kind
+        for topic in CATALOGUE.values()
+        for kind in topic.events
+        if "user" in {field.name for field in msgspec.structs.fields(kind)}
+    }
+    assert with_user == {*ASKED, *SAID, *LEARNED}
