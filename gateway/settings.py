@@ -13,7 +13,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     requests_per_minute, tokens_per_minute : int
-        Of one tenant; 0 sets no limit. A token is four bytes of a question or a document, counted before it is sent.
+        Of one tenant; 0 sets no limit. A token is four bytes of a question, of an answer
+        or of what is embedded.
     documents_per_minute : int
         Writes of documents and of access, of one tenant; 0 sets no limit.
     concurrent_per_tenant, concurrent : int
@@ -21,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_lag_s : float
         How late the event loop may be before new questions are refused, in seconds.
     question_chars : int
-        Longest question.
+        Longest question; what the workers take at most is `QueryPolicy.max_question_chars`.
     question_timeout_s : float
         Longest time a question may ask for.
     body_bytes : int
@@ -42,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     concurrent_per_tenant: int = 64
     concurrent: int = 512
     max_lag_s: float = 1.0
-    question_chars: int = 8_000
+    question_chars: int = 4_000
     question_timeout_s: float = 120.0
     body_bytes: int = 256 * 1024
     document_bytes: int = 20 * 1024 * 1024

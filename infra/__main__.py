@@ -275,22 +275,26 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def main() -> None:
-    """Run the command line."""
-    exit_on_sigterm()
-    # The worker's imports (Faust, stores, models) take seconds; no other command should wait for them.
-    if sys.argv[1:2] in ([], ["--help"], ["worker"]):
+def add_imported_late(named: Sequence[str] = ()) -> None:
+    """Add commands whose imports (Faust, stores, models) take seconds: those that are named, or all."""
+    if not named or "worker" in named:
         from infra.worker import worker
 
         app.command()(worker)
-    if sys.argv[1:2] in ([], ["--help"], ["gateway"]):
+    if not named or "gateway" in named:
         from infra.gateway import gateway
 
         app.command()(gateway)
-    if sys.argv[1:2] in ([], ["--help"], ["keys"]):
+    if not named or "keys" in named:
         from infra.gateway_secrets import keys
 
         app.add_typer(keys)
+
+
+def main() -> None:
+    """Run the command line."""
+    exit_on_sigterm()
+    add_imported_late(() if sys.argv[1:2] in ([], ["--help"]) else sys.argv[1:2])
     app()
 
 

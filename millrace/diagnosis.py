@@ -25,7 +25,7 @@ from millrace.worker_health import running, workers
 
 PACKAGES: Final = ("aiokafka", "confluent-kafka", "fastavro", "msgspec", "numpy", "rich", "typer")
 GROUP_PREFIX: Final = "millrace."
-_PYTHON: Final = (3, 11)
+_PYTHONS: Final = ((3, 11), (3, 14))
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -83,8 +83,8 @@ def _release(package: str) -> str:
 
 def _python() -> Finding:
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < _PYTHON:
-        return Finding("python", "wrong", detail, "use Python 3.11 or newer")
+    if not _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]:
+        return Finding("python", "wrong", detail, "use Python 3.11, 3.12 or 3.13")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return Finding("python", "wrong", detail, "Linux on x86-64 is supported; elsewhere use a container")
     return Finding("python", "ok", detail)

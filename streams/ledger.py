@@ -46,7 +46,7 @@ def parse_starts(metadata: str, head: int) -> int:
     return int(match[1]) if match and int(match[2]) == head else 0
 
 
-class Final(NamedTuple):
+class Closed(NamedTuple):
     """What a revoked partition leaves behind.
 
     Attributes
@@ -143,13 +143,13 @@ class Ledger:
         self._partitions[tp] = _Partition(self._epochs, position, parse_starts(metadata, position))
         return self._epochs
 
-    def revoke(self, tp: TopicPartition) -> Final:
+    def revoke(self, tp: TopicPartition) -> Closed:
         """Close a partition's books and say what to commit for it a last time."""
         part = self._partitions.pop(tp, None)
         if part is None:
-            return Final(None, "", 0)
+            return Closed(None, "", 0)
         offset = max(part.prefix(), part.committed)
-        return Final(offset, format_metadata(part.starts, offset), len(part.pending))
+        return Closed(offset, format_metadata(part.starts, offset), len(part.pending))
 
     def epoch(self, tp: TopicPartition) -> int | None:
         """Epoch of the current assignment; None if the partition is not ours (drop what was read from it)."""

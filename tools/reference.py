@@ -7,16 +7,22 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from agents.corpus.policy import CorpusPolicy
+from agents.guard.policy import GuardPolicy
+from agents.learn.policy import LearnPolicy
+from agents.query.policy import QueryPolicy
+from infra.__main__ import add_imported_late
 from infra.__main__ import app as infra
 from infra.settings import Settings
-from infra.worker import worker
 from millrace import errors
 from millrace.cli import app as cli
 from millrace.schema import avro_schema
@@ -26,6 +32,7 @@ from millrace.topics import CATALOGUE, DAY_MS, Topic
 from tools.alerts import ALERTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+POLICIES = {"corpus": CorpusPolicy, "query": QueryPolicy, "guard": GuardPolicy, "learn": LearnPolicy}
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->\n\n"
 
 
@@ -97,7 +104,24 @@ def settings_page() -> str:
         default = "" if str(field.default).startswith(("/", "~")) else f"`{_plain(field.default)}`"
         variable = f"MILLRACE_{name.upper().replace('.', '__')}"
         lines.append(f"| `{name}` | `{variable}` | {default} | {(field.description or '').replace('|', '/')} |")
+    lines += [
+        "",
+        "## Policies",
+        "",
+        "What agents decide by. Each is a setting of its group, `query.max_quotes` for instance: in `millrace.toml` a",
+        "key of the group's table, in the environment a member of the group's JSON.",
+    ]
+    for group, policy in POLICIES.items():
+        lines += ["", f"### {group}", "", "| field | default | meaning |", "|---|---|---|"]
+        lines += (f"| `{name}` | `{_plain(default)}` | {text} |" for name, default, text in _policy_fields(policy))
     return _NOTE + "\n".join(lines) + "\n"
+
+
+def _policy_fields(policy: type[msgspec.Struct]) -> Iterator[tuple[str, Any, str]]:
+    said, defaults = get_type_hints(policy, include_extras=True), policy()
+    for name in policy.__struct_fields__:
+        text = next((each for each in getattr(said[name], "__metadata__", ()) if isinstance(each, str)), "")
+        yield name, getattr(defaults, name), text.replace("|", "/")
 
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -142,9 +166,7 @@ def commands_page() -> str:
         "`millrace` works with a stack, from a checkout or an app; `python -m infra` runs one, from a checkout.",
         "Each says the same with `--help`.",
     ]
-    alone = typer.Typer(add_completion=False)
-    alone.command()(worker)  # `infra` adds it when it is asked for: its imports take seconds
-    for name, application in (("millrace", cli), ("python -m infra", infra), ("python -m infra worker", alone)):
+    for name, application in (("millrace", cli), ("python -m infra", _whole_infra())):
         for words, command in _commands(name, typer.main.get_command(application)):
             lines += ["", f"## {words}", "", " ".join((command.help or "").split())]
             if command.epilog:
@@ -152,6 +174,12 @@ def commands_page() -> str:
                 lines += ["", f"{about}Example: `{example}`" if colon else about]
             lines += _parameters(command)
     return _NOTE + "\n".join(lines) + "\n"
+
+
+@cache
+def _whole_infra() -> typer.Typer:
+    add_imported_late()
+    return infra
 
 
 def _commands(words: str, command: Any) -> Iterator[tuple[str, Any]]:

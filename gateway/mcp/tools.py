@@ -33,7 +33,7 @@ MAX_TEXT: Final = 40_000
 
 _Name = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Labels = Annotated[dict[_Name, _Name], msgspec.Meta(max_length=16, description="Only documents with these labels.")]
-_Question = Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
+_Question = Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
 A = TypeVar("A")
 
 

@@ -29,7 +29,6 @@ ACCESS: Final[Mapping[str, str]] = {"everyone": "*", "finance": "finance", "hr":
 KIM: Final = {"user": "kim", "groups": ("staff",)}
 MARIA: Final = {"user": "maria", "groups": ("staff", "hr")}
 TRAVEL, DEVICES, LEAVE = "everyone/travel.md", "everyone/devices.md", "hr/parental-leave.md"
-DISCIPLINE: Final = "hr/disciplinary-procedure.docx"
 ALLOWANCE: Final = "What is the daily meal allowance abroad?"
 STOLEN: Final = "How soon must a stolen laptop be reported?"
 WEEKS: Final = "How many weeks of parental leave are paid in full?"

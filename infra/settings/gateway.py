@@ -85,8 +85,8 @@ class LimitSettings(Group):
     """Connections that a replica holds; further ones are told to come again."""
     max_lag_s: float = Field(default=1.0, gt=0)
     """How late a replica may be with its work before it takes no more questions, in seconds."""
-    question_chars: int = Field(default=8_000, ge=1)
-    """Longest question."""
+    question_chars: int = Field(default=4_000, ge=1)
+    """Longest question; workers refuse those over `query.max_question_chars` whatever this says."""
     question_timeout_s: float = Field(default=120.0, gt=0)
     """Longest time that a question may ask for, in seconds."""
     body_bytes: int = Field(default=256 * 1024, ge=1024)

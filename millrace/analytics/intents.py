@@ -101,8 +101,3 @@ def intent_of(question: str) -> str:
     if language not in {"en", "und"}:
         return f"in {language}"
     return next((rule.intent for rule in RULES if rule.form.search(text)), OTHER)
-
-
-def language_noted(intent: str) -> str:
-    """Language of an intent that names one; empty for the others."""
-    return intent.removeprefix("in ") if intent.startswith("in ") else ""

@@ -15,7 +15,7 @@ from infra.redaction import Redaction
 from millrace.codec import ConsumedRecord
 from millrace.event import Event
 from streams.lanes import Item
-from streams.ledger import Final, Ledger, TopicPartition
+from streams.ledger import Closed, Ledger, TopicPartition
 from streams.pump import delivery, handling, inline, pump, tenure
 
 LETTERS_HELD = "letters-held.txt"
@@ -55,11 +55,11 @@ class Unbounded(Ledger):
 class ReadIsDone(Ledger):
     """Hands a partition over as if all that was read had been done."""
 
-    def revoke(self, tp: TopicPartition) -> Final:
+    def revoke(self, tp: TopicPartition) -> Closed:
         """Close the books behind the last record read."""
         part = self._partitions.get(tp)
         final = super().revoke(tp)
-        return final if part is None else Final(part.next, final.metadata, final.unfinished)
+        return final if part is None else Closed(part.next, final.metadata, final.unfinished)
 
 
 class ReadIsCommitted(ReadIsDone):

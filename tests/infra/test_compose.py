@@ -358,3 +358,14 @@ def test_workers_start_after_what_they_need() -> None:
         assert needs["deploy"] == "service_completed_successfully"
         servers = {"kafka", "registry", "weaviate", "triton"}
         assert {other: needs[other] for other in servers} == dict.fromkeys(servers, "service_healthy")
+
+
+def test_the_page_on_containers_names_every_service_every_variable_and_the_number_of_secrets() -> None:
+    page = (ROOT / "docs" / "how-to" / "run-with-compose.md").read_text()
+    always = {
+        name for name, service in SERVICES.items() if not service.get("profiles") or service["profiles"] == ["cli"]
+    }
+    variables = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text() + GPU.read_text()))
+    assert {name for name in always if f"| `{name}` |" not in page} == set()
+    assert {name for name in variables if f"`{name}`" not in page} == set()
+    assert f"secrets: {len(DRAWN)} drawn" in page

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from streams.ledger import Final, Ledger, TopicPartition, format_metadata, parse_starts
+from streams.ledger import Closed, Ledger, TopicPartition, format_metadata, parse_starts
 from tests.streams.ledger_machine import LedgerMachine
 
 TP: TopicPartition = ("orders", 0)
@@ -77,7 +77,7 @@ class ForgetsToCount(Ledger):
 class CountsHandedBackRecords(Ledger):
     """Blames the head record for a rebalance."""
 
-    def revoke(self, tp: TopicPartition) -> Final:
+    def revoke(self, tp: TopicPartition) -> Closed:
         metadata = "" if self.epoch(tp) is None else self.metadata(tp)
         return super().revoke(tp)._replace(metadata=metadata)
 

@@ -19,12 +19,19 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
 def test_pages_name_every_error_and_setting() -> None:
     page = reference.settings_page()
     assert "MILLRACE_WORKER__MAX_UNCOMMITTED" in page
+    assert "| `answer_threshold` | `0.55` |" in page
     assert "`log_truncated`" in reference.errors_page()
 
 
 def test_the_page_of_commands_names_every_command_with_its_options() -> None:
     page = reference.commands_page()
-    for heading in ("## millrace ask", "## millrace dlq replay", "## python -m infra up"):
+    for heading in (
+        "## millrace ask",
+        "## millrace dlq replay",
+        "## python -m infra up",
+        "## python -m infra gateway",
+        "## python -m infra keys new",
+    ):
         assert heading in page.splitlines()
     assert "| `--top-k` | `10` |" in page
     assert "| `QUESTION` | required |" in page
