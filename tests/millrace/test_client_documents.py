@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from millrace.client import Millrace, documents
+from millrace.client import Millrace, documents, outcomes
 from millrace.client.documents import Change, DocumentWriter
 from millrace.client.producing import EventProducer
 from millrace.codec import Codec, Record
@@ -313,6 +313,35 @@ async def test_waiting_ends_in_time_and_names_what_is_missing(embedded: Connecti
         with indexing(embedded, tenant):
             later = await millrace.put_document("a.md", "newer")
             assert [o.version for o in await millrace.wait([receipt, later], timeout_s=20)] == [2, 2]
+
+
+class Unreachable:
+    """A consumer whose broker does not answer."""
+
+    def __init__(self) -> None:
+        self.starting = asyncio.Event()
+        self.stopped = False
+
+    async def start(self) -> None:
+        self.starting.set()
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+async def test_a_wait_that_is_given_up_leaves_no_consumer_open(
+    embedded: Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Unreachable()
+    monkeypatch.setattr(outcomes, "_consumer", lambda _: consumer)
+    reader = outcomes.OutcomeReader(embedded, Codec(), {}, timeout_s=60)
+    starting = asyncio.create_task(reader.start())
+    await consumer.starting.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert consumer.stopped
 
 
 async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embedded: Connection, tenant: str) -> None:

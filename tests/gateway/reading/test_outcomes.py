@@ -1,9 +1,12 @@
 """Laws about outcomes from the table: those of the log, whoever wrote the change, waited for without a reader."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 
+from gateway.reading.outcomes import outcome_within
 from millrace.events.corpus import AclChanged, DocumentIndexed, DocumentSettled
 from millrace.events.query import Receipt
+from streams.visibility.file import Settled
 from tests.gateway.reading.conftest import ANN, MALLORY, Log
 from tests.streams.visibility.corpus_log import indexed
 
@@ -52,6 +55,29 @@ async def test_an_outcome_is_waited_for_until_it_has_been_read(log: Log) -> None
     found = await waiting
     assert found is not None
     assert (found.outcome, found.receipt) == ("indexed", receipt)
+
+
+class Pruned:
+    """A table that forgets a version between naming it and reading it."""
+
+    def resolved(self, receipt: Receipt) -> bool:
+        return True
+
+    async def wait_for(self, receipts: Collection[Receipt]) -> None:
+        return None
+
+    def current(self, tenant: str, document: str) -> DocumentIndexed | None:
+        raise LookupError(document)
+
+    def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
+        return ()
+
+    def outcome(self, tenant: str, document: str) -> Settled | None:
+        return None
+
+
+async def test_a_version_that_is_pruned_while_it_is_looked_for_is_looked_for_again_later() -> None:
+    assert await outcome_within(Pruned(), Receipt("acme", "a.md", 1), 0) is None
 
 
 async def test_a_receipt_of_another_tenant_tells_nothing(log: Log) -> None:
