@@ -6,6 +6,7 @@ made in one step of the event loop, so that no race exceeds a budget.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ TOKENS_A_UNIT: Final = 100
 """Tokens are counted in pieces of so many, rounded up."""
 _BYTES_A_TOKEN: Final = 4
 _WINDOW_S: Final = 60
+_SEARCHES: Final = 2
 
 
 class Admission:
@@ -44,6 +46,8 @@ class Admission:
     ----------
     n_uploading : int
         Bytes of documents that are held.
+    searches : asyncio.Semaphore
+        Held by whoever reads the log for one caller's sake: each has a consumer of its own.
     """
 
     def __init__(self, limits: Limits, health: Health, metrics: Metrics) -> None:
@@ -57,12 +61,19 @@ class Admission:
             "tokens": _per_minute("tokens", -(-limits.tokens_per_minute // TOKENS_A_UNIT)),
         }
         self._asking: Counter[str] = Counter()
+        self._watching: Counter[str] = Counter()
         self.n_uploading = 0
+        self.searches = asyncio.Semaphore(_SEARCHES)
 
     @property
     def n_asking(self) -> int:
         """Questions that wait for an answer."""
         return self._asking.total()
+
+    @property
+    def n_watching(self) -> int:
+        """Callers that wait for what becomes of a change."""
+        return self._watching.total()
 
     def request(self, identity: Identity) -> dict[str, str]:
         """Count a request of a tenant; gives the ``RateLimit`` headers of its response.
@@ -143,21 +154,40 @@ class Admission:
     @contextmanager
     def place(self, identity: Identity) -> Iterator[None]:
         """Hold one of the places of those who wait for an answer."""
+        try:
+            with self._held(self._asking, identity, "questions", "wait for answers"):
+                self._metrics.pending.set(self.n_asking)
+                yield
+        finally:
+            self._metrics.pending.set(self.n_asking)
+
+    @contextmanager
+    def outcome(self, identity: Identity) -> Iterator[None]:
+        """Hold a place while a caller waits for what becomes of a change: as many as for questions, counted apart.
+
+        Raises
+        ------
+        Problem
+            429 where the tenant has used up what it may, 503 where the gateway has.
+        """
+        with self._held(self._watching, identity, "receipts", "wait for outcomes"):
+            yield
+
+    @contextmanager
+    def _held(self, held: Counter[str], identity: Identity, what: str, waits: str) -> Iterator[None]:
         tenant, most = identity.tenant, self.limits.concurrent_per_tenant
-        if self.n_asking >= self.limits.concurrent:
-            raise self._refused(Problem(503, "overloaded", "too many questions wait for answers", retry_after_s=1))
-        if self._asking[tenant] >= most:
-            text = f"{most} questions of this tenant wait for answers, no more may"
-            raise self._refused(Problem(429, "too_many_questions", text, retry_after_s=1))
-        self._asking[tenant] += 1
-        self._metrics.pending.set(self.n_asking)
+        if held.total() >= self.limits.concurrent:
+            raise self._refused(Problem(503, "overloaded", f"too many {what} {waits}", retry_after_s=1))
+        if held[tenant] >= most:
+            text = f"{most} {what} of this tenant {waits}, no more may"
+            raise self._refused(Problem(429, f"too_many_{what}", text, retry_after_s=1))
+        held[tenant] += 1
         try:
             yield
         finally:
-            self._asking[tenant] -= 1
-            if not self._asking[tenant]:
-                del self._asking[tenant]
-            self._metrics.pending.set(self.n_asking)
+            held[tenant] -= 1
+            if not held[tenant]:
+                del held[tenant]
 
     def _bearable(self) -> None:
         health = self._health

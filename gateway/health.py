@@ -86,10 +86,17 @@ class Health:
             self.over.set()
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[Callable[[], None]]:
-        """A question that nobody has answered yet; call what is given with each of its frames."""
+    def waiting(self, *, parked: bool = False) -> Iterator[Callable[[], None]]:
+        """A question that nobody has answered yet; call what is given with each of its frames.
+
+        Parameters
+        ----------
+        parked : bool
+            Whether it waits for a change of its own first. Its silence says nothing of the workers then; its frames do.
+        """
         mark = object()
-        self._waiting[mark] = asyncio.get_running_loop().time()
+        if not parked:
+            self._waiting[mark] = asyncio.get_running_loop().time()
 
         def heard() -> None:
             self._waiting.pop(mark, None)

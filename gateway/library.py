@@ -12,7 +12,8 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from gateway.identity import Identity
-from millrace.events.query import AnswerProduced, Hit
+from millrace.client import Outcome
+from millrace.events.query import AnswerProduced, Hit, Receipt
 from millrace.lineage import QuestionTrace
 
 T = TypeVar("T")
@@ -108,6 +109,12 @@ class Library(Protocol):
 
     async def versions(self, identity: Identity, document: str) -> Sequence[VersionSummary]:
         """Versions and outcomes of a readable document, newest first; empty for others."""
+
+    async def outcome(self, identity: Identity, receipt: Receipt, wait_s: float = 0.0) -> Outcome | None:
+        """What became of a change of the caller's tenant, waited for; None while that is not known.
+
+        A receipt tells its holder this much whether or not the document may be read. There may be no message with it.
+        """
 
     async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
         """Text of a retained version of a readable document."""

@@ -95,7 +95,7 @@ class Questions:
         with ExitStack() as held:
             held.enter_context(self._admission.question(identity, ask.question))
             held.enter_context(self._health.open())
-            heard = held.enter_context(self._health.waiting())
+            heard = held.enter_context(self._health.waiting(parked=bool(ask.after)))
             asked_at = asyncio.get_running_loop().time()
             try:
                 async with aclosing(self._millrace.follow(ask.question, **options)) as items:

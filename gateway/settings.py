@@ -18,7 +18,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     documents_per_minute : int
         Writes of documents and of access, of one tenant; 0 sets no limit.
     concurrent_per_tenant, concurrent : int
-        Questions that wait for an answer at the same time.
+        Questions that wait for an answer at the same time; and as many receipts that wait for an outcome.
     max_lag_s : float
         How late the event loop may be before new questions are refused, in seconds.
     question_chars : int

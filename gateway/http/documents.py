@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -15,12 +14,11 @@ from gateway.http.descriptions import problems
 from gateway.http.receipts import receipt_of, receipt_token
 from gateway.http.streams import unless_gone
 from gateway.identity import Identity
+from gateway.outcomes import outcome_of
 from gateway.problems import Problem, missing
 from gateway.service import Service
 from gateway.settings import GatewaySettings
 from gateway.trust import tier_of
-from millrace.client import Outcome
-from millrace.errors import DeadlineExceeded
 from millrace.events.query import Receipt
 
 _SOURCE: Final = "gateway"
@@ -158,7 +156,7 @@ def _reading(router: APIRouter, service: Service) -> None:
         found = receipt_of(service.seals, identity, receipt)
         if found is None:
             raise missing("receipt")
-        return await unless_gone(request, service, _outcome(service, found, wait))
+        return await unless_gone(request, service, _outcome(service, identity, found, wait))
 
 
 def _writing(router: APIRouter, service: Service, settings: GatewaySettings) -> None:
@@ -290,10 +288,9 @@ def _accepted(service: Service, identity: Identity, receipt: Receipt) -> Accepte
     return Accepted(document=receipt.document, receipt=receipt_token(service.seals, identity, receipt))
 
 
-async def _outcome(service: Service, receipt: Receipt, wait_s: float) -> OutcomeBody:
-    try:
-        found = await _first(service, receipt, max(0.5, wait_s))
-    except DeadlineExceeded:
+async def _outcome(service: Service, identity: Identity, receipt: Receipt, wait_s: float) -> OutcomeBody:
+    found = await outcome_of(service, identity, receipt, wait_s)
+    if found is None:
         return OutcomeBody(document=receipt.document, outcome="pending")
     return OutcomeBody(
         document=receipt.document,
@@ -303,8 +300,3 @@ async def _outcome(service: Service, receipt: Receipt, wait_s: float) -> Outcome
         message=found.message,
         n_chunks=found.n_chunks,
     )
-
-
-async def _first(service: Service, receipt: Receipt, wait_s: float) -> Outcome:
-    async with asyncio.timeout(wait_s + 5):
-        return (await service.millrace.wait(receipt, wait_s))[0]

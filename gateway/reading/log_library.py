@@ -18,10 +18,12 @@ from gateway.reading.access import belongs, concerns, may_see, of_another, quote
 from gateway.reading.cursors import cursor, position
 from gateway.reading.log_quality import LogQuality
 from gateway.reading.log_reviews import LogReviews
+from gateway.reading.outcomes import outcome_within
 from gateway.reading.passages import passages_of
+from millrace.client import Outcome
 from millrace.errors import MillraceError, ObjectMissing, Unavailable
 from millrace.events.corpus import DocumentIndexed
-from millrace.events.query import AnswerProduced, Hit, QueryReceived
+from millrace.events.query import AnswerProduced, Hit, QueryReceived, Receipt
 from millrace.lineage import QuestionTrace, Source
 from streams.visibility.asked import AnswersByDocument, RecentQuestions, trace_id
 from streams.visibility.tail import Tail
@@ -155,6 +157,10 @@ class LogLibrary:
             outcome = VersionSummary(version=settled.order[1], outcome=settled.outcome, reason=settled.reason, at_us=0)
             found.append((settled.order, outcome))
         return [summary for _, summary in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+    async def outcome(self, identity: Identity, receipt: Receipt, wait_s: float = 0.0) -> Outcome | None:
+        """What became of a change of the caller's tenant, without its message; None while that is not known."""
+        return await outcome_within(self._tail, receipt, wait_s) if receipt.tenant == identity.tenant else None
 
     async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
         """Text of a version that is kept of a readable document; None for what was erased."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from millrace import __version__
 from millrace.cli.output import UsageError
 from millrace.connection import Connection, find_connection
 from millrace.topics import Topic
@@ -46,14 +47,24 @@ class Where(msgspec.Struct):
         return find_connection(self.bootstrap or None, objects=self.objects or None, home=self.home or None)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"millrace {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def where(
     context: typer.Context,
     bootstrap: Annotated[str, typer.Option(help="Broker, host:port; else MILLRACE_BOOTSTRAP, else stack.json.")] = "",
     objects: Annotated[str, typer.Option(help="Object folder; else MILLRACE_OBJECTS, else stack.json.")] = "",
     home: Annotated[str, typer.Option(help="Folder with stack.json; else MILLRACE_HOME, else .millrace upwards.")] = "",
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Note where the stack is."""
+    del version
     context.obj = Where(bootstrap, objects, home)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, Literal, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -20,6 +21,9 @@ from millrace.topics import INLINE_MAX_BYTES, SOURCE_CHANGED
 from millrace.withdrawal import WITHDRAWN, is_withdrawn, is_withheld, withdrawn
 
 INLINE_SMALL_BYTES: Final = 4096
+_LOOKING: Final = 4
+_LOOKING_A_TENANT: Final = 2
+"""Documents that are looked up in the log at the same time: each holds a thread that everything else needs as well."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +87,10 @@ class DocumentWriter:
         self._note = note
         self._producer = producer
         self._known = known
-        self._numbering = asyncio.Lock()
+        # Weak: a lock or a place lives as long as somebody holds it or waits for it.
+        self._numbering: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._looking_by_tenant: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._looking = asyncio.Semaphore(_LOOKING)
         self._unacknowledged: dict[tuple[str, str], set[asyncio.Task[list[Origin]]]] = {}
         folder = connection.objects_folder
         self._objects = ObjectFolder(folder, flush=not connection.embedded) if folder is not None else None
@@ -104,7 +111,7 @@ class DocumentWriter:
             The content cannot be sent, or the document belongs to another source.
         """
         body = await self._body(change)
-        async with self._numbering:
+        async with self._alone(change.tenant, change.document):
             known = await self._newest(change, refresh=refresh)
             acl_version, n_bytes, pending = await self._access(change, known)
             version = checked_version(change.version if change.version is not None else known.version + 1)
@@ -135,7 +142,7 @@ class DocumentWriter:
             Groups that follow from what the log says. The version is the next one after exactly that state, so that of
             two writers who saw the same state only the first one in the log counts.
         """
-        async with self._numbering:
+        async with self._alone(tenant, document):
             known = await self.known(tenant, document) if refresh else self._known.get(tenant, document)
             version, n_bytes, pending = await self._write_access(known, canonical(wanted(known)))
             acknowledged = self._acknowledged(known, pending)
@@ -145,7 +152,13 @@ class DocumentWriter:
         """What the log says of a document now, this writer's own changes included."""
         if unacknowledged := self._unacknowledged.get((tenant, document)):
             await asyncio.wait(unacknowledged)  # until then the log may not hold them, and their numbers look free
-        return await asyncio.to_thread(self._known.refresh_document, tenant, document)
+        own = self._looking_by_tenant.setdefault(tenant, asyncio.Semaphore(_LOOKING_A_TENANT))
+        async with own, self._looking:
+            return await asyncio.to_thread(self._known.refresh_document, tenant, document)
+
+    def _alone(self, tenant: str, document: str) -> asyncio.Lock:
+        """Held while a change of a document is numbered: two at once would see the same newest version."""
+        return self._numbering.setdefault((tenant, document), asyncio.Lock())
 
     def _acknowledged(self, known: KnownDocument, pending: list[Awaitable[Origin]]) -> Awaitable[object]:
         task = asyncio.ensure_future(_all(pending))

@@ -153,6 +153,9 @@ class OutcomeReader:
         except (KafkaError, TimeoutError, OSError) as error:
             await close_consumer(consumer)
             raise _unavailable(self._connection, error) from error
+        except BaseException:  # whoever waited has given up
+            await close_consumer(consumer)
+            raise
         consumer.assign(list(self._positions))
         for place, offset in self._positions.items():
             consumer.seek(place, offset)

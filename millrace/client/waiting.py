@@ -70,6 +70,10 @@ class Waiter:
             if self._reader is not None:
                 self._reader.forget(oldest)
 
+    def noted(self, receipt: Receipt) -> bool:
+        """Whether one reader for all of this client's changes waits for it, rather than one for it alone."""
+        return receipt in self._noted
+
     async def follow(self) -> OutcomeReader:
         """Begin to read outcomes, if nothing does yet."""
         async with self._lock:

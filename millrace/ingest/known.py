@@ -4,7 +4,10 @@ The log is the truth about versions. Nothing is kept beside it, so two machines 
 the other agree.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -24,6 +27,7 @@ TOPICS = (SOURCE_CHANGED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, ACL_CHANGED)
 ChangeOrder = tuple[int, int]
 """``(source_epoch, version)``: what the order of a version has before a pipeline handles it."""
 NONE: ChangeOrder = (0, 0)
+_LOOKED_UP: Final = 10_000
 
 
 class KnownDocument(msgspec.Struct, kw_only=True):
@@ -125,6 +129,9 @@ class KnownDocument(msgspec.Struct, kw_only=True):
 class KnownDocuments:
     """All documents of a log, folded from its corpus topics and read on from where it stopped.
 
+    Without `refresh` it knows only what was asked for by name, and keeps the newest of that: whoever looks documents
+    up one by one, for as long as a service runs, does not hold every name that was ever asked for.
+
     Parameters
     ----------
     connection : Connection
@@ -140,7 +147,9 @@ class KnownDocuments:
         self._codec = codec or codec_of(connection)
         self._tenant = tenant
         self._positions: dict[Place, int] | None = None
-        self._documents: dict[tuple[str, str], KnownDocument] = {}
+        self._whole = False
+        self._documents: OrderedDict[tuple[str, str], KnownDocument] = OrderedDict()
+        self._keeping = threading.Lock()
 
     def refresh(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fold everything up to the end of the log as it is now.
@@ -152,6 +161,7 @@ class KnownDocuments:
         Unavailable
             If the broker does not answer.
         """
+        self._whole = True
         start: Start = self._positions if self._positions is not None else "beginning"
         with LogReader(self._connection, TOPICS, start=start) as reader:
             for n, record in enumerate(reader, 1):
@@ -168,12 +178,23 @@ class KnownDocuments:
             for record in reader:
                 if record.key == key.encode() and (event := self._decode(record)) is not None:
                     known.fold(event)
-        self._documents[tenant, document] = known
+        self._keep(known)
         return known
 
     def get(self, tenant: str, document: str) -> KnownDocument:
         """One document; an empty one when the log has not heard of it."""
-        return self._documents.setdefault((tenant, document), KnownDocument(tenant=tenant, document=document))
+        known = self._documents.get((tenant, document))
+        if known is None:
+            known = KnownDocument(tenant=tenant, document=document)
+            self._keep(known)
+        return known
+
+    def _keep(self, known: KnownDocument) -> None:
+        with self._keeping:
+            self._documents[known.tenant, known.document] = known
+            self._documents.move_to_end((known.tenant, known.document))
+            while not self._whole and len(self._documents) > _LOOKED_UP:
+                self._documents.popitem(last=False)
 
     def all(self) -> Iterable[KnownDocument]:
         """Documents with at least one change or access record, by tenant and id."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.identity import Identity
 from gateway.library import DocumentSummary, Page, QuestionSummary, SourceText, VersionSummary
-from millrace.events.query import AnswerProduced
+from millrace.client import Outcome
+from millrace.events.query import AnswerProduced, Receipt
 from millrace.lineage import QuestionTrace
 
 
@@ -16,6 +19,8 @@ class MemoryLibrary:
     """Documents by tenant; read by those whose groups may."""
 
     documents_of: dict[str, list[DocumentSummary]] = field(default_factory=dict)
+    outcomes: dict[Receipt, Outcome] = field(default_factory=dict)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def documents(
         self, identity: Identity, *, text: str = "", after: str = "", limit: int = 50
@@ -32,6 +37,17 @@ class MemoryLibrary:
 
     async def versions(self, identity: Identity, document: str) -> Sequence[VersionSummary]:
         return ()
+
+    async def outcome(self, identity: Identity, receipt: Receipt, wait_s: float = 0.0) -> Outcome | None:
+        if receipt not in self.outcomes and wait_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.told.wait(), wait_s)
+        return self.outcomes.get(receipt)
+
+    def tell(self, *outcomes: Outcome) -> None:
+        """Let outcomes be known."""
+        self.outcomes |= {outcome.receipt: outcome for outcome in outcomes}
+        self.told.set()
 
     async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
         return None

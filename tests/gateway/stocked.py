@@ -20,11 +20,11 @@ from gateway.problems import problem_of
 from gateway.seals import Seals
 from gateway.service import Ask, Embedder, Routers, Service
 from gateway.settings import GatewaySettings
-from millrace.client import Answer, Asked, Millrace
+from millrace.client import Answer, Asked, Millrace, Outcome
 from millrace.client.answers import answer_of, failure_of
 from millrace.client.frames import Frame
 from millrace.errors import InputRejected
-from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, Citation, Hit
+from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, Citation, Hit, Receipt
 from millrace.lineage import Entry, QuestionTrace, Source
 from tests.gateway.callers import Callers, unhurried
 
@@ -139,6 +139,9 @@ class StockedLibrary:
             return ()
         position = "corpus.source.changed.v1/0/41"
         return (VersionSummary(version=2, outcome="indexed", at_us=1_700_000_000_000_000, source_position=position),)
+
+    async def outcome(self, identity: Identity, receipt: Receipt, wait_s: float = 0.0) -> Outcome | None:
+        return None
 
     async def source(self, identity: Identity, document: str, version: int) -> SourceText | None:
         text = self._readable(identity).get(document)

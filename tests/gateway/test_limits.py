@@ -12,9 +12,11 @@ import pytest
 
 from gateway import health
 from gateway.admission import TOKENS_A_UNIT, units_of
+from gateway.http.receipts import receipt_token
+from gateway.identity import Identity
 from gateway.serving import Listening, listening
 from gateway.settings import GatewaySettings, Limits
-from millrace.events.query import AnswerCompleted, QueryReceived
+from millrace.events.query import AnswerCompleted, QueryReceived, Receipt
 from tests.conditions import until
 from tests.gateway.conftest import Gateway, Gateways
 from tests.millrace.workers import completed
@@ -167,6 +169,34 @@ async def test_while_nobody_answers_one_question_a_second_is_taken(
             monkeypatch.setattr(health, "_PROBE_S", 0)
             assert await statuses(gateway, 1, gateways.bearer()) == {200: 1}
             assert await statuses(gateway, 3, gateways.bearer()) == {200: 3}
+
+
+@pytest.mark.parametrize("parked", [True, False])
+async def test_a_question_that_waits_for_a_change_does_not_mean_that_nobody_answers(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, *, parked: bool
+) -> None:
+    monkeypatch.setattr(health, "SILENCE_S", 0.2)
+    monkeypatch.setattr(health, "_PROBE_S", 1000)
+
+    def answered_unless_it_waits(question: QueryReceived) -> list[AnswerCompleted]:
+        return [] if question.question == "later" else [completed(question)]
+
+    async with gateways.replica() as gateway:
+        who = Identity(tenant=gateways.tenant, user="ada")
+        receipt = receipt_token(gateway.service.seals, who, Receipt(gateways.tenant, "a.md", 7))
+        body = {"question": "later", "timeout_s": 30, "after": [receipt] if parked else []}
+        with gateways.answering(answered_unless_it_waits) as worker:
+            waiting = asyncio.create_task(gateway.client.post("/v1/questions", json=body, headers=gateways.bearer()))
+            await until(lambda: len(worker.seen) == 1)
+            silent_since = asyncio.get_running_loop().time()
+            await until(lambda: asyncio.get_running_loop().time() - silent_since > 0.3)
+            away = [gateway.service.health.workers_away() for _ in range(2)]
+            others = await statuses(gateway, 2, gateways.bearer())
+            assert not waiting.done()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    assert away == ([False, False] if parked else [False, True])  # one a second is let through all the same
+    assert others == ({200: 2} if parked else {503: 2})
 
 
 async def test_callers_that_allow_no_time_close_the_way_to_nobody(gateways: Gateways) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
 from typing import Any
 
 import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from millrace.client import Millrace
+from millrace.client import Millrace, documents, outcomes
 from millrace.client.documents import Change, DocumentWriter
 from millrace.client.producing import EventProducer
 from millrace.codec import Codec, Record
@@ -19,11 +21,12 @@ from millrace.errors import DeadlineExceeded, InputRejected, InvalidEvent, TooLa
 from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.query import AnswerDelta, Receipt
-from millrace.ingest.known import KnownDocuments
+from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.keys import document_key, partition_for
 from millrace.objects import ObjectFolder
 from millrace.reader import LogReader, read
 from millrace.topics import ACL_CHANGED, SOURCE_CHANGED
+from tests.conditions import until
 from tests.millrace.workers import indexed, indexing, settled
 
 
@@ -87,6 +90,89 @@ async def test_concurrent_changes_of_one_client_get_distinct_versions(embedded: 
     async with Millrace(embedded, tenant=tenant) as millrace:
         receipts = await asyncio.gather(*(millrace.put_document("a.md", f"{n}") for n in range(8)))
     assert sorted(receipt.version for receipt in receipts) == list(range(1, 9))
+
+
+class SlowToRead(KnownDocuments):
+    """Cannot say what the log knows of some documents until it is told to go on."""
+
+    def __init__(self, connection: Connection, slow: Collection[str]) -> None:
+        super().__init__(connection)
+        self._slow = slow
+        self.n_reading = 0
+        self.go_on = threading.Event()
+
+    def refresh_document(self, tenant: str, document: str) -> KnownDocument:
+        if document in self._slow:
+            self.n_reading += 1
+            assert self.go_on.wait(50)
+        return super().refresh_document(tenant, document)
+
+
+@contextlib.asynccontextmanager
+async def reading_slowly(
+    connection: Connection, tenant: str, slow: Collection[str], n_reading: int, lock: asyncio.Lock | None = None
+) -> AsyncIterator[DocumentWriter]:
+    """A writer that is in the midst of numbering changes of some documents of a tenant; they are done at the end."""
+    producer = EventProducer(connection, Codec(), source="app", timeout_s=10.0)
+    known = SlowToRead(connection, slow)
+    await producer.start()
+    try:
+        writer = DocumentWriter(connection, producer, known, lambda *_, **__: None)
+        if lock is not None:
+            writer._alone = lambda *_: lock  # type: ignore[method-assign]
+        tasks = [asyncio.create_task(writer.send(text_of(tenant, name))) for name in slow]
+        try:
+            await until(lambda: known.n_reading == n_reading)
+            yield writer
+            assert not any(task.done() for task in tasks)
+        finally:
+            known.go_on.set()
+            await asyncio.gather(*tasks)
+    finally:
+        await producer.stop()
+
+
+def text_of(tenant: str, document: str) -> Change:
+    return Change(tenant=tenant, document=document, content=b"text", groups=("*",))
+
+
+async def test_a_slow_look_at_one_document_holds_up_no_change_of_another(embedded: Connection, tenant: str) -> None:
+    async with reading_slowly(embedded, tenant, ["slow.md"], 1) as writer:
+        sent = await asyncio.wait_for(writer.send(text_of(tenant, "fast.md")), 20)
+        moved = await asyncio.wait_for(writer.set_access(tenant, "moved.md", lambda _: ("staff",)), 20)
+        assert (sent.receipt.version, moved.receipt.acl_version) == (1, 1)
+
+
+async def test_with_one_lock_for_all_it_does(embedded: Connection, tenant: str) -> None:
+    """Control."""
+    async with reading_slowly(embedded, tenant, ["slow.md"], 1, asyncio.Lock()) as writer:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(writer.send(text_of(tenant, "fast.md")), 0.5)
+
+
+async def test_slow_looks_of_one_tenant_leave_room_for_those_of_others(embedded: Connection, tenant: str) -> None:
+    async with reading_slowly(embedded, tenant, [f"{n}.md" for n in range(8)], 2) as writer:
+        sent = await asyncio.wait_for(writer.send(text_of(f"{tenant}-2", "fast.md")), 20)
+        assert sent.receipt.version == 1
+
+
+async def test_without_a_share_of_their_own_they_do_not(
+    embedded: Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control."""
+    monkeypatch.setattr(documents, "_LOOKING_A_TENANT", documents._LOOKING)
+    async with reading_slowly(embedded, tenant, [f"{n}.md" for n in range(8)], documents._LOOKING) as writer:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(writer.send(text_of(f"{tenant}-2", "fast.md")), 0.5)
+
+
+async def test_what_nobody_numbers_any_more_is_forgotten(embedded: Connection, tenant: str) -> None:
+    async with reading_slowly(embedded, tenant, ["slow.md"], 1) as writer:
+        for n in range(3):
+            await writer.set_access(tenant, f"{n}.md", lambda _: ("staff",))
+        assert set(writer._numbering) == {(tenant, "slow.md")}
+        assert set(writer._looking_by_tenant) == {tenant}
+    assert len(writer._numbering) == len(writer._looking_by_tenant) == 0
 
 
 class LateProducer(EventProducer):
@@ -227,6 +313,35 @@ async def test_waiting_ends_in_time_and_names_what_is_missing(embedded: Connecti
         with indexing(embedded, tenant):
             later = await millrace.put_document("a.md", "newer")
             assert [o.version for o in await millrace.wait([receipt, later], timeout_s=20)] == [2, 2]
+
+
+class Unreachable:
+    """A consumer whose broker does not answer."""
+
+    def __init__(self) -> None:
+        self.starting = asyncio.Event()
+        self.stopped = False
+
+    async def start(self) -> None:
+        self.starting.set()
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+async def test_a_wait_that_is_given_up_leaves_no_consumer_open(
+    embedded: Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Unreachable()
+    monkeypatch.setattr(outcomes, "_consumer", lambda _: consumer)
+    reader = outcomes.OutcomeReader(embedded, Codec(), {}, timeout_s=60)
+    starting = asyncio.create_task(reader.start())
+    await consumer.starting.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert consumer.stopped
 
 
 async def test_a_change_sent_while_the_first_wait_begins_can_be_waited_for(embedded: Connection, tenant: str) -> None:
