@@ -21,12 +21,13 @@ import msgspec
 from millrace.agent import Batch, Result, agent
 from millrace.errors import MillraceError, ObjectMissing
 from millrace.event import Event
-from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled, MaintenanceDue
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, MaintenanceDue
 from millrace.rows import ChunkRow
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, MAINTENANCE_DUE
 
 from agents.corpus.rows_codec import decode_manifest, decode_rows
 from agents.corpus.upkeep import archive_retired, collect_garbage
+from agents.corpus.version import settled_part
 from agents.ports import CorpusPorts, EmittedVersion
 
 NAME = "index"
@@ -38,7 +39,7 @@ def fail_version(event: IndexInput, error_type: str, message: str) -> Sequence[E
     """Tell who waits for a version that it could not be indexed; upkeep that fails is nobody's outcome."""
     if not isinstance(event, ChunksEmbedded):
         return []
-    return [_settled(event, None, "failed", error_type, message)]
+    return [settled_part(event, None, "failed", error_type, message)]
 
 
 @agent(
@@ -133,7 +134,7 @@ async def _load(event: ChunksEmbedded, ports: CorpusPorts) -> _Part | Result:
     try:
         version = decode_manifest(await ports.objects.get(event.manifest))
         if newest > event.order:
-            outcome = _settled(event, version, "superseded", "order", "")
+            outcome = settled_part(event, version, "superseded", "order", "")
             return Result.ok(*([outcome] if is_last else []))
         rows = decode_rows(await ports.objects.get(event.rows)) if event.rows is not None else []
     except MillraceError as error:
@@ -186,24 +187,3 @@ async def _write_again(version: DocumentIndexed, missing: Collection[str], ports
             "neither in the index nor in their objects; produce the document again with a higher version"
         )
         raise ObjectMissing(message)
-
-
-def _settled(
-    event: ChunksEmbedded, version: DocumentIndexed | None, outcome: str, reason: str, message: str
-) -> DocumentSettled:
-    return msgspec.convert(
-        {
-            "tenant": event.tenant,
-            "document": event.document,
-            "source_epoch": event.source_epoch,
-            "version": event.version,
-            "pipeline_generation": event.pipeline_generation,
-            "outcome": outcome,
-            "reason": reason,
-            "message": message,
-            "source": version.source if version is not None else "",
-            "source_event": version.source_event if version is not None else "",
-            "source_position": version.source_position if version is not None else "",
-        },
-        DocumentSettled,
-    )

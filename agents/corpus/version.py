@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from millrace import ids
-from millrace.events.corpus import ChunkRef, DocumentIndexed, DocumentSettled, Order, SourceChanged
+from millrace.events.corpus import ChunkRef, ChunksEmbedded, DocumentIndexed, DocumentSettled, Order, SourceChanged
 
 from agents.corpus.chunk import Chunk, embedded_text
 from agents.corpus.parse import ParsedText
@@ -177,19 +177,40 @@ def deletion(change: SourceChanged, order: Order, before: DocumentIndexed | None
 
 def settled(change: SourceChanged, order: Order, outcome: str, reason: str, message: str = "") -> DocumentSettled:
     """Write down that a change made no visible version."""
+    origin = (change.source, change.meta.id, str(change.meta.origin or ""))
+    return _settled(change, order, origin, outcome, reason, message)
+
+
+def settled_part(
+    part: ChunksEmbedded, version: DocumentIndexed | None, outcome: str, reason: str, message: str
+) -> DocumentSettled:
+    """Write down that what was embedded becomes no visible version, of which `version` says the source."""
+    order = (part.source_epoch, part.version, part.pipeline_generation)
+    origin = (version.source, version.source_event, version.source_position) if version is not None else ("", "", "")
+    return _settled(part, order, origin, outcome, reason, message)
+
+
+def _settled(
+    of: SourceChanged | ChunksEmbedded,
+    order: Order,
+    origin: tuple[str, str, str],
+    outcome: str,
+    reason: str,
+    message: str,
+) -> DocumentSettled:
     return msgspec.convert(
         {
-            "tenant": change.tenant,
-            "document": change.document,
+            "tenant": of.tenant,
+            "document": of.document,
             "source_epoch": order[0],
             "version": order[1],
             "pipeline_generation": order[2],
             "outcome": outcome,
             "reason": reason,
             "message": message,
-            "source": change.source,
-            "source_event": change.meta.id,
-            "source_position": str(change.meta.origin or ""),
+            "source": origin[0],
+            "source_event": origin[1],
+            "source_position": origin[2],
         },
         DocumentSettled,
     )

@@ -7,11 +7,10 @@ and scans nothing. Both agents have lanes of their own: a scan holds up no other
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from millrace.agent import Outputs, agent
 from millrace.errors import ObjectMissing
 from millrace.event import Event
-from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, DocumentSettled
+from millrace.events.corpus import ChunksEmbedded, DocumentIndexed
 from millrace.events.guard import Action, VerdictGiven
 from millrace.findings import Finding, Scan
 from millrace.topics import (
@@ -23,6 +22,7 @@ from millrace.topics import (
 )
 
 from agents.corpus.rows_codec import decode_manifest
+from agents.corpus.version import settled_part
 from agents.guard.passages import ORDERS, sure
 from agents.guard.policy import GuardPolicy
 from agents.guard.verdicts import Subject, reviews, verdict, verdicts_of
@@ -35,7 +35,7 @@ _TIMEOUT_S: Final = 600.0
 
 def fail_scan(event: ChunksEmbedded, error_type: str, message: str) -> Sequence[Event]:
     """Tell who waits for a version that it could not be scanned."""
-    return [_settled(event, None, "failed", error_type, message)] if _waits(event) else []
+    return [settled_part(event, None, "failed", error_type, message)] if _waits(event) else []
 
 
 @agent(
@@ -66,7 +66,7 @@ async def clear_untrusted(part: ChunksEmbedded, ports: GuardPorts) -> Outputs:
     given = _verdicts(version, scan, ports.guard, "hold" if rejected else "flag", clear_untrusted.__name__)
     events = [*given, *reviews(given, content=version.text, manifest=part.manifest if rejected else None)]
     if rejected:
-        return [*events, _settled(part, version, "rejected", REASON, rejected)]
+        return [*events, settled_part(part, version, "rejected", REASON, rejected)]
     return [*events, part.replace(cleared=True)]
 
 
@@ -150,24 +150,3 @@ def _verdicts(
     if invisible >= policy.hidden_characters:
         given.append(verdict(subject, "hidden_text", "hidden_characters", "flag", n_found=invisible))
     return given
-
-
-def _settled(
-    part: ChunksEmbedded, version: DocumentIndexed | None, outcome: str, reason: str, message: str
-) -> DocumentSettled:
-    return msgspec.convert(
-        {
-            "tenant": part.tenant,
-            "document": part.document,
-            "source_epoch": part.source_epoch,
-            "version": part.version,
-            "pipeline_generation": part.pipeline_generation,
-            "outcome": outcome,
-            "reason": reason,
-            "message": message,
-            "source": version.source if version is not None else "",
-            "source_event": version.source_event if version is not None else "",
-            "source_position": version.source_position if version is not None else "",
-        },
-        DocumentSettled,
-    )

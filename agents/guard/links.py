@@ -21,7 +21,10 @@ _BARE: Final = re.compile(
     r"[^\s<>\"'`\])}|]*)",
     re.IGNORECASE,
 )
-_FORMULA: Final = re.compile(r"^[ \t]*(?==[^\s=][^\n]*[(|!]|[+@-][A-Za-z_.]+[(|!])", re.MULTILINE)
+_FORMULA: Final = re.compile(
+    r"^[ \t]*(?==(?!=)\s*\S|@[A-Za-z_.]+[(|!]|[+-](?=[\w.(+-]*[\d(+-])\S*[(|!]|[+-][A-Za-z_][\w.]*[(|!])",
+    re.MULTILINE,
+)
 _ACTIVE: Final = frozenset(
     {"a", "applet", "audio", "base", "body", "button", "embed", "form", "frame", "frameset", "html", "iframe", "img"}
     | {"input", "link", "math", "meta", "object", "picture", "script", "source", "style", "svg", "template", "track"}

@@ -77,7 +77,12 @@ def test_what_leads_nowhere_else_stays(text: str) -> None:
     assert inert(text) == text
 
 
-@pytest.mark.parametrize("text", ["=cmd|'/C calc'!A0", "=SUM(A1:A9)", "  =1+cmd|x", "@SUM(1)", "+SUM(1)", "-SUM(1)"])
+@pytest.mark.parametrize(
+    "text",
+    ["=cmd|'/C calc'!A0", "=SUM(A1:A9)", "  =1+cmd|x", "@SUM(1)", "+SUM(1)", "-SUM(1)"]
+    + ["-2+3+cmd|' /C calc'!A0", "+1+cmd|' /C calc'!A0", "= cmd|' /C calc'!A0", '-1*HYPERLINK("x","y")', "=1+1"]
+    + ["+cmd1|'/C calc'!A0", "-(1)+cmd|x", "=A1"],
+)
 def test_a_formula_is_text(text: str) -> None:
     assert inert(text).lstrip() == "'" + text.lstrip()
 
