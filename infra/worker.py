@@ -288,9 +288,7 @@ def plan_changelogs(settings: Settings, specs: Iterable[AgentSpec]) -> list[Topi
     """Plan the changelogs of the agents that have a table."""
     groups, pump = settings.partitions.model_dump(), pump_settings(settings)
     return [
-        TopicPlan(
-            changelog(spec, pump), groups.get(spec.sources[0].group, DEFAULT_PARTITIONS), changelog_config(spec)
-        )
+        TopicPlan(changelog(spec, pump), groups.get(spec.sources[0].group, DEFAULT_PARTITIONS), changelog_config(spec))
         for spec in specs
         if spec.form == "keyed"
     ]

@@ -149,7 +149,9 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
         message = "cancel= is for agents of one event; an agent with batches or state ends every input it was given"
         raise ConfigurationError(message)
     if keep_days is not None and (state is None or keep_days < 1):
-        message = f"keep_days={keep_days} says how many days, 1 or more, a key's state is kept; without state= leave it out"
+        message = (
+            f"keep_days={keep_days} says how many days, 1 or more, a key's state is kept; without state= leave it out"
+        )
         raise ConfigurationError(message)
 
     def declare(function: F) -> F:

@@ -1,7 +1,7 @@
 """What a table holds for a key, and which keys no event has touched for long. Plain classes without I/O.
 
-The time here is that of the log: of a partition, the latest that an applied record carried. No clock is read, so what is
-forgotten is the same wherever, and whenever, the same records are applied in the same order.
+The time here is that of the log: of a partition, the latest that an applied record carried. No clock is read, so what
+is forgotten is the same wherever, and whenever, the same records are applied in the same order.
 """
 
 from collections import OrderedDict

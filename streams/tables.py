@@ -5,11 +5,11 @@ Faust acknowledges an event whose handler raised, so the body here never raises,
 an event that is delivered again changes the state once. Outputs are acknowledged before the entry is written, so a
 crash in between repeats them with the same ids; the changelog has the entry before the offset may be committed.
 
-Where an agent declares `keep_days`, the state of a key that no event has touched for so long, in the time of the log, is
-forgotten: an event that comes later is that of a new key and begins with an empty state. The entry itself, with the ids
-and offsets that were applied, goes with a tombstone a little later: a few with each event that is applied, and none of
-which an event could be delivered again. A changelog of such an agent is deleted by age as well: of a worker that was
-away for days, keys are forgotten by as many days earlier.
+Where an agent declares `keep_days`, the state of a key that no event has touched for so long, in the time of the log,
+is forgotten: an event that comes later is that of a new key and begins with an empty state. The entry itself, with the
+ids and offsets that were applied, goes with a tombstone a little later: a few with each event that is applied, and none
+of which an event could be delivered again. The changelog of such an agent is deleted by age as well: where all workers
+were away for some days, keys that rested before are forgotten by as many days earlier.
 """
 
 import asyncio

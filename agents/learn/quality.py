@@ -2,8 +2,8 @@
 
 Delivery: at least once; a table applies each event once, and one that changes nothing of what is known of an answer
 makes no revision, so redelivered, duplicated and superseded feedback is counted nowhere. Topics may arrive in any
-order: the last revision is the same. A conversation that rested for 30 days is forgotten: feedback that comes later finds
-no answer, and scores none.
+order: the last revision is the same. A conversation that rested for 30 days is forgotten: feedback that comes later
+finds no answer, and scores none.
 """
 
 import hashlib
