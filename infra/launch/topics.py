@@ -44,7 +44,8 @@ def repair(settings: Settings, stack: Stack) -> list[Drift]:
     if stack.profile == "embedded":
         raise ConfigurationError("the embedded broker has no topic settings; nothing can drift there")
     plans = plan_topics(CATALOGUE.values(), settings.partitions.model_dump())
-    return repair_topics(_admin(settings, stack), [*plans, *_changelogs(settings)])
+    admin = _admin(settings, stack)
+    return repair_topics(admin, plans) + repair_topics(admin, _changelogs(settings))
 
 
 def _changelogs(settings: Settings) -> list[TopicPlan]:
