@@ -200,7 +200,7 @@ def topics(
 
         settings = load_running(home).settings
         stack = running_stack(settings.home)
-        found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack)
+        found = launch.repair(settings, stack) if repair else launch.topic_drifts(settings, stack, tables=True)
         if as_json:
             print_json({"repaired": repair, "drifts": found})
         elif not found:

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -54,7 +54,7 @@ from streams.admin import (
 from streams.pump import PumpSettings
 from streams.sources.cdc import capture_agent, read_mapping
 from streams.stores.objects import ContentStore
-from streams.tables import changelog
+from streams.tables import changelog, changelog_config
 from streams.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -274,10 +274,7 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
             topics.update({topic.name: topic for topic in (*part.sources, *part.sinks)})
     groups = settings.partitions.model_dump()
     plans = plan_topics(topics.values(), groups)
-    for spec in specs:
-        if spec.form == "keyed":
-            n = groups.get(spec.sources[0].group, DEFAULT_PARTITIONS)
-            plans.append(TopicPlan(changelog(spec, pump_settings(settings)), n, {"cleanup.policy": "compact"}))
+    plans += plan_changelogs(settings, specs)
     connection = broker_connection(settings, stack.bootstrap, user or settings.kafka.principal)
     client = AdminClient(connection.librdkafka())
     if stack.control:
@@ -285,6 +282,16 @@ def ensure_topics(settings: Settings, stack: Stack, specs: Collection[AgentSpec]
     else:
         create_topics(client, plans)
         refuse_compacted(client, [topic.name for topic in topics.values() if topic.read is not None])
+
+
+def plan_changelogs(settings: Settings, specs: Iterable[AgentSpec]) -> list[TopicPlan]:
+    """Plan the changelogs of the agents that have a table."""
+    groups, pump = settings.partitions.model_dump(), pump_settings(settings)
+    return [
+        TopicPlan(changelog(spec, pump), groups.get(spec.sources[0].group, DEFAULT_PARTITIONS), changelog_config(spec))
+        for spec in specs
+        if spec.form == "keyed"
+    ]
 
 
 def capturing(settings: Settings) -> list[AgentSpec]:

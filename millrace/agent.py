@@ -76,6 +76,9 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_failure : callable or None
         ``on_failure(event, error_type, message)`` gives the events that tell an asker that the input failed; they are
         published before it is dead-lettered or dropped.
+    keep_days : int or None
+        Days without an event, in the time of the log, after which the state of a key is forgotten; an event that comes
+        later is that of a new key. None keeps it for ever.
     """
 
     name: str
@@ -93,6 +96,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 60.0
     max_attempts: int = 3
     stages: tuple["AgentSpec", ...] = ()
+    keep_days: int | None = None
 
     @property
     def module(self) -> str:
@@ -116,6 +120,7 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
     on_failure: Callable[[Any, str, str], Sequence[Event]] | None = None,
     timeout_s: float = 60.0,
     max_attempts: int = 3,
+    keep_days: int | None = None,
 ) -> Callable[[F], F]:
     """Record a function as an agent and return it unchanged.
 
@@ -131,7 +136,7 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
         State class of a keyed agent; an instance with defaults is the first state of a key.
     name : str, optional
         Defaults to the function's name. It is part of derived ids and of the consumer group: keep it stable.
-    ports, park, cancel, on_failure, timeout_s, max_attempts
+    ports, park, cancel, on_failure, timeout_s, max_attempts, keep_days
         See `AgentSpec`. `timeout_s` is in seconds.
 
     Raises
@@ -142,6 +147,11 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
     sources = (source,) if isinstance(source, Topic) else tuple(source)
     if cancel is not None and (batch is not None or state is not None):
         message = "cancel= is for agents of one event; an agent with batches or state ends every input it was given"
+        raise ConfigurationError(message)
+    if keep_days is not None and (state is None or keep_days < 1):
+        message = (
+            f"keep_days={keep_days} says how many days, 1 or more, a key's state is kept; without state= leave it out"
+        )
         raise ConfigurationError(message)
 
     def declare(function: F) -> F:
@@ -160,6 +170,7 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
             on_failure=on_failure,
             timeout_s=timeout_s,
             max_attempts=max_attempts,
+            keep_days=keep_days,
         )
         _record(spec)
         return function

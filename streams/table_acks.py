@@ -40,6 +40,7 @@ class Applied:
         self._read: dict[TP, int] = {}  # behind the last record that was fetched
         self._since_s: dict[TP, float] = {}  # when records of a partition began to wait
         self._next: dict[TP, int] = {}
+        self._committed: dict[TP, int] = {}
         self._empty: dict[TP, dict[int, int]] = {}
         self._early: dict[TP, int] = {}  # highest offset that came while a partition had no position
         self._wanted: set[TP] = set()
@@ -50,7 +51,7 @@ class Applied:
         self._moved_s = self.clock()
         for tp, offset in positions.items():
             self._read.pop(tp, None)
-            self._next[tp] = offset
+            self._next[tp] = self._committed[tp] = offset
             self._empty[tp] = {}
             self._wanted.discard(tp)
             if self._early.pop(tp, -1) >= offset:
@@ -60,6 +61,7 @@ class Applied:
         """Forget partitions that are revoked, or about to start again; what is under way for them counts no more."""
         for tp in partitions:
             self._next.pop(tp, None)
+            self._committed.pop(tp, None)
             self._empty.pop(tp, None)
             self._early.pop(tp, None)
             self._read.pop(tp, None)
@@ -100,6 +102,16 @@ class Applied:
     def prefix(self, tp: TP) -> int | None:
         """Offset up to which everything was applied; None for a partition that has not started."""
         return self._next.get(tp)
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        """Note what the group has committed."""
+        for tp, offset in offsets.items():
+            if tp in self._next:
+                self._committed[tp] = max(offset, self._committed.get(tp, 0))
+
+    def comes_again(self, tp: TP, offset: int) -> bool:
+        """Whether a record would be delivered again after a crash."""
+        return offset >= self._committed.get(tp, 0)
 
     def admits(self, tp: TP, offset: int) -> bool:
         """Whether a record is the next one; if records before it are missing, they are read again."""

@@ -127,6 +127,11 @@ class AwaitedTable(faust.Table[bytes, bytes]):
         self.written = super().send_changelog(*args, **kwargs)
         return self.written
 
+    def forget(self, key: bytes) -> None:
+        """Take a key out, and say so in the changelog; as often as it takes until that has it."""
+        self.on_key_del(key)
+        self.data.pop(key, None)
+
 
 class _Thread(AIOKafkaConsumerThread):
     """Faust's client, with our wait for a fetch, our delay for a leader, and a note of where the log has gaps."""
@@ -198,6 +203,12 @@ class _Consumer(Consumer):
         """Give partitions up."""
         await super().on_partitions_revoked(revoked)
         self.app.applied.forget(revoked)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        done: bool = await super()._commit(offsets)
+        if done:
+            self.app.applied.committed(offsets)
+        return done
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

@@ -4,6 +4,12 @@ Faust acknowledges an event whose handler raised, so the body here never raises,
 (`streams.table_acks`). A key's entry holds its state, the last applied offset per partition and a window of event ids:
 an event that is delivered again changes the state once. Outputs are acknowledged before the entry is written, so a
 crash in between repeats them with the same ids; the changelog has the entry before the offset may be committed.
+
+Where an agent declares `keep_days`, the state of a key that no event has touched for so long, in the time of the log,
+is forgotten: an event that comes later is that of a new key and begins with an empty state. The entry itself, with the
+ids and offsets that were applied, goes with a tombstone a little later: a few with each event that is applied, and none
+of which an event could be delivered again. The changelog of such an agent is deleted by age as well: where all workers
+were away for some days, keys that rested before are forgotten by as many days earlier.
 """
 
 import asyncio
@@ -12,10 +18,11 @@ import math
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from millrace.agent import AgentSpec
 from millrace.codec import Codec
@@ -24,52 +31,30 @@ from millrace.event import Event, Origin
 from millrace.registered import once_met
 from millrace.telemetry import Tracer
 from millrace.telemetry.invoking import invoker_of
+from millrace.topics import DAY_MS
 from streams import dead_letters
 from streams.producer import Producer, acknowledged
 from streams.pump.delivery import Note
 from streams.pump.settings import Counters, PumpSettings
 from streams.table_app import table_group
+from streams.table_entries import Ages, Entry, Touched
 
 log = logging.getLogger(__name__)
 
-_WINDOW = 256  # event ids remembered per key: catches what a producer or a replay wrote twice
-
-
-class Entry(msgspec.Struct):
-    """What the table holds for a key.
-
-    Attributes
-    ----------
-    state : bytes
-        The agent's state, as msgpack; empty before the first event.
-    applied : dict of str to int
-        Last applied offset, by ``topic/partition``.
-    seen : list of str
-        Ids of the last events.
-    """
-
-    state: bytes = b""
-    applied: dict[str, int] = {}
-    seen: list[str] = []
-
-    def knows(self, event: Event) -> bool:
-        """Whether an event has been applied already."""
-        origin = event.meta.origin
-        if origin is None:
-            return event.meta.id in self.seen
-        return origin.offset <= self.applied.get(f"{origin.topic}/{origin.partition}", -1) or event.meta.id in self.seen
-
-    def after(self, event: Event, state: msgspec.Struct) -> "Entry":
-        """The entry once `event` has led to `state`."""
-        applied, origin = self.applied, event.meta.origin
-        if origin is not None:
-            applied = {**applied, f"{origin.topic}/{origin.partition}": origin.offset}
-        return Entry(msgspec.msgpack.encode(state), applied, [*self.seen, event.meta.id][-_WINDOW:])
+_FORGOTTEN_AT_ONCE: Final = 2  # with an event comes one key at most, so those that are over become fewer
+_DAY_US: Final = 86_400_000_000
 
 
 def changelog(spec: AgentSpec, settings: PumpSettings) -> str:
     """Name of a table's changelog topic: compacted, with as many partitions as the agent's sources."""
     return f"{table_group(settings, spec.name)}-changelog"
+
+
+def changelog_config(spec: AgentSpec) -> dict[str, str]:
+    """Settings of a table's changelog topic in Kafka's names; what an agent forgets is deleted there too."""
+    if spec.keep_days is None:
+        return {"cleanup.policy": "compact"}
+    return {"cleanup.policy": "compact,delete", "retention.ms": str(spec.keep_days * DAY_MS)}
 
 
 class TableAgent:
@@ -111,7 +96,14 @@ class TableAgent:
         self._invoker = invoker_of(spec, tracer)
         self._held_s = -math.inf
         self._topics = {topic.name: topic for topic in spec.sources}
-        table: Any = app.Table(spec.name, partitions=n_partitions, key_type=bytes, value_type=bytes)
+        self._ages = Ages(None if spec.keep_days is None else spec.keep_days * _DAY_US)
+        table: Any = app.Table(
+            spec.name,
+            partitions=n_partitions,
+            key_type=bytes,
+            value_type=bytes,
+            on_changelog_event=self._recovered if spec.keep_days is not None else None,
+        )
         table.key_serializer = table.value_serializer = "raw"
         self._table = table
         channel = app.topic(
@@ -173,6 +165,9 @@ class TableAgent:
         entry = msgspec.msgpack.decode(stored, type=Entry) if stored else Entry()
         if entry.knows(event):
             return
+        now_us = self._ages.now_us(record.partition, record.time_us(event))
+        if self._ages.over(entry.touched_us, now_us):
+            entry.state = b""
         kind = self.spec.state
         if kind is None:
             raise TypeError(f"{self.spec.name} has no state")
@@ -180,13 +175,46 @@ class TableAgent:
         state, outputs = await self._invoker.step(state, event, self._ports)
         sent = [await self._producer.send(self._codec.record(topic, output)) for topic, output in outputs]
         await acknowledged(sent)
-        await self._write(record.key, msgspec.msgpack.encode(entry.after(event, state)), generation)
+        await self._write(record.key, msgspec.msgpack.encode(entry.after(event, state, now_us)), generation)
+        self._ages.touch(record.partition, record.key, now_us)
         self.counters.emitted += len(sent)
         for output in outputs:
             self._note(output.event)
+        await self._forget(record.partition, generation)
 
-    async def _write(self, key: bytes | None, entry: bytes, generation: int) -> None:
-        """Change the table; returns when the changelog has it.
+    async def _forget(self, partition: int, generation: int) -> None:
+        """Take out keys that are over, a few at a time, and only those whose last events are committed.
+
+        An event that is delivered again after a crash therefore meets the entry that knows it.
+        """
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            key = self._ages.oldest_over(partition)
+            if key is None:
+                return
+            if stored := self._table.get(key):
+                if self._may_come_again(msgspec.msgpack.decode(stored, type=Entry)):
+                    return
+                await self._write(key, None, generation)
+            self._ages.drop(partition, key)
+
+    def _may_come_again(self, entry: Entry) -> bool:
+        places = ((place.rpartition("/"), offset) for place, offset in entry.applied.items())
+        return any(
+            topic in self._topics and self._app.applied.comes_again(TP(topic, int(partition)), offset)
+            for (topic, _, partition), offset in places
+        )
+
+    async def _recovered(self, event: Any) -> None:
+        """Learn from the changelog, which has the keys in the order in which they were touched."""
+        message = event.message
+        if message.value is None:
+            self._ages.drop(message.partition, message.key)
+        else:
+            touched = msgspec.msgpack.decode(message.value, type=Touched)
+            self._ages.touch(message.partition, message.key, touched.touched_us)
+
+    async def _write(self, key: bytes | None, entry: bytes | None, generation: int) -> None:
+        """Change the table, or take a key out; returns when the changelog has it.
 
         What was computed before a rebalance rests on a state that another worker may have changed meanwhile.
         """
@@ -194,7 +222,10 @@ class TableAgent:
         while True:
             if generation != self._app.consumer_generation_id:
                 raise _Rebalanced
-            self._table[key] = entry
+            if entry is None:
+                self._table.forget(key)
+            else:
+                self._table[key] = entry
             try:
                 await self._table.written
             except KafkaError as error:
@@ -243,8 +274,13 @@ class _Record:
         self.offset: int = message.offset
         self.key: bytes | None = message.key
         self.value: bytes | None = message.value
+        self._logged_us = round((message.timestamp or 0) * 1_000_000)
         headers = message.headers or []
         self.headers: Sequence[tuple[str, bytes]] = list(headers.items() if isinstance(headers, dict) else headers)
+
+    def time_us(self, event: Event) -> int:
+        """The event's time, but not later than the log's: one asker's clock that is fast makes nobody's state old."""
+        return min(event.meta.time_us, self._logged_us) if self._logged_us > 0 else event.meta.time_us
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}] offset {self.offset}"

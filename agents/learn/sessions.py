@@ -2,7 +2,8 @@
 
 One conversation is one key. Its events are held in session windows of event time and judged when a `SessionDue` says
 that everything up to a time has arrived, so that their order of arrival does not matter; copies and calls for a person
-say what they say at once. What comes later than the allowed lateness is counted and dropped.
+say what they say at once. What comes later than the allowed lateness is counted and dropped. A conversation that rested
+for 30 days is forgotten: what still comes of it is that of a new one.
 
 Delivery: at least once; a conclusion's id is made of answer and kind, whichever record let it be drawn.
 """
@@ -66,6 +67,7 @@ class Sessions(msgspec.Struct):
     source=(QUERY_RECEIVED, ANSWER_PRODUCED, INTERACTION_OBSERVED, FEEDBACK_GIVEN, SESSION_DUE),
     sinks=(FEEDBACK_GIVEN,),
     state=Sessions,
+    keep_days=30,  # as long as the log keeps what was said
 )
 def conclude_feedback(
     state: Sessions, event: Observed | SessionDue, ports: LearnPorts

@@ -36,7 +36,7 @@ from millrace.invoke import Invoker, Output, Progress
 from millrace.keys import tenant_of
 from millrace.reviewing import decided
 from millrace.testing import delivered
-from millrace.topics import ANSWER_PRODUCED, FEEDBACK_GIVEN
+from millrace.topics import ANSWER_PRODUCED, DAY_MS, FEEDBACK_GIVEN
 from tests.agents_in_memory import feature, guarded, publish
 from tests.builders import asked, changed, granted, only
 from tests.fakes import Stack
@@ -265,6 +265,15 @@ async def run(spec: AgentSpec, case: Case) -> list[tuple[Event, Output]]:
 
 def test_every_agent_has_a_case() -> None:
     assert {spec.name for spec in SPECS} == set(CASES)
+
+
+def test_state_of_conversations_is_kept_as_long_as_the_log_keeps_them_and_that_of_tenants_for_ever() -> None:
+    kept = {spec.name: spec.keep_days for spec in SPECS if spec.form == "keyed" and spec.module.startswith("agents.")}
+    assert {name for name, days in kept.items() if days is not None} == {"conclude_feedback", "score_quality"}
+    for name, days in kept.items():
+        sources = CATALOGUE[name].sources
+        assert (days is not None) == all(topic.group == "query" for topic in sources)
+        assert days in (None, max(topic.retention_ms for topic in sources) // DAY_MS)
 
 
 async def test_inputs_are_left_as_they_were(spec: AgentSpec) -> None:

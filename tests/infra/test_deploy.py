@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from infra.deploy import deploy
 from infra.launch.elsewhere import stack_elsewhere
+from infra.launch.rights import every_spec
+from infra.launch.stack import Stack
+from infra.launch.topics import repair, topic_drifts
 from infra.settings import Settings, load
+from infra.worker import plan_changelogs
 from millrace.errors import ConfigurationError, Unavailable
 from millrace.topic_settings import catalogue_settings, drifted
+from millrace.topics import DAY_MS
 from tests.brokers import StartKafka
+from tests.conditions import wait_until
 
 
 def _settings(tmp_path: Path, **flags: Any) -> Settings:
@@ -36,6 +42,26 @@ def test_passwords_that_cannot_be_read_are_refused_before_anything_is_touched(
         deploy(_settings(tmp_path, bootstrap="127.0.0.1:1"), users=path)
 
 
+def _check_changelogs(settings: Settings, stack: Stack, client: AdminClient) -> None:
+    """Those of conversations are deleted by age, and one that an earlier release made is noticed and set right."""
+    kept = {plan.name: plan.config for plan in plan_changelogs(settings, every_spec(settings))}
+    aged = {"cleanup.policy": "compact,delete", "retention.ms": str(30 * DAY_MS)}
+    assert {name for name, config in kept.items() if config == aged} == {
+        f"millrace.tables-{agent}-changelog" for agent in ("conclude_feedback", "score_quality")
+    }
+    assert topic_drifts(settings, stack, tables=True) == []
+    name = "millrace.tables-score_quality-changelog"
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource.add_incremental_config(entry)
+    next(iter(client.incremental_alter_configs([resource]).values())).result(20)
+    drift = f"{name} has cleanup.policy compact instead of compact,delete"
+    wait_until(lambda: [str(each) for each in topic_drifts(settings, stack, tables=True)] == [drift])
+    assert topic_drifts(settings, stack) == []
+    assert [str(each) for each in repair(settings, stack)] == [drift]
+    wait_until(lambda: topic_drifts(settings, stack, tables=True) == [])
+
+
 @pytest.mark.timeout(120)
 def test_a_broker_is_given_its_topics_and_a_stack_is_described_from_settings_alone(
     start_kafka: StartKafka, tmp_path: Path
@@ -52,6 +78,7 @@ def test_a_broker_is_given_its_topics_and_a_stack_is_described_from_settings_alo
     client = AdminClient({"bootstrap.servers": server.bootstrap})
     assert drifted(client, catalogue_settings()) == []
     assert set(catalogue_settings()) <= set(client.list_topics(timeout=10).topics)
+    _check_changelogs(settings, stack, client)
     (users := tmp_path / "users.json").write_text(json.dumps({"nobody": "x"}))
     with pytest.raises(ConfigurationError, match="principal 'nobody' has a password, but no rights are known"):
         deploy(_settings(tmp_path, bootstrap=server.bootstrap), users=users)
