@@ -8,7 +8,8 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 _TEARDOWN_S = 240.0
 
-hypothesis.settings.register_profile("millrace", deadline=None)  # a busy machine breaks no law
+# A busy machine breaks no law.
+hypothesis.settings.register_profile("millrace", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("millrace")
 
 pytest_plugins = [
