@@ -1,7 +1,8 @@
 """What may be decided about a review item, and the event that says so: the same for the gateway and the command line.
 
 Of one item the last decision counts. Documents that were released or withdrawn have to be withdrawn or released before
-anything else is said of them, so that the last decision always tells whether they may be read.
+anything else is said of them, so that the last decision always tells whether they may be read. An answer that was
+corrected may only be corrected anew: what a reviewer wrote is learned from, and no opinion takes it back.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class UnfittingDecision(InputRejected):
 def fitting(item: ReviewItemOpened, last: ReviewDecisionMade | None) -> Sequence[Decision]:
     """What may be decided about an item after its last decision."""
     if item.subject_kind == "answer":
-        return ("correct", "confirm", "dismiss")
+        corrected = last is not None and last.decision == "correct"
+        return ("correct",) if corrected else ("correct", "confirm", "dismiss")
     if item.subject_kind == "question":
         return ("confirm", "dismiss")
     match last.decision if last is not None else "":
@@ -53,8 +55,11 @@ def standing(item: ReviewItemOpened, last: ReviewDecisionMade | None) -> ReviewD
 def overtaken(last: ReviewDecisionMade | None, made: ReviewDecisionMade) -> bool:
     """Whether a decision does not count, because another one about the same text was made while it was on its way.
 
-    Of two people who decide at once, nobody takes back with a mere opinion that a document was released or withdrawn.
+    Of two people who decide at once, nobody takes back with a mere opinion that a document was released or withdrawn,
+    or that an answer was corrected.
     """
+    if last is not None and made.subject_kind == "answer":
+        return last.decision == "correct" != made.decision
     if last is None or made.subject_kind != "document" or made.decision in _SETTLING:
         return False
     return last.decision == "withdraw" or (last.decision == "release" and last.content == made.content)
@@ -97,7 +102,7 @@ def decided(
     if chosen == "correct" and not (item.conversation or conversation):
         raise UnfittingDecision(
             f"the question {item.subject} is not kept any more, so nothing can be learned from a correction of its "
-            "answer; choose of confirm, dismiss"
+            f"answer; choose of {', '.join(each for each in allowed if each != chosen) or 'nothing: it was corrected'}"
         )
     if len(text) > MAX_TEXT_CHARS:
         raise UnfittingDecision(f"the text has {len(text)} characters, at most {MAX_TEXT_CHARS} are taken; shorten it")

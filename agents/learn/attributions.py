@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from millrace.events.learn import QualityScored, StageAttributed
 
-NOT_LOOKED_AT: Final = frozenset({"revision", "score", "poor", "flags", "feedback", "corrected_by"})
+NOT_LOOKED_AT: Final = frozenset({"revision", "score", "poor", "flags", "feedback", "n_dislikes", "corrected_by"})
 """Fields of QualityScored that no rule reads; a field that is added counts as read until it stands here."""
 AT_ONCE: Final = 4
 """Each holds the rows of up to `max_searched_chunks` chunks, about 10 kB each, and all compute in one thread."""

@@ -4,7 +4,8 @@ Delivery: at least once; a table applies each proposal once, and outcomes have i
 a repetition. Every proposal has one outcome.
 
 Looked at are the last examples that were taken, by number and by age (`example_window` and `example_days` of the
-policy). What was rejected pushes nothing out, so who is at a cap stays there until others are heard or time has passed.
+policy). What was rejected pushes nothing out, so who is at a cap stays there until others are heard or time has passed;
+but a correction dislikes its answer, so also one that is not taken withdraws what was approved of the same answer.
 Of the same question under the same labels the newest correction counts, else the newest approved answer: it takes the
 place of the older one, whoever gave that, and counts for who gave it. An approved answer that is disliked later is
 withdrawn. All examples of a document are in one split, by a stable hash of tenant and document; what quotes documents
@@ -77,9 +78,17 @@ def curate(
     older = next((each for each in window if each.question == new.question), None)
     others = tuple(each for each in window if each is not older)
     if reason := _objection(proposed, new, older, others, policy):
-        return Curated(window, decided), _rejected(proposed, reason)
+        return Curated(_uncorrected(window, new), decided), _rejected(proposed, reason)
     kept = (*others, new)[-policy.example_window :]
     return Curated(kept, decided), _curated(proposed, older, policy)
+
+
+def _uncorrected(window: Sequence[Taken], new: Taken) -> tuple[Taken, ...]:
+    """What is left where a correction was not taken: without what else was approved of the same answer."""
+    if new.source != "correction":
+        return tuple(window)
+    gone = ("approved", new.answer)
+    return tuple(each for each in window if (each.source, each.answer) != gone or each.example == new.example)
 
 
 def split_of(tenant: str, document: str, eval_share: float) -> Split:
@@ -145,6 +154,7 @@ def _curated(proposed: ExampleProposed, older: Taken | None, policy: LearnPolicy
         **_common(proposed),
         split=split_of(proposed.tenant, unit, policy.eval_share),
         replaces=str(UUID(bytes=older.example)) if older is not None else "",
+        question=proposed.question,
     )
 
 

@@ -3,6 +3,9 @@
 Delivery: at least once; texts lie in the object store under their digest, and a proposal's id is derived from the state
 of the answer that it was made from, so a redelivery repeats both.
 
+Whoever corrects an answer dislikes it. So where nothing can be learned from a correction, what the answer quoted is
+proposed as disliked: it may have been taken before.
+
 Personal data and secrets are masked before anything is written: in question, target and context, the same value by the
 same placeholder. What is masked is looked at once more as a whole; where something is found then, or where nothing but
 placeholders is left, the example is rejected, as it is where its document or a group in force is called after somebody;
@@ -37,6 +40,7 @@ SHINGLE: Final = 3
 _GONE: Final = re.compile(rf"{PLACEHOLDER.pattern}|{re.escape(REMOVED)}")
 _MASKED_KINDS: Final = frozenset({"personal_data", "secret"})
 _WORTHLESS: Final = frozenset({"empty", "repeated", "ungrounded", "retracted"})
+_VOTES: Final = frozenset({"up", "down", "rating"})
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,17 +57,30 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @agent(source=QUALITY_SCORED, sinks=(EXAMPLE_PROPOSED, EXAMPLE_CURATED))
-async def propose_example(scored: QualityScored, ports: ExamplePorts) -> ExampleProposed | ExampleRejected | None:
-    """Example of a corrected or approved answer; None where nobody said what would have been right.
+async def propose_example(scored: QualityScored, ports: ExamplePorts) -> Sequence[ExampleProposed | ExampleRejected]:
+    """Example of a corrected or approved answer; nothing where nobody said what would have been right.
 
     Raises
     ------
     Unavailable
         If the object store or the scanner is down.
     """
-    found = _correction(scored) if scored.expected.strip() else _approved(scored)
-    if found is None:
-        return None
+    if not scored.expected.strip():
+        found = _approved(scored)
+        return [await _outcome(scored, found, ports)] if found is not None else []
+    outcome, answer = await _outcome(scored, _correction(scored), ports), _quoted(scored, disliked=True)
+    if isinstance(outcome, ExampleProposed) or answer is None:
+        return [outcome]
+    withdrawn = await _outcome(scored, answer, ports)
+    return [outcome, withdrawn] if isinstance(withdrawn, ExampleProposed) else [outcome]
+
+
+def pseudonym(tenant: str, user: str) -> str:
+    """What a user is called in examples; nobody in particular has no name there either."""
+    return derived("user", tenant, user) if user else ""
+
+
+async def _outcome(scored: QualityScored, found: Found, ports: ExamplePorts) -> ExampleProposed | ExampleRejected:
     content, n_masked = _masked(scored, found, ports)
     reason = _worthless(scored, found, content, ports)
     if reason is None and not found.disliked and await _gives_orders(scored, found, ports):
@@ -72,11 +89,6 @@ async def propose_example(scored: QualityScored, ports: ExamplePorts) -> Example
         return _rejected(scored, found, reason, n_masked, ports)
     ref = "" if found.disliked else await ports.objects.put(content.encode())
     return _proposed(scored, found, content, ref, n_masked, ports)
-
-
-def pseudonym(tenant: str, user: str) -> str:
-    """What a user is called in examples; nobody in particular has no name there either."""
-    return derived("user", tenant, user) if user else ""
 
 
 def _correction(scored: QualityScored) -> Found:
@@ -98,8 +110,20 @@ def _correction(scored: QualityScored) -> Found:
 
 def _approved(scored: QualityScored) -> Found | None:
     """The quotes of an answer that someone approved; those of a disliked one, so that they are no example any more."""
-    liked, disliked = scored.feedback.get("up", 0) > 0, scored.feedback.get("down", 0) > 0
-    if not (liked or disliked) or scored.status != "answered" or not scored.citations or _WORTHLESS & set(scored.flags):
+    disliked = _is_disliked(scored)
+    return _quoted(scored, disliked=disliked) if disliked or scored.feedback.get("up", 0) > 0 else None
+
+
+def _is_disliked(scored: QualityScored) -> bool:
+    """Whether a vote is against it; the flag is of behaviour too, so without any vote it says nothing here."""
+    if scored.n_dislikes or scored.feedback.get("down", 0) > 0:
+        return True
+    return "disliked" in scored.flags and not _VOTES.isdisjoint(scored.feedback)
+
+
+def _quoted(scored: QualityScored, *, disliked: bool) -> Found | None:
+    """What an answer quoted; None where there is nothing to learn from, whatever people say of it."""
+    if scored.status != "answered" or not scored.citations or _WORTHLESS & set(scored.flags):
         return None
     return Found(
         source="approved",

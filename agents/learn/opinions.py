@@ -55,6 +55,8 @@ class Opinions(msgspec.Struct, frozen=True):
         Value and weight of each judgement.
     correction, rephrased : Said or None
         The last correction, and the question that was asked instead.
+    n_dislikes : int
+        Users whose vote is against the answer.
     complained : bool
         Whether somebody disliked the answer, corrected it, or asked for a person.
     """
@@ -63,6 +65,7 @@ class Opinions(msgspec.Struct, frozen=True):
     judged: list[tuple[float, float]]
     correction: Said | None = None
     rephrased: Said | None = None
+    n_dislikes: int = 0
     complained: bool = False
 
 
@@ -111,5 +114,6 @@ def opinions(known: Iterable[Said], policy: LearnPolicy) -> Opinions:
         judged=judged,
         correction=next((each for each in reversed(counted) if each.kind == "correction"), None),
         rephrased=next((each for each in reversed(counted) if each.kind == "rephrased"), None),
+        n_dislikes=sum(each.group == "vote" and each.value < 0 for each in counted),
         complained=any(each.kind in COMPLAINTS or (each.kind == "rating" and each.value < 0) for each in counted),
     )

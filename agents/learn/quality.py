@@ -186,6 +186,7 @@ def _scored(known: Known, opinion: Opinions, policy: LearnPolicy) -> QualityScor
         poor=value < policy.poor_below,
         flags=flags,
         feedback=opinion.counts,
+        n_dislikes=opinion.n_dislikes,
         grounded=carried,
         status=known.status,
         model=known.model,

@@ -4,6 +4,8 @@ The gap is that of BM25, as a share of the best. Final scores are brought to 0..
 says little of the result; cosines lie too close together; and the plain difference of BM25 follows the length of
 questions and the names in them, which come in bursts of one subject.
 
+A bare search is no answer: nothing was read for it, and its words are those of whoever types into a search box.
+
 Delivery: at least once; a measured record has a derived id, and tables apply each id once.
 """
 
@@ -42,7 +44,7 @@ def measure_signals(event: AnswerProduced | FeedbackGiven) -> SignalsMeasured | 
 
 
 def _of_answer(answer: AnswerProduced) -> Mapping[str, float]:
-    if not answer.hits:
+    if not answer.hits or answer.mode == "search":
         return {}
     lexical = sorted((hit.lexical for hit in answer.hits), reverse=True)
     best = lexical[0]

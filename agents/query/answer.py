@@ -79,4 +79,5 @@ def _record(completion: CompletionGuarded, ports: QueryPorts, *, blocked: bool) 
         n_frames=completion.n_frames,
         timings_ms=dict(completion.meta.timings_ms),
         user=completion.user,
+        mode=completion.mode,
     )

@@ -44,6 +44,7 @@ def ended_without_answer(
         n_frames=n_frames,
         user=question.user,
         verdicts=tuple(verdicts),
+        mode=question.mode,
     )
     return [record, *(terminal_frames(record, question) if reply else [])]
 

@@ -64,6 +64,7 @@ class QualityScored(_ScoredAnswer, frozen=True, kw_only=True):
     poor: Annotated[bool, "Whether someone should ask why."]
     flags: Annotated[tuple[str, ...], "What is wrong with it: see `Flag`."] = ()
     feedback: Annotated[dict[str, int], "How often each kind of feedback was given."] = {}
+    n_dislikes: Annotated[int, "Users whose vote, a click or a rating, is against it."] = 0
     grounded: Annotated[float, "Share of the answer's words that its citations carry; 1 for quotes."] = 1.0
     status: Annotated[str, "How the question ended."] = ""
     model: Annotated[str, "Reader or generator."] = ""
@@ -186,9 +187,17 @@ class ExampleCurated(_Example, frozen=True, kw_only=True):
 
     split: Annotated[Split, "What it is for; a document's examples are all in one split."]
     replaces: Annotated[str, "Older example of the same question that it takes the place of; empty if none."] = ""
+    question: Annotated[
+        str,
+        "Digest of the question, as of its proposal: one example of each counts. Empty in records of earlier times.",
+    ] = ""
 
 
 class ExampleRejected(_Example, frozen=True, kw_only=True):
-    """An example was not taken, and why; a disliked one that was taken from the same answer is none any more."""
+    """An example was not taken, and why.
+
+    What was taken from the same answer is no example any more where it is disliked now, and where it was approved and
+    this is a correction that says something else.
+    """
 
     reason: Annotated[Rejection, "Why."]

@@ -170,6 +170,9 @@ class AnswerProduced(_QueryEvent, frozen=True, kw_only=True):
     timings_ms: Annotated[dict[str, float], "Milliseconds per stage."] = {}
     user: Annotated[str, "Who asked; the end of a question is repeated to nobody else."] = ""
     verdicts: Annotated[tuple[str, ...], "What the guards said of question and answer, as stage:rule:action."] = ()
+    mode: Annotated[
+        Literal["answer", "search"], "Whether it ended a question or a bare search; answer in records of earlier times."
+    ] = "answer"
 
 
 class _Frame(Event, frozen=True, kw_only=True):

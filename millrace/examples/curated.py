@@ -21,6 +21,9 @@ Loaded = tuple[ExampleCurated, ExampleContent | None]
 class Curation:
     """Examples that were taken and not replaced or withdrawn since, and what was rejected or is withheld.
 
+    Of a question the newest correction counts, else the newest approved answer, however long ago it was taken: whoever
+    takes examples looks back a few weeks only.
+
     Attributes
     ----------
     examples : dict of str to ExampleCurated
@@ -36,6 +39,8 @@ class Curation:
         self.rejected: list[ExampleRejected] = []
         self.withheld: dict[str, ExampleCurated] = {}
         self._seen: set[str] = set()
+        self._by_question: dict[str, str] = {}
+        self._by_answer: dict[str, str] = {}
 
     def fold(self, event: Event) -> None:
         """Take the next event; of one cause the first outcome counts, whatever is said of it when it comes again."""
@@ -44,19 +49,39 @@ class Curation:
             return
         self._seen.add(cause)
         if isinstance(event, ExampleCurated):
-            self.examples.pop(event.replaces, None)
-            self.examples.pop(event.example, None)
-            self.examples[event.example] = event
+            self._take(event)
         elif isinstance(event, ExampleRejected):
             self.rejected.append(event)
-            known = self.examples.get(event.example)
-            if event.reason == "disliked" and known is not None and known.correlation == event.correlation:
-                del self.examples[event.example]
+            self._withdraw(event)
 
     def withhold(self, documents: Collection[str]) -> None:
         """Let the examples of these documents count no more."""
         self.withheld |= {name: each for name, each in self.examples.items() if each.document in documents}
         self.examples = {name: each for name, each in self.examples.items() if name not in self.withheld}
+
+    def _take(self, event: ExampleCurated) -> None:
+        self.examples.pop(event.replaces, None)
+        if event.question:
+            known = self.examples.get(self._by_question.get(event.question, ""))
+            if known is not None and (known.source, event.source) == ("correction", "approved"):
+                return
+            if known is not None:
+                del self.examples[known.example]
+            self._by_question[event.question] = event.example
+        self.examples.pop(event.example, None)
+        self.examples[event.example] = event
+        if event.source == "approved":
+            self._by_answer[event.correlation] = event.example
+
+    def _withdraw(self, event: ExampleRejected) -> None:
+        """Let an approved answer count no more that is disliked or corrected now; its own answer alone can say so."""
+        corrected = event.source == "correction"
+        name = self._by_answer.get(event.correlation, "") if corrected else event.example
+        known = self.examples.get(name)
+        if known is None or known.correlation != event.correlation:
+            return
+        if event.reason == "disliked" or (corrected and known.source == "approved" and name != event.example):
+            del self.examples[name]
 
 
 def read_curation(connection: Connection, tenant: str, progress: Callable[[int, int], None] | None = None) -> Curation:

@@ -219,7 +219,8 @@ async def test_today_the_loop_learns_from_what_every_step_left_and_from_each_rec
     memory = Memory([spec_of(each) for each in LOOP], ports=_learning(log, scanner))
     scored = [each for each in await memory.feed(events) if isinstance(each, QualityScored)]
     assert {each.correlation for each in scored} == whole & asked
-    assert len(memory.topics[SIGNALS_MEASURED.name]) == sum(bool(each.hits) for each in ends) > 10
+    measured = sum(bool(each.hits) and each.mode == "answer" for each in ends)
+    assert len(memory.topics[SIGNALS_MEASURED.name]) == measured > 10
     assert not memory.dead_letters
     again = await memory.feed(events)
     assert not [each for each in again if isinstance(each, QualityScored)]

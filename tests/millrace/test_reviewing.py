@@ -49,8 +49,21 @@ def test_what_may_be_decided_follows_from_what_was_found_and_decided() -> None:
     assert fitting(FLAGGED, None) == ("withdraw", "confirm", "dismiss")
     assert fitting(FLAGGED, after(FLAGGED, "withdraw")) == ("release",)
     assert fitting(FLAGGED, after(FLAGGED, "withdraw", "release")) == ("withdraw",)
-    assert fitting(ANSWER, after(ANSWER, "correct")) == ("correct", "confirm", "dismiss")
+    for opinion in ("confirm", "dismiss"):
+        assert fitting(ANSWER, after(ANSWER, opinion)) == fitting(ANSWER, None) == ("correct", "confirm", "dismiss")
     assert fitting(item(subject_kind="question"), None) == ("confirm", "dismiss")
+
+
+def test_a_correction_may_be_put_right_and_not_taken_back() -> None:
+    corrected = after(ANSWER, "confirm", "correct")
+    assert fitting(ANSWER, corrected) == ("correct",)
+    again = decided(ANSWER, corrected, "correct", user="ben", text="Seven.", conversation="c")
+    assert again is not None
+    assert again.text == "Seven."
+    with pytest.raises(UnfittingDecision, match=r"choose of correct$"):
+        decided(ANSWER, corrected, "dismiss", user="ben", text="t")
+    with pytest.raises(UnfittingDecision, match="nothing: it was corrected"):
+        decided(ANSWER, corrected, "correct", user="ben", text="Seven.")
 
 
 def test_a_decision_names_what_it_is_about_and_who_made_it() -> None:
@@ -102,6 +115,9 @@ def test_an_opinion_takes_nothing_back_that_was_settled_meanwhile() -> None:
     assert not overtaken(None, opinion)
     assert not overtaken(after(FLAGGED, "withdraw"), after(HELD, "release"))
     assert not overtaken(after(ANSWER, "confirm"), after(ANSWER, "dismiss"))
+    assert overtaken(after(ANSWER, "correct"), after(ANSWER, "dismiss"))
+    assert not overtaken(after(ANSWER, "correct"), after(ANSWER, "correct"))
+    assert not overtaken(after(ANSWER, "dismiss"), after(ANSWER, "correct"))
 
 
 def test_an_item_with_another_text_is_decided_anew_but_a_withdrawn_document_stays_so() -> None:

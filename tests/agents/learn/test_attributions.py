@@ -23,7 +23,7 @@ from tests.fakes import MemoryObjects, Stack
 
 SAID: dict[str, Any] = {
     "revision": 7, "score": 0.05, "flags": ("disliked", "slow"), "feedback": {"down": 3, "comment": 1},
-    "corrected_by": "bob",
+    "corrected_by": "bob", "n_dislikes": 2,
 }  # fmt: skip
 """What a further thumb, comment or rating changes."""
 SEEN: dict[str, Any] = {

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -134,6 +135,71 @@ def test_an_approved_answer_that_is_disliked_later_is_withdrawn_by_its_own_answe
     assert withdrawn is not None
     log.fold(withdrawn.with_meta(own.meta))
     assert log.examples == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "target", "policy"),
+    [
+        ("user_cap", "Eleven.", {"example_user_cap": 1}),
+        ("near_duplicate", "Eleven.", {"example_similarity": -1.0}),
+        ("mixed_split", "Eleven.", {}),
+    ],
+)
+def test_a_correction_that_is_not_taken_withdraws_what_was_approved_of_its_answer_and_of_no_other(
+    reason: str, target: str, policy: dict[str, Any]
+) -> None:
+    both = [
+        next(f"hr/{n}" for n in range(99) if split_of("acme", f"hr/{n}", 0.2) == each) for each in ("train", "eval")
+    ]
+    fields: dict[str, Any] = {"document": both[0], "documents": tuple(both)} if reason == "mixed_split" else {}
+    said = proposed("How many?", "Ten.", source="approved", answer="a", user="eva")
+    other = proposed("Where is the mill?", "Here.", source="approved", answer="b", user="ben")
+    busy = proposed("Who is she?", "Nobody.", user="ada")
+    state, taken = _decided([said, other], Curated(), LearnPorts(LearnPolicy(example_similarity=1.1)))
+    state, third = _decided([busy], state, LearnPorts(LearnPolicy(example_similarity=1.1)))
+    for answer, left in (("a", [other, busy]), ("c", [said, other, busy])):
+        right = proposed("How many?", target, answer=answer, **fields)
+        after, [outcome] = _decided([right], state, LearnPorts(LearnPolicy(**policy)))
+        assert verdicts([outcome]) == [reason]
+        assert [UUID(bytes=each.example) for each in after.taken] == [UUID(each.example) for each in left]
+        log = Curation()
+        for event, found in zip([said, other, busy, right], [*taken, *third, outcome], strict=True):
+            assert found is not None
+            log.fold(found.with_meta(event.meta))
+        assert list(log.examples) == [each.example for each in left]
+
+
+def test_a_correction_that_says_what_was_approved_withdraws_nothing() -> None:
+    said = proposed("How many?", "Ten.", source="approved", answer="a")
+    same = proposed("How many?", "Ten.", answer="a", user="eva")
+    same = same.with_meta(msgspec.structs.replace(same.meta, id="correction"))
+    state, [taken] = _decided([said], Curated(), LearnPorts(LearnPolicy()))
+    after, [outcome] = _decided([same], state, LearnPorts(LearnPolicy()))
+    assert verdicts([outcome]) == ["duplicate"]
+    assert after.taken == state.taken
+    log = Curation()
+    for event, found in ((said, taken), (same, outcome)):
+        assert found is not None
+        log.fold(found.with_meta(event.meta))
+    assert list(log.examples) == [said.example]
+
+
+def test_of_a_question_one_example_counts_however_long_ago_the_other_was_taken() -> None:
+    """The window of curation is 30 days, the topic keeps a year."""
+    wrong = proposed("How many?", "Ten.", source="approved", answer="a", day=1)
+    right = proposed("How many?", "Eleven.", answer="b", day=40)
+    again = proposed("How many?", "Twelve.", source="approved", answer="c", day=80)
+    newer = proposed("How many?", "Thirteen.", answer="d", day=120)
+    events = [wrong, right, again, newer]
+    outcomes = decided(events)
+    assert verdicts(outcomes) == ["taken"] * 4
+    log, counts = Curation(), []
+    for event, outcome in zip(events, outcomes, strict=True):
+        assert isinstance(outcome, ExampleCurated)
+        assert (outcome.replaces, outcome.question) == ("", event.question)
+        log.fold(outcome.with_meta(event.meta))
+        counts.append(list(log.examples))
+    assert counts == [[wrong.example], [right.example], [right.example], [newer.example]]
 
 
 USERS = st.sampled_from(["", "ada", "eva", "ben", "mallory"])

@@ -75,6 +75,8 @@ def test_an_approved_answer_is_what_it_quoted() -> None:
         scored(),
         scored(poor=True, status="not_found", feedback={"down": 2}),
         scored(feedback={"copied": 3}),
+        scored(feedback={"rating": 1}),
+        scored(poor=True, feedback={"abandoned": 1}, flags=("disliked",)),
         approved(citations=()),
         approved(status="not_found"),
         approved(flags=("ungrounded",)),
@@ -84,11 +86,38 @@ def test_nothing_is_learned_where_nobody_said_what_is_right(event: QualityScored
     assert proposals(event) == []
 
 
-@pytest.mark.parametrize("feedback", [{"up": 1, "down": 1}, {"down": 1}])
-def test_a_disliked_answer_is_proposed_as_no_example_any_more_and_nothing_is_stored(feedback: dict[str, int]) -> None:
-    first, later = proposals(approved(), approved(revision=2, feedback=feedback))
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"feedback": {"up": 1, "down": 1}},
+        {"feedback": {"down": 1}},
+        {"feedback": {"rating": 1}, "n_dislikes": 1, "flags": ("disliked",)},
+        {"feedback": {"rating": 1, "up": 1}, "n_dislikes": 1},
+        {"feedback": {"rating": 1}, "flags": ("disliked",)},
+    ],
+    ids=["up and down", "down", "low rating", "up and low rating", "low rating of earlier times"],
+)
+def test_a_disliked_answer_is_proposed_as_no_example_any_more_and_nothing_is_stored(said: dict[str, Any]) -> None:
+    first, later = proposals(approved(), approved(revision=2, **said))
     assert (first.disliked, later.disliked) == (False, True)
     assert (first.example, later.ref) == (later.example, "")
+
+
+def test_an_approved_answer_stays_so_beside_a_high_rating() -> None:
+    [found] = proposals(approved(feedback={"up": 1, "rating": 1}))
+    assert (found.source, found.disliked) == ("approved", False)
+
+
+def test_a_correction_that_is_rejected_takes_the_answers_approval_back() -> None:
+    objects = MemoryObjects()
+    before, found, withdrawn = proposals(approved(), corrected(text="?!"), objects=objects)
+    assert (found.source, found.reason) == ("correction", "empty")
+    assert (withdrawn.example, withdrawn.correlation) == (before.example, before.correlation)
+    assert (withdrawn.disliked, withdrawn.ref, len(objects.objects)) == (True, "", 1)
+    [taken] = proposals(corrected())
+    assert (taken.source, taken.disliked) == ("correction", False)
+    [nothing] = proposals(corrected(text="?!", citations=()))
+    assert isinstance(nothing, ExampleRejected)
 
 
 def test_the_same_words_are_the_same_example_and_other_labels_make_another() -> None:
@@ -131,10 +160,11 @@ def test_a_value_has_one_placeholder_in_question_target_and_context() -> None:
 )
 def test_what_masking_leaves_nothing_of_is_rejected_and_nothing_is_stored(changes: Any, reason: str) -> None:
     objects = MemoryObjects()
-    [found] = proposals(corrected(**changes), objects=objects)
+    found, *withdrawn = proposals(corrected(**changes), objects=objects)
     assert isinstance(found, ExampleRejected)
     assert (found.reason, found.ref, objects.objects) == (reason, "", {})
-    assert b"jane" not in msgspec.json.encode(found)
+    assert all(each.disliked for each in withdrawn)
+    assert b"jane" not in msgspec.json.encode([found, *withdrawn])
 
 
 class Whole:
@@ -147,7 +177,7 @@ class Whole:
 
 def test_what_is_found_after_masking_is_rejected() -> None:
     words = "alpha and then many more plain words that follow each other for a while until at last omega"
-    [found] = proposals(corrected(text=words), personal_data=Whole())
+    found, _ = proposals(corrected(text=words), personal_data=Whole())
     assert isinstance(found, ExampleRejected)
     assert found.reason == "personal_data"
 

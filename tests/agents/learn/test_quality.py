@@ -109,6 +109,17 @@ def test_order_and_duplicates_do_not_matter(given: list[FeedbackGiven], rng: ran
     assert shuffled.replace(revision=0) == straight.replace(revision=0)
 
 
+def test_votes_against_an_answer_are_counted_whether_they_are_clicks_or_ratings() -> None:
+    up, low = feedback("up", 1, user="kim"), feedback("rating", 2, user="bob", rating=2)
+    assert last([*WHOLE, up]).n_dislikes == 0
+    both = last([*WHOLE, up, low])
+    assert (both.n_dislikes, both.flags, both.feedback) == (1, (), {"rating": 1, "up": 1})
+    assert last([*WHOLE, up, feedback("rating", 2, user="bob", rating=5)]).n_dislikes == 0
+    changed = last([*WHOLE, up, feedback("rating", 2, user="kim", rating=1), feedback("down", 3, user="bob")])
+    assert (changed.n_dislikes, "up" in changed.feedback) == (2, False)
+    assert last([*WHOLE, low, feedback("up", 3, user="bob"), feedback("abandoned", 4)]).n_dislikes == 0
+
+
 @given(st.lists(FEEDBACK, max_size=8), st.randoms())
 def test_revisions_grow_by_one_and_each_says_something_new(given: list[FeedbackGiven], rng: random.Random) -> None:
     mixed: list[Event] = [*WHOLE, *given, *WHOLE]

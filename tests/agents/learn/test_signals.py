@@ -47,6 +47,14 @@ def test_an_answer_with_few_hits_has_no_gap_and_one_without_hits_says_nothing() 
     assert measured(answered(status="refused")) == []
 
 
+def test_a_bare_search_is_no_answer_and_says_nothing() -> None:
+    hits = [hit(place, 1 - place / 10, 0.8 - place / 10, 9.0 - place) for place in range(6)]
+    for status in ("answered", "not_found"):
+        assert measured(answered(*hits, status=status, mode="search")) == []
+        (control,) = measured(answered(*hits, status=status))
+        assert control.values.keys() == {"lexical_top1", "score_gap", "confidence"}
+
+
 def test_feedback_is_what_it_says_and_a_comment_says_nothing() -> None:
     def given(kind: Any) -> list[SignalsMeasured]:
         feedback = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind=kind)

@@ -114,6 +114,16 @@ async def test_a_search_returns_hits_and_reads_nothing() -> None:
     assert (frame.text, frame.citations) == ("", ())
 
 
+@pytest.mark.parametrize("mode", ["answer", "search"])
+async def test_the_record_of_the_end_says_whether_it_was_a_search(mode: str) -> None:
+    stack = await stack_with()
+    log = await ask(stack, asked(QUESTION, mode=mode))
+    assert only(log, AnswerProduced).mode == mode
+    stack.visibility.is_confirmed = False
+    assert only(await stage(stack, only(log, CompletionGuarded)), AnswerProduced).mode == mode
+    assert fail_question(asked(QUESTION, mode=mode), "exception", "it broke")[0].mode == mode  # type: ignore[attr-defined]
+
+
 async def test_hits_and_drops_are_in_the_reply_only_for_a_search_or_an_explanation() -> None:
     stack = await stack_with()
     plain = only(await ask(stack, asked(QUESTION, top_k=1)), AnswerCompleted)

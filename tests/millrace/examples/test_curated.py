@@ -15,6 +15,7 @@ from millrace.connection import Connection
 from millrace.errors import ConfigurationError, ContractError, ObjectTampered
 from millrace.event import Event
 from millrace.events.corpus import AclChanged
+from millrace.events.learn import ExampleCurated
 from millrace.examples.content import decode
 from millrace.examples.curated import Curation, gone, load, object_folder
 from millrace.keys import document_key
@@ -62,6 +63,31 @@ def test_only_the_answer_that_an_example_came_from_withdraws_it_and_no_other_rej
     assert counting(ONE, withdrawn(ONE)) == []
     assert counting(ONE, withdrawn(ONE, correlation="another")) == [ONE.example]
     assert counting(ONE, withdrawn(ONE, reason="duplicate")) == [ONE.example]
+
+
+def test_a_correction_that_was_rejected_withdraws_what_was_approved_of_its_answer_alone() -> None:
+    said = curated(content("How long?", "Ten weeks."), source="approved", correlation="a")
+    for reason in ("user_cap", "injection", "personal_data", "near_duplicate", "unbalanced"):
+        rejection = withdrawn(ONE, correlation="a", source="correction", reason=reason)
+        assert counting(said, rejection) == []
+        assert counting(said, rejection.replace(correlation="another")) == [said.example]
+        assert counting(said, rejection.replace(source="approved")) == [said.example]
+    corrected = curated(content("How long?", "Ten weeks."), correlation="a")
+    assert counting(corrected, withdrawn(corrected, reason="user_cap", source="correction")) == [corrected.example]
+
+
+def test_of_a_question_the_newest_correction_counts_else_the_newest_approved_answer() -> None:
+    def taken(target: str, source: str, question: str = "digest") -> ExampleCurated:
+        return curated(content("How long?", target), source=source, question=question)
+
+    a, b = taken("Ten weeks.", "approved"), taken("Eleven weeks.", "approved")
+    c, d = taken("Twelve weeks.", "correction"), taken("Thirteen weeks.", "correction")
+    assert counting(a, b) == [b.example]
+    assert counting(a, c) == counting(c, a) == counting(a, c, b) == [c.example]
+    assert counting(c, d) == [d.example]
+    assert counting(c, d, c) == [d.example]
+    elsewhere, earlier = taken("Ten weeks!", "approved", "another"), taken("Ten weeks?", "approved", "")
+    assert counting(c, elsewhere, earlier) == [c.example, elsewhere.example, earlier.example]
 
 
 def test_texts_that_were_erased_are_missing_and_changed_ones_are_refused(tmp_path: Path) -> None:
