@@ -1,9 +1,9 @@
 """Read the questions of a range from the log, joined with what became of them.
 
-The first record of an id counts; of quality and attribution the highest revision does. Of feedback on an answer the last
-judgement of each user counts, and behaviour once per kind, as where answers are scored. All questions are counted, about
-half a kilobyte of memory each. Texts and vectors, 2 kB each, are kept of at most `limit` questions of a tenant: those
-whose ids have the smallest digests, which is a fair sample and the same one however often the log is read.
+The first record of an id counts; of quality and attribution the highest revision does. Of feedback on an answer each
+user's last judgement counts, and behaviour once per kind, as where answers are scored. All questions are counted,
+about half a kilobyte of memory each. Texts and vectors, 2 kB each, are kept of at most `limit` questions of a tenant:
+those whose ids have the smallest digests, which is a fair sample and the same one however often the log is read.
 """
 
 from collections.abc import Callable, Collection, Iterable

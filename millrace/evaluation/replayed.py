@@ -190,7 +190,7 @@ def _latency(percent: int) -> Measure:
     )  # fmt: skip
 
 
-AGREEMENT: Final = (
+AGREEMENT: Final[tuple[Measure, ...]] = (
     _share("same_chunks", "the same chunks in the same order"),
     _share("same_first_chunk", "the same chunk is first"),
     _share("chunk_overlap", "chunks in both, of those in either"),
