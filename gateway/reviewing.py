@@ -6,14 +6,17 @@ Everything here takes the caller's `Identity`. An item of another tenant and one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from gateway.identity import Identity
 from gateway.problems import Problem
 from millrace.events.guard import Span
+from millrace.topics import DAY_MS, QUALITY_SCORED
 
+MAX_DAYS: Final = QUALITY_SCORED.retention_ms // DAY_MS
+"""Of no more days than the log keeps scores of can be told how good answers were."""
 State = Literal["open", "decided", "all"]
 
 
@@ -167,8 +170,15 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant's answers over time, without texts other than the questions of poor ones."""
+    """A tenant's answers over time, without texts other than the questions of poor ones.
 
+    Attributes
+    ----------
+    since_ms : int
+        Of what came before it nothing is known here, and its day is left out; 0 where all that was asked for is known.
+    """
+
+    since_ms: int = 0
     days: tuple[Point, ...] = ()
     signals: tuple[Signal, ...] = ()
     poor: tuple[PoorAnswer, ...] = ()

@@ -1,6 +1,6 @@
 """What the log says of drift: windows of each signal, the changes that were found, the training asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -50,15 +50,28 @@ class Drift(msgspec.Struct, frozen=True):
     requests: list[Request]
 
 
-def read_drift(connection: Connection, tenant: str, start: Start = "beginning") -> Drift:
+def read_drift(
+    connection: Connection,
+    tenant: str,
+    start: Start = "beginning",
+    progress: Callable[[int, int], None] | None = None,
+) -> Drift:
     """Read what was found out about a tenant's traffic.
+
+    Records of other tenants are read too: keys of these topics name the signal or the model, of which anybody's agents
+    may have more than are known here, so a tenant's partitions cannot be named.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        ``progress(n_read, n_total)`` after each batch.
 
     Raises
     ------
     ContractError, LogTruncated, Unavailable, ConfigurationError
         See `millrace.reader.read`.
     """
-    events = read(connection, [DRIFT_SCORED, DRIFT_DETECTED, TRAINING_REQUESTED], start=start)
+    events = read(connection, [DRIFT_SCORED, DRIFT_DETECTED, TRAINING_REQUESTED], start=start, progress=progress)
     return drift_of(tenant, events)
 
 

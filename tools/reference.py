@@ -32,7 +32,12 @@ from millrace.topics import CATALOGUE, DAY_MS, Topic
 from tools.alerts import ALERTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-POLICIES = {"corpus": CorpusPolicy, "query": QueryPolicy, "guard": GuardPolicy, "learn": LearnPolicy}
+POLICIES: dict[str, type[msgspec.Struct]] = {
+    "corpus": CorpusPolicy,
+    "query": QueryPolicy,
+    "guard": GuardPolicy,
+    "learn": LearnPolicy,
+}
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->\n\n"
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from gateway.masking import Mask, beginning
 from gateway.pages.charts import Chart, columns, lines
 from gateway.pages.rendering import Site
-from gateway.reviewing import PoorAnswer, QualityReport, Signal, check_reviewer
+from gateway.reviewing import MAX_DAYS, PoorAnswer, QualityReport, Signal, check_reviewer
 from gateway.service import Service
 from gateway.settings import GatewaySettings
 
@@ -38,7 +38,7 @@ _SIGNALS: Final[Mapping[str, str]] = {
 }
 _LONGEST: Final = 1_000
 _MAX_FOLDERS: Final = 20
-Days = Annotated[int, Query(ge=1, le=90)]
+Days = Annotated[int, Query(ge=1, le=MAX_DAYS)]
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):

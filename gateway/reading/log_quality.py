@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from gateway.identity import Identity
-from gateway.reviewing import Detection, Point, PoorAnswer, QualityReport, Signal, TrainingRequest, Window
+from gateway.reviewing import MAX_DAYS, Detection, Point, PoorAnswer, QualityReport, Signal, TrainingRequest, Window
 from millrace.errors import MillraceError
-from millrace.events.learn import QualityScored
-from streams.visibility.outcomes_of_answers import At, OutcomeLog, TenantOutcomes
+from millrace.topics import DAY_MS
+from streams.visibility.outcomes_of_answers import OutcomeLog, TenantOutcomes
 
-_DAY_MS: Final = 86_400_000
-MAX_DAYS: Final = 90
 _MAX_POOR: Final = 25
 _MAX_WINDOWS: Final = 120
 _MAX_REQUESTS: Final = 20
-TOP: Final = "(top)"
-"""Folder of documents that are in none."""
 
 
 class LogQuality:
@@ -51,12 +46,14 @@ class LogQuality:
         await self._log.caught_up()
 
     async def report(self, identity: Identity, *, days: int = 28) -> QualityReport:
-        """The last days of the caller's tenant, oldest first; days without anything are left out."""
+        """The last days of the caller's tenant, today the last; days without anything are left out."""
         found = self._log.of_tenant(identity.tenant)
         days = max(1, min(days, MAX_DAYS))
-        first = (round(self._now() * 1000) // _DAY_MS - days + 1) * _DAY_MS
+        first = (round(self._now() * 1000) // DAY_MS - days + 1) * DAY_MS
+        since = found.since_ms if found.since_ms >= first else 0
         return QualityReport(
-            days=tuple(_days(found, first)),
+            since_ms=since,
+            days=tuple(_days(found, (since // DAY_MS + 1) * DAY_MS if since else first)),
             signals=tuple(_signals(found, first)),
             poor=tuple(_poor(identity, found, first)),
             requests=tuple(_requests(found, first)),
@@ -64,35 +61,18 @@ class LogQuality:
 
 
 def _days(found: TenantOutcomes, first_ms: int) -> Iterable[Point]:
-    scores: defaultdict[int, list[QualityScored]] = defaultdict(list)
-    feedback: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    stages: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    folders: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for score in found.scores.values():
-        scores[_day(score)].append(score.event)
-    for given in found.feedback:
-        feedback[_day(given)][given.event.kind] += 1
-    for stage in found.stages.values():
-        stages[_day(stage)][stage.event.stage] += 1
-        folders[_day(stage)][f"{folder_of(stage.event.document)}: {stage.event.stage}"] += 1
-    for day in sorted(each for each in {*scores, *feedback, *stages} if each >= first_ms):
-        of_day = scores[day]
-        yield Point(
-            at_ms=day,
-            n=len(of_day),
-            n_poor=sum(each.poor for each in of_day),
-            score=sum(each.score for each in of_day) / len(of_day) if of_day else 0.0,
-            feedback=dict(feedback[day]),
-            stages=dict(stages[day]),
-            folders=dict(folders[day]),
+    for at_ms, day in found.days.since(first_ms):
+        point = Point(
+            at_ms=at_ms,
+            n=day.n,
+            n_poor=day.n_poor,
+            score=day.total / day.n if day.n else 0.0,
+            feedback=dict(day.feedback),
+            stages=dict(+day.stages),
+            folders=dict(+day.folders),
         )
-
-
-def folder_of(document: str) -> str:
-    """Folder of a document; what is known of no document has none."""
-    if not document:
-        return "(unknown)"
-    return document.rpartition("/")[0] or TOP
+        if point.n or point.feedback or point.stages:
+            yield point
 
 
 def _signals(found: TenantOutcomes, first_ms: int) -> Iterable[Signal]:
@@ -136,19 +116,18 @@ def _window_at(at_ms: int, windows: Sequence[tuple[int, int]]) -> int:
 
 
 def _poor(identity: Identity, found: TenantOutcomes, first_ms: int) -> Iterable[PoorAnswer]:
-    poor = [each for each in found.scores.values() if each.event.poor and each.at_ms >= first_ms]
-    for each in sorted(poor, key=lambda one: one.at_ms, reverse=True)[:_MAX_POOR]:
-        score = each.event
-        stage = found.stages.get(score.correlation)
+    poor = [(name, each) for name, each in found.scores.items() if each.poor and each.at_ms >= first_ms]
+    for correlation, score in sorted(poor, key=lambda one: one[1].at_ms, reverse=True)[:_MAX_POOR]:
+        stage = found.stages.get(correlation)
         yield PoorAnswer(
-            correlation=score.correlation,
-            at_ms=each.at_ms,
-            question=score.asked or score.question,
+            correlation=correlation,
+            at_ms=score.at_ms,
+            question=score.question,
             score=score.score,
             flags=score.flags,
-            stage=stage.event.stage if stage is not None else "",
-            rule=stage.event.rule if stage is not None else "",
-            document=stage.event.document if stage is not None else "",
+            stage=stage.stage if stage is not None else "",
+            rule=stage.rule if stage is not None else "",
+            document=stage.document if stage is not None else "",
             own=bool(identity.user) and score.user == identity.user,
         )
 
@@ -164,7 +143,3 @@ def _requests(found: TenantOutcomes, first_ms: int) -> Iterable[TrainingRequest]
             reason=event.reason,
             n_records=sum(one.stop - one.start for one in event.ranges),
         )
-
-
-def _day(found: At[Any]) -> int:
-    return found.at_ms // _DAY_MS * _DAY_MS

@@ -23,7 +23,7 @@ class Asked(msgspec.Struct):
     hidden : bool
         Whether guards found more such places than they named.
     feedback : list of float
-        What each piece of feedback says, -1 to 1.
+        What each user said of the answer last, and what each kind of behaviour says, -1 to 1.
     poor : bool
         What the last revision of its quality says.
     """

@@ -1,8 +1,9 @@
 """Read the questions of a range from the log, joined with what became of them.
 
-The first record of an id counts; of quality and attribution the highest revision does. All questions are counted, about
-half a kilobyte of memory each. Texts and vectors, 2 kB each, are kept of at most `limit` questions of a tenant: those
-whose ids have the smallest digests, which is a fair sample and the same one however often the log is read.
+The first record of an id counts; of quality and attribution the highest revision does. Of feedback on an answer each
+user's last judgement counts, and behaviour once per kind, as where answers are scored. All questions are counted,
+about half a kilobyte of memory each. Texts and vectors, 2 kB each, are kept of at most `limit` questions of a tenant:
+those whose ids have the smallest digests, which is a fair sample and the same one however often the log is read.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -48,11 +49,14 @@ TOPICS: Final[tuple[Topic, ...]] = (
 )
 SAMPLED: Final = 50_000
 _SLACK: Final = 1.2
+_JUDGEMENTS: Final = frozenset({"up", "down", "rating", "correction"})
 _PERSONAL: Final = frozenset({"personal_data", "secret"})
 _EARLIER_MS: Final = 3_600_000
 """Clocks of brokers and askers may differ: records are looked for from an hour before the range."""
 
 Key = tuple[str, str]
+_Said = tuple[int, str, float]
+"""When, id and value of a piece of feedback: what is later has a higher one."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -97,6 +101,7 @@ class Joined:
         self._kept: dict[str, dict[Key, int]] = {}
         self._cut: dict[str, int] = {}
         self._seen: set[bytes] = set()
+        self._said: dict[Key, dict[tuple[str, str], _Said]] = {}
         self._take: dict[type[Event], Callable[..., None]] = {
             QueryReceived: self._received,
             ContextRetrieved: self._retrieved,
@@ -117,6 +122,9 @@ class Joined:
     def collected(self, n_unreadable: int = 0) -> Collected:
         """What was joined so far."""
         own = [key for key, mode in self._asked.items() if mode == "answer"]
+        for key in own:
+            said = sorted(self._said.get(key, {}).values())
+            self._rows[key].feedback = [value for _, _, value in said if value]
         rows = sorted((self._rows[key] for key in own), key=lambda row: (row.at_us, row.conversation, row.text))
         return Collected(tuple(rows), len(self._asked) - len(own), n_unreadable)
 
@@ -161,9 +169,12 @@ class Joined:
         row.hidden = row.hidden or event.n_found > len(event.spans)
 
     def _fed_back(self, event: FeedbackGiven) -> None:
-        if self._first(event) and event.value:
-            row = self._row(event, event.correlation)
-            row.feedback = [*row.feedback, event.value]
+        if event.kind == "comment":
+            return
+        whose = ("", event.user) if event.kind in _JUDGEMENTS else (event.kind, "")
+        said = self._said.setdefault(_key(event, event.correlation), {})
+        each = (event.meta.time_us, event.meta.id, event.value)
+        said[whose] = max(said.get(whose, each), each)
 
     def _scored(self, event: QualityScored) -> None:
         row = self._row(event, event.correlation)

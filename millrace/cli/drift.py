@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from millrace.cli.application import Json, Tenant, app, connection_of, tenant_of
-from millrace.cli.output import say, show, table
+from millrace.cli.output import progress, say, show, table
 from millrace.cli.times import start_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def drift(
     """Show what drift is looked for in: windows of each signal, changes, and the training asked for."""
     from millrace.drift import read_drift
 
-    found = read_drift(connection_of(context), tenant_of(context, tenant), start_of(since))
+    with progress("read the log") as bar:
+        found = read_drift(connection_of(context), tenant_of(context, tenant), start_of(since), bar)
     show(found, lambda: _render(found), as_json=as_json)
 
 

@@ -115,6 +115,7 @@ def export_examples(
     import msgspec
 
     from millrace.examples.questions import question_of, training_row
+    from millrace.reports.private import write_private
 
     tenant = tenant_of(context, tenant)
     rows, missing, masked = [], 0, 0
@@ -125,8 +126,7 @@ def export_examples(
         row = question_of(example, content) if split == "eval" else training_row(example, content)
         masked += row is None
         rows += [row] if row is not None else []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    write_private(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), path)
     data = {
         "tenant": tenant,
         "split": split,

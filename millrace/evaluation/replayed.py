@@ -190,7 +190,7 @@ def _latency(percent: int) -> Measure:
     )  # fmt: skip
 
 
-AGREEMENT: Final = (
+AGREEMENT: Final[tuple[Measure, ...]] = (
     _share("same_chunks", "the same chunks in the same order"),
     _share("same_first_chunk", "the same chunk is first"),
     _share("chunk_overlap", "chunks in both, of those in either"),
@@ -200,6 +200,8 @@ AGREEMENT: Final = (
     _share("quote_overlap", "quotes in both, of those in either"),
 )
 """What the two answers of a question have in common."""
+_OF_CHUNKS: Final = frozenset({"same_chunks", "same_first_chunk", "chunk_overlap"})
+"""Agreement that a search leads to: nothing was searched for where the recorded chunks were read again."""
 
 SIDES: Final = (
     _both("answered", "answered, not refused"),
@@ -225,16 +227,22 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 def measured(replay: Replay) -> Compared:
-    """All measures, with intervals; None in them where no question has a say."""
+    """All measures, with intervals; None in them where no question has a say.
+
+    What is so by construction is left out: where the recorded chunks were read again, the time of retrieval and how far
+    the chunks agree.
+    """
     sides = [(pair, pair.then, pair.now) for pair in replay.compared if pair.then and pair.now]
     shared = _columns([_agreement(then, now) for _, then, now in sides])
     stages = [then.ms.keys() & now.ms.keys() for _, then, now in sides]
+    agreement = AGREEMENT
     if replay.context == "recorded":
         stages = [each - {"retrieve"} for each in stages]
+        agreement = tuple(each for each in AGREEMENT if each.name not in _OF_CHUNKS)
     before = _columns([_values(pair, then, each) for (pair, then, _), each in zip(sides, stages, strict=True)])
     after = _columns([_values(pair, now, each) for (pair, _, now), each in zip(sides, stages, strict=True)])
     return Compared(
-        tuple(_one(each, shared) for each in AGREEMENT),
+        tuple(_one(each, shared) for each in agreement),
         tuple(_one(each, before) for each in SIDES),
         tuple(_one(each, after) for each in SIDES),
         tuple(_difference(each, after, before) for each in SIDES),

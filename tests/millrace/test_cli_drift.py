@@ -8,7 +8,7 @@ import pytest
 
 from millrace.cli.drift import sparkline
 from millrace.connection import Connection
-from millrace.drift import drift_of
+from millrace.drift import drift_of, read_drift
 from millrace.events.learn import DriftDetected, DriftScored, OffsetRange, TrainingRequested
 from millrace.sync_client import Client
 from tests.builders import with_meta
@@ -72,6 +72,16 @@ def test_drift_is_shown_to_people_and_to_programs(run: Run, embedded: Connection
     found = json.loads(out)
     assert (code, found["tenant"], found["requests"][0]["signal"]) == (0, tenant, "score_gap")
     assert [window["mean"] for window in found["signals"][0]["windows"]] == pytest.approx([0.7, 0.3])
+
+
+def test_how_far_the_log_was_read_is_told(embedded: Connection, tenant: str) -> None:
+    with Client(embedded) as client:
+        client.produce(scored(tenant, 0, 0.7))
+    told: list[tuple[int, int]] = []
+    found = read_drift(embedded, tenant, progress=lambda n, of: told.append((n, of)))
+    assert len(found.signals) == 1
+    assert told[-1][0] >= 1
+    assert told[-1][0] <= told[-1][1]
 
 
 def test_a_tenant_without_traffic_is_told_so(run: Run, tenant: str) -> None:

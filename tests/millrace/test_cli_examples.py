@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -145,9 +146,12 @@ def test_what_is_exported_is_asked_by_eval_and_grows_with_the_log(
 def test_rows_to_train_on_are_those_of_the_other_split(run: Run, log: Log, tmp_path: Path) -> None:
     log.write(log.example(LONG), log.example(FAR, split="train"))
     path = tmp_path / "train.jsonl"
+    path.touch()  # it may be there from before, readable by all
+    path.chmod(0o644)
     code, _, _ = run("examples", "export", str(path), "--tenant", log.tenant, "--split", "train")
     [row] = map(json.loads, path.read_text().splitlines())
     assert (code, row["question"], row["context"][0]["document"]) == (0, FAR.question, "b.md")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_check_fails_on_what_should_not_be_trained_on(run: Run, log: Log) -> None:

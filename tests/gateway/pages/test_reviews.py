@@ -12,6 +12,7 @@ import pytest
 
 from gateway.masking import Mask
 from gateway.reviewing import (
+    MAX_DAYS,
     Detection,
     Point,
     PoorAnswer,
@@ -296,6 +297,22 @@ async def test_quality_shows_the_same_numbers_as_shapes_and_in_tables(office: Of
         assert told in page, told
     assert '<a href="/traces/q-7">' in page
     assert "reader" in page
+
+
+async def test_quality_offers_no_more_days_than_the_log_keeps_scores_of_and_says_where_its_numbers_begin(
+    office: Office,
+) -> None:
+    office.gateways.quality.reports[office.tenant] = report()
+    async with office.open() as gateway:
+        await be(gateway, "Rea")
+        whole = (await gateway.client.get(f"/quality?days={MAX_DAYS}")).text
+        more = await gateway.client.get(f"/quality?days={MAX_DAYS + 1}")
+        office.gateways.quality.reports[office.tenant] = msgspec.structs.replace(report(), since_ms=OPENED_MS)
+        cut = (await gateway.client.get("/quality")).text
+    assert max(int(n) for n in re.findall(r'<option value="(\d+)"', whole)) <= MAX_DAYS == 30
+    assert more.status_code == 422
+    assert "is not held here any more" not in whole
+    assert "is not held here any more. Days are shown from the first whole one after it." in cut
 
 
 async def test_the_question_of_somebody_else_leads_to_no_trace(office: Office) -> None:

@@ -82,6 +82,39 @@ def test_the_order_of_topics_and_records_that_come_twice_change_nothing() -> Non
         assert joined(again) == straight
 
 
+def said(n: int, kind: Any, user: str = "", **fields: Any) -> Event:
+    """A click of its own on the answer of the question that `records` begins with, `n` microseconds after it."""
+    root = records()[0]
+    about: dict[str, Any] = {"tenant": root.tenant, "conversation": "c1", "correlation": root.meta.correlation_id}
+    return with_meta(FeedbackGiven(kind=kind, user=user, **about, **fields), id=f"click-{n}", time_us=TIME_US + n)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "counted"),
+    [
+        ([said(n, "up", "bob") for n in range(50)], [1.0]),
+        ([said(0, "up", "bob"), said(1, "down", "cem"), said(2, "up", "cem")], [1.0, 1.0]),
+        ([said(0, "down", "bob"), said(1, "rating", "bob", rating=5)], [1.0]),
+        ([said(0, "up", "bob"), said(1, "rating", "bob", rating=3)], []),
+        ([said(0, "up", "bob"), said(1, "correction", "bob", text="16"), said(2, "comment", "bob")], [-1.0]),
+        ([said(n, "copied", user, implicit=True) for n, user in enumerate("abba")], [0.5]),
+        (
+            [said(0, "copied", "bob", implicit=True), said(1, "escalated", "bob"), said(2, "up", "bob")],
+            [0.5, -1.0, 1.0],
+        ),
+    ],
+)
+def test_of_a_user_the_last_judgement_of_an_answer_counts_and_of_behaviour_each_kind_once(
+    clicks: list[Event], counted: list[float]
+) -> None:
+    question = records()[0]
+    for seed in range(3):
+        found = [question, *clicks, *clicks]
+        random.Random(seed).shuffle(found)
+        (row,) = joined(found).questions
+        assert row.feedback == counted
+
+
 def test_the_first_end_of_a_question_counts() -> None:
     events = records()
     other = events[1].replace(status="failed")

@@ -73,6 +73,16 @@ def test_differences_pair_the_questions_and_take_the_stages_that_both_ran() -> N
     assert {each.measure.name: each.found for each in recorded}["p50"].value == pytest.approx(-1.0)  # type: ignore[union-attr]
 
 
+def test_how_far_the_chunks_agree_is_said_only_where_they_were_searched_for() -> None:
+    found = replay_of(pair(side(), side("The fee is 150 crowns.")))
+    of_chunks = {"same_chunks", "same_first_chunk", "chunk_overlap"}
+    searched = document(found)["agreement"]
+    handed_back = document(msgspec.structs.replace(found, context="recorded"))["agreement"]
+    assert of_chunks < searched.keys()
+    assert searched.keys() - handed_back.keys() == of_chunks
+    assert handed_back == {name: each for name, each in searched.items() if name not in of_chunks}
+
+
 def test_words_that_no_quote_holds_are_not_grounded() -> None:
     assert grounded(side()) == 1.0
     assert grounded(side(quotes=())) == 0.0

@@ -1,15 +1,12 @@
-"""Laws about what is known of reviews and of the quality of answers: the last word counts, once, within a bound."""
+"""Laws about what is known of reviews: the last word counts, once, within a bound."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from millrace.event import Event
-from millrace.events.feedback import FeedbackGiven
 from millrace.events.guard import ReviewDecisionMade, ReviewItemOpened
-from millrace.events.learn import QualityScored, StageAttributed
 from streams.visibility.decisions import DocumentDecisions
-from streams.visibility.outcomes_of_answers import OutcomeLog
 from streams.visibility.reviews import ReviewLog
 from tests.builders import with_meta
 
@@ -103,23 +100,3 @@ def test_an_item_that_is_opened_again_with_another_text_is_to_be_decided_again()
         found = log.find("acme", "i")
         assert found is not None
         assert (found.last is None) == (content == "sha256:2")
-
-
-def test_of_an_answer_the_highest_revision_counts_at_the_time_it_was_first_scored() -> None:
-    log = OutcomeLog(CONNECTION)
-    for at_ms, revision in ((10, 1), (20, 3), (30, 2)):
-        whose: dict[str, Any] = {"tenant": "acme", "conversation": "c", "correlation": "q", "revision": revision}
-        log.keep(with_meta(QualityScored(score=revision / 10, poor=True, **whose)), at_ms, 100)
-        log.keep(with_meta(StageAttributed(stage="reading", rule=f"r{revision}", **whose)), at_ms, 100)
-    found = log.of_tenant("acme")
-    assert (found.scores["q"].at_ms, found.scores["q"].event.score) == (10, 0.3)
-    assert found.stages["q"].event.rule == "r3"
-    assert not log.of_tenant("evil").scores
-
-
-def test_feedback_that_is_read_twice_is_counted_once() -> None:
-    log = OutcomeLog(CONNECTION)
-    event = with_meta(FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="up"))
-    for at_ms in (1, 2):
-        log.keep(event, at_ms, 100)
-    assert len(log.of_tenant("acme").feedback) == 1
