@@ -83,7 +83,7 @@ async def measure(lab: Lab) -> Outcome:
             **{f"{name}, ms (median)": round(statistics.median(hop[name] for hop in hops), 2) for name in hops[0]},
         },
         notes=(
-            f"{n} questions a repetition, one at a time, by the real client over the real fused run of four "
+            f"{n} questions a repetition, one at a time, by the real client over the real fused run of five "
             "agents with an embedder and a store that do nothing; every intermediate event is published and "
             "acknowledged before the reply is sent. The ping-pong carries the body and the headers of a question. "
             "Worker and echo have a process each beside the asker's, as where they are deployed; the lines that say so "

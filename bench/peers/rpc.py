@@ -22,7 +22,7 @@ MILLRACE, PING_PONG = "Millrace's ask", "bare aiokafka ping-pong"
 _LIMIT_S = 120
 _NOTES = (
     "One question at a time; asker and answerer have a process each, the body is that of a question. Millrace's "
-    "answer goes through a fused run of four agents with an embedder and a store that do nothing, each intermediate "
+    "answer goes through a fused run of five agents with an embedder and a store that do nothing, each intermediate "
     "event published and the answer acknowledged before the reply is sent; everyone else echoes. FastStream has no "
     "request on Kafka (`broker.request` raises), so its asker matches replies by their correlation id; it commits "
     "and awaits each reply before the next message. Faust's `ask` has no timeout; one stands around it here."
