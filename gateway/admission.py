@@ -155,7 +155,7 @@ class Admission:
     def place(self, identity: Identity) -> Iterator[None]:
         """Hold one of the places of those who wait for an answer."""
         try:
-            with self._held(self._asking, identity, "questions", "wait for answers"):
+            with self._held(self._asking, identity, "too_many_questions", "questions wait for answers"):
                 self._metrics.pending.set(self.n_asking)
                 yield
         finally:
@@ -170,17 +170,16 @@ class Admission:
         Problem
             429 where the tenant has used up what it may, 503 where the gateway has.
         """
-        with self._held(self._watching, identity, "receipts", "wait for outcomes"):
+        with self._held(self._watching, identity, "too_many_receipts", "receipts wait for outcomes"):
             yield
 
     @contextmanager
-    def _held(self, held: Counter[str], identity: Identity, what: str, waits: str) -> Iterator[None]:
+    def _held(self, held: Counter[str], identity: Identity, name: str, who: str) -> Iterator[None]:
         tenant, most = identity.tenant, self.limits.concurrent_per_tenant
         if held.total() >= self.limits.concurrent:
-            raise self._refused(Problem(503, "overloaded", f"too many {what} {waits}", retry_after_s=1))
+            raise self._refused(Problem(503, "overloaded", f"too many {who}", retry_after_s=1))
         if held[tenant] >= most:
-            text = f"{most} {what} of this tenant {waits}, no more may"
-            raise self._refused(Problem(429, f"too_many_{what}", text, retry_after_s=1))
+            raise self._refused(Problem(429, name, f"{most} {who} for this tenant, no more may", retry_after_s=1))
         held[tenant] += 1
         try:
             yield

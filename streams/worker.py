@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
 from millrace.agent import AgentSpec
+from millrace.client.closing import closed
 from millrace.codec import Codec
 from millrace.cutting import split
 from millrace.errors import ConfigurationError
@@ -289,7 +290,7 @@ class Worker:
                 n_partitions = len(partitions)
             return spec.name, n_partitions
         finally:
-            await consumer.stop()
+            await closed(consumer.stop())
 
 
 def _hurrying(settings: PumpSettings) -> PumpSettings:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from millrace.client.closing import closed
 from streams.patience import PatientConsumer
 from streams.pump.settings import PumpSettings
 
@@ -46,7 +47,7 @@ async def join(
     try:
         await consumer.start()
     except BaseException:
-        await consumer.stop()
+        await closed(consumer.stop())
         raise
     if settings.leader_delay_ms:
         wait_for_followers(consumer, settings.leader_delay_ms / 1000)

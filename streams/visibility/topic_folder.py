@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from millrace.client.closing import close_consumer
+from millrace.client.closing import close_consumer, closed
 from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
 from streams.patience import PatientConsumer
@@ -160,7 +160,7 @@ class TopicFolder:
         try:
             described = await admin.describe_topics(self._topics)
         finally:
-            await admin.close()
+            await closed(admin.close())
         return sorted(
             TopicPartition(topic["topic"], partition["partition"])
             for topic in described
