@@ -78,7 +78,13 @@ class Worker:
 
     def wait_ready(self) -> float:
         """Wait until it is ready; returns the seconds it took."""
-        return until(self.ready, READY_S, lambda: tail(self.log, 30))
+        return until(self.ready, READY_S, lambda: f"{self._waits_for()}; {tail(self.log, 30)}")
+
+    def _waits_for(self) -> str:
+        try:
+            return str(self.report()["detail"])
+        except (FileNotFoundError, ValueError):
+            return "no word from it"
 
     def kill(self) -> None:
         """SIGKILL, as a fault; returns when it is gone."""
