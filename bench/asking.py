@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 
 from agents.ports import QueryPorts
 from agents.query import answer_question
@@ -22,16 +23,21 @@ _SCANS_S = 120.0
 
 
 class Ports:
-    """Keeps the ports that the worker's run of question agents was given; `adapt` is for `running_stack`."""
+    """Keeps the ports that the worker's run of question agents was given; `adapt` is for `running_stack`.
+
+    The threshold of an answer is taken away: it is set for the model, and what is embedded by hashing lies below it.
+    """
 
     def __init__(self) -> None:
         self._found: QueryPorts | None = None
 
     def adapt(self, ports: Any) -> Any:
-        """The same ports."""
-        if isinstance(ports, QueryPorts):
-            self._found = ports
-        return ports
+        """The same ports, with an answer to every question."""
+        if not isinstance(ports, QueryPorts):
+            return ports
+        policy = msgspec.structs.replace(ports.policy, answer_threshold=0.0)
+        self._found = msgspec.structs.replace(ports, policy=policy)
+        return self._found
 
     @property
     def of_questions(self) -> QueryPorts:
