@@ -13,6 +13,7 @@ from bench.stack import running_stack
 from millrace.client import Millrace
 
 HOP_MS = 10.0
+_AGENTS = ("agents.corpus", "agents.guard", "agents.query")
 _TOPICS, _GATEWAY, _HERE = "over the topics", "through the gateway", "in process"
 
 
@@ -20,7 +21,10 @@ async def measure(lab: Lab) -> Outcome:
     """Ask questions of the same kinds by three ways, in turns."""
     n, n_chambers = lab.size(150, 4), lab.size(N_CHAMBERS, 3)
     ports = Ports()
-    async with running_stack(lab, embedder="hashing", adapt=ports.adapt) as connection, Millrace(connection) as client:
+    async with (
+        running_stack(lab, embedder="hashing", adapt=ports.adapt, agents=_AGENTS) as connection,
+        Millrace(connection) as client,
+    ):
         await prepare(client, ports.of_questions, n_chambers)
         async with serving(lab, connection) as caller:
 
@@ -56,8 +60,9 @@ async def measure(lab: Lab) -> Outcome:
         notes=(
             f"{n} questions a repetition by each way, one at a time, no two alike, on a manual of {n_chambers} "
             "documents; the time ends when the asker has the first piece of the answer, and the rest is read before "
-            "the next question. Over the topics: the real client and the real worker, with all of its agents, guards, "
-            "store and visibility table. In process: the functions of the same five question agents with the very "
+            "the next question. Over the topics: the real client and the real worker, with guards, store and "
+            "visibility table; agents that judge answers run in a worker of their own where the first frame counts, "
+            "as in docker-compose.yml, and not here. In process: the functions of the same five question agents with the very "
             "same ports, given an event and giving events, with nothing encoded or sent; so what they compute, "
             "search and guard is in both, and the difference is encoding, broker, delivery and the client. Through "
             "the gateway: the same over HTTP, to the first `delta` of a stream of events, all interfaces mounted. "
