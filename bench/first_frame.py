@@ -67,8 +67,8 @@ async def measure(lab: Lab) -> Outcome:
             "compute, search and guard is in both, and the difference is encoding, broker, delivery and the client. "
             "Through the gateway: the same over HTTP, to the first `delta` of a stream of events, all interfaces "
             "mounted. Client, worker and gateway share one process and one event loop, so that the ports can be the "
-            "same; the broker has its own. The model is hashed words, because what it takes stands on both sides and only "
-            "blurs the difference."
+            "same; the broker has its own. The model is hashed words, because what it takes stands on both sides "
+            "and only blurs the difference."
         ),
     )  # fmt: skip
 
