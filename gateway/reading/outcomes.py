@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from millrace.client import Outcome
+from millrace.client.outcomes import outcome_from
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
 from streams.visibility.file import Settled
@@ -61,14 +62,7 @@ def _outcome(table: Folded, receipt: Receipt) -> Outcome | None:
         settled = None
     version = _version(table, receipt, wanted)
     if version is not None and (settled is None or version.order[:2] <= settled.order[:2]):
-        return Outcome(
-            receipt=receipt,
-            outcome="deleted" if version.deleted else "indexed",
-            version=version.version,
-            n_chunks=len(version.chunks),
-            n_embedded=version.n_embedded,
-            n_reused=version.n_reused,
-        )
+        return outcome_from(receipt, version)
     if settled is None:
         return None
     return Outcome(receipt=receipt, outcome=settled.outcome, version=settled.order[1], reason=settled.reason)

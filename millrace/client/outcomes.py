@@ -82,7 +82,7 @@ class Watched:
         elif isinstance(event, DocumentIndexed | DocumentSettled):
             order = (event.source_epoch, event.version)
             if self._content is None and receipt.version and order >= (receipt.source_epoch, receipt.version):
-                self._content = _outcome(receipt, event)
+                self._content = outcome_from(receipt, event)
         if self.future.done() or not self._access or (receipt.version and self._content is None):
             return False
         self.future.set_result(self._content or Outcome(receipt=receipt, outcome="access"))
@@ -252,7 +252,8 @@ def _consumer(connection: Connection) -> Any:
     )
 
 
-def _outcome(receipt: Receipt, event: DocumentIndexed | DocumentSettled) -> Outcome:
+def outcome_from(receipt: Receipt, event: DocumentIndexed | DocumentSettled) -> Outcome:
+    """What the record that ends a change says of it."""
     if isinstance(event, DocumentSettled):
         return Outcome(
             receipt=receipt,
