@@ -14,16 +14,26 @@ from millrace.topics import DOCUMENT_INDEXED
 from streams.visibility.file import TableFile
 from streams.visibility.packing import CHUNK_ID_BYTES, Name, packed_chunk_ids, unpack
 
-_MAX_EVENTS = 4096
+_MAX_REFS = 250_000  # some 220 bytes each
+_REFS_PER_EVENT = 8  # what a version takes beside its chunks
 _MAX_LISTS = 200_000
 
 
 class Versions:
-    """Versions by their row, at most `_MAX_EVENTS` whole ones and `_MAX_LISTS` lists of chunk ids in memory."""
+    """Versions by their row; in memory are whole ones by their size, and the lists of chunk ids of many more.
 
-    def __init__(self, file: TableFile, codec: Codec) -> None:
+    Parameters
+    ----------
+    max_refs : int
+        Chunks that the whole versions in memory list together, at most, where a version counts as eight chunks more;
+        the one asked for last stays, however large.
+    """
+
+    def __init__(self, file: TableFile, codec: Codec, max_refs: int = _MAX_REFS) -> None:
         self._file = file
         self._codec = codec
+        self._max_refs = max_refs
+        self._n_refs = 0
         self._lock = threading.Lock()
         self._events: OrderedDict[int, DocumentIndexed] = OrderedDict()
         self._lists: OrderedDict[int, bytes] = OrderedDict()
@@ -42,8 +52,10 @@ class Versions:
                 self._events.move_to_end(row)
                 return event
             event = self._events[row] = self._read(row)
-            if len(self._events) > _MAX_EVENTS:
-                self._events.popitem(last=False)
+            self._n_refs += _n_refs(event)
+            while self._n_refs > self._max_refs and len(self._events) > 1:
+                _, oldest = self._events.popitem(last=False)
+                self._n_refs -= _n_refs(oldest)
             return event
 
     def lists(self, row: int, chunk_id: str) -> bool:
@@ -96,6 +108,10 @@ class Versions:
             raise LookupError(f"version in row {row} of {self._file.path} is no longer kept")
         tenant, document, *kept = found[0]
         return decode_version(self._codec, (tenant, document), *kept)
+
+
+def _n_refs(event: DocumentIndexed) -> int:
+    return len(event.chunks) + _REFS_PER_EVENT
 
 
 def decode_version(codec: Codec, name: Name, record: bytes, partition: int, offset: int) -> DocumentIndexed:

@@ -45,7 +45,7 @@ def test_a_worker_killed_again_and_again_loses_no_change_and_shows_no_half_of_on
     worker = stack.start(f"killed-{tag}", agents=CORPUS_AND_QUERY)
     slowest, n_first, n_fed = 0.0, n_outcomes(stack), 0
     # Servers beside the worker share its two processors: as many questions as elsewhere would leave documents nothing.
-    with Readers(stack.home, oracle, pace=PACE / 4 if stack.kind == "native" else PACE) as readers:
+    with Readers(stack.home, oracle, pace=PACE if stack.kind == "embedded" else PACE / 4) as readers:
         for number in range(n_kills):
             part, before = _part(changes, number, n_kills), n_outcomes(stack)
             n_ends = sum(change.kind in {"upsert", "delete"} for change in part)
