@@ -14,11 +14,12 @@ older version is dropped by its order. All that moves or removes rows of a docum
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Final
 
 import msgspec
 from millrace.agent import Batch, Result, agent
+from millrace.concurrency import map_at_once
 from millrace.errors import MillraceError, ObjectMissing
 from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, MaintenanceDue
@@ -26,7 +27,7 @@ from millrace.rows import ChunkRow
 from millrace.topics import CHUNKS_EMBEDDED, DOCUMENT_INDEXED, DOCUMENT_SETTLED, MAINTENANCE_DUE
 
 from agents.corpus.rows_codec import decode_manifest, decode_rows
-from agents.corpus.upkeep import archive_retired, collect_garbage
+from agents.corpus.upkeep import TENANTS_AT_ONCE, archive_retired, collect_garbage
 from agents.corpus.version import settled_part
 from agents.ports import CorpusPorts, EmittedVersion
 
@@ -45,7 +46,7 @@ def fail_version(event: IndexInput, error_type: str, message: str) -> Sequence[E
 @agent(
     source=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, MAINTENANCE_DUE),
     sinks=(DOCUMENT_INDEXED, DOCUMENT_SETTLED),
-    batch=Batch(max_items=64, linger_ms=20),
+    batch=Batch(max_items=256, linger_ms=20),
     on_failure=fail_version,
     timeout_s=300.0,
 )
@@ -102,15 +103,14 @@ async def _kept_up(events: Sequence[IndexInput], ports: CorpusPorts) -> dict[int
     results = {id(event): together for event in decided}
     if together.error is not None and len(decided) > 1:
         results = {id(event): await _attempted(archive_retired([event], ports)) for event in decided}
-    limit = asyncio.Semaphore(GARBAGE_AT_ONCE)
 
-    async def collect(event: MaintenanceDue) -> None:
+    async def collect(event: MaintenanceDue) -> Result:
         emitted = ports.emitted.newest(NAME, event.tenant, event.document)
-        async with limit:
-            results[id(event)] = await _attempted(collect_garbage(event, emitted, ports))
+        return await _attempted(collect_garbage(event, emitted, ports))
 
-    await asyncio.gather(*(collect(event) for event in events if isinstance(event, MaintenanceDue)))
-    return results
+    due = [event for event in events if isinstance(event, MaintenanceDue)]
+    collected = await map_at_once(collect, due, GARBAGE_AT_ONCE)
+    return results | {id(event): result for event, result in zip(due, collected, strict=True)}
 
 
 async def _attempted(work: Awaitable[None]) -> Result:
@@ -148,16 +148,16 @@ async def _decide_all(parts: Sequence[_Part], ports: CorpusPorts) -> list[Result
     for part in parts:
         if part.is_last:
             wanted[part.event.tenant] |= {ref.id for ref in part.version.chunks}
-    stored = {
-        tenant: await ports.vectors.existing(tenant, chunk_ids) if chunk_ids else set()
-        for tenant, chunk_ids in wanted.items()
-    }
-    return [await _decide(part, stored, ports) if part.is_last else Result.ok() for part in parts]
+    asked = [(tenant, chunk_ids) for tenant, chunk_ids in wanted.items() if chunk_ids]
+    there = await map_at_once(lambda each: ports.vectors.existing(*each), asked, TENANTS_AT_ONCE)
+    stored: dict[str, set[str]] = defaultdict(set)
+    stored |= {tenant: found for (tenant, _), found in zip(asked, there, strict=True)}
+    return [await _decide(part, stored[part.event.tenant], ports) if part.is_last else Result.ok() for part in parts]
 
 
-async def _decide(part: _Part, stored: Mapping[str, Collection[str]], ports: CorpusPorts) -> Result:
+async def _decide(part: _Part, stored: Collection[str], ports: CorpusPorts) -> Result:
     event, version = part.event, part.version
-    missing = {ref.id for ref in version.chunks} - set(stored[event.tenant])
+    missing = {ref.id for ref in version.chunks} - set(stored)
     if missing:
         try:
             await _write_again(version, missing, ports)

@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from millrace.concurrency import map_at_once
 from millrace.events.corpus import DocumentIndexed, MaintenanceDue, Order, parse_order
 
 from agents.ports import CorpusPorts, EmittedVersion
 
 ROWS_AT_ONCE: Final = 2_000
+TENANTS_AT_ONCE: Final = 4
 
 
 def listed(versions: Iterable[DocumentIndexed]) -> set[str]:
@@ -53,12 +55,14 @@ async def archive_retired(events: Sequence[DocumentIndexed], ports: CorpusPorts)
         newest = max(known, key=lambda version: version.order)
         if len(known) > 1 and newest.n_reused and any(version.order == newest.order for version in versions):
             used[tenant] |= listed([newest])
-    for tenant, chunk_ids in retired.items():
-        for part in _in_parts(chunk_ids):
+
+    async def moved(tenant: str) -> None:
+        for part in _in_parts(retired[tenant]):
             await ports.vectors.archive(tenant, part)
-    for tenant, chunk_ids in used.items():
-        for part in _in_parts(chunk_ids):
+        for part in _in_parts(used[tenant]):
             await ports.vectors.restore(tenant, part)
+
+    await map_at_once(moved, retired, TENANTS_AT_ONCE)
 
 
 async def collect_garbage(event: MaintenanceDue, emitted: EmittedVersion | None, ports: CorpusPorts) -> None:

@@ -4,14 +4,14 @@ Rows come from the objects that their version names, not from the vector store, 
 ranked and read by the functions that ranked and read for the asker.
 """
 
-import asyncio
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from millrace.concurrency import map_at_once
 from millrace.errors import ContractError, LogTruncated, ObjectError
 from millrace.events.learn import QualityScored
 from millrace.events.query import Citation, ContextRetrieved, Hit
@@ -162,17 +162,16 @@ async def shelf_of(tenant: str, view: VisibleSet, ports: AttributionPorts) -> Sh
     """
     headings = headings_of(view, view.documents())
     found: dict[str, ChunkRow] = {}
-    limit = asyncio.Semaphore(_READS)
+    wanted = _objects(view)
 
-    async def read(ref: str, wanted: Collection[str]) -> None:
-        async with limit:
-            try:
-                rows = decode_rows(await ports.objects.get(ref))
-            except (ObjectError, ContractError):
-                return  # erased, or of another format: the store may still have the rows
-        found.update({row.chunk_id: row for row in rows if row.chunk_id in wanted})
+    async def read(ref: str) -> None:
+        try:
+            rows = decode_rows(await ports.objects.get(ref))
+        except (ObjectError, ContractError):
+            return  # erased, or of another format: the store may still have the rows
+        found.update({row.chunk_id: row for row in rows if row.chunk_id in wanted[ref]})
 
-    await asyncio.gather(*(read(ref, wanted) for ref, wanted in _objects(view).items()))
+    await map_at_once(read, wanted, _READS)
     missing = [chunk_id for chunk_id in headings if chunk_id not in found]
     if missing:
         found |= {row.chunk_id: row for row in await ports.vectors.fetch(tenant, missing)}

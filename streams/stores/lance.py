@@ -17,9 +17,10 @@ import lancedb
 import numpy as np
 from lancedb.db import AsyncConnection
 
+from millrace.concurrency import map_at_once
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 from streams.stores.lance_table import LanceTable, decode, is_in
-from streams.stores.queries import chunked
+from streams.stores.queries import TENANTS_AT_ONCE, chunked
 from streams.stores.row_cache import RowCache
 from streams.stores.tenant_names import safe_name
 
@@ -82,14 +83,7 @@ class LanceVectorStore:
         by_tenant: dict[str, dict[str, ChunkRow]] = {}
         for row in rows:
             by_tenant.setdefault(row.tenant, {})[row.chunk_id] = row
-        for name, unique in by_tenant.items():
-            tenant = await self._tenant(name)
-            async with tenant.writing:
-                added = await tenant.live.insert(list(unique.values()))
-            tenant.tail_rows += added
-            tenant.tail_commits += 1
-            if tenant.maintenance is None and await self._is_due(tenant):
-                tenant.maintenance = asyncio.create_task(self._maintain_in_background(name, tenant))
+        await map_at_once(lambda name: self._insert(name, list(by_tenant[name].values())), by_tenant, TENANTS_AT_ONCE)
 
     async def existing(self, tenant: str, chunk_ids: Iterable[str]) -> set[str]:
         """Return those of the ids that are on disk, live or archived."""
@@ -281,6 +275,15 @@ class LanceVectorStore:
         if self._connection is not None:
             self._connection.close()  # type: ignore[no-untyped-call]
             self._connection = None
+
+    async def _insert(self, name: str, rows: Sequence[ChunkRow]) -> None:
+        tenant = await self._tenant(name)
+        async with tenant.writing:
+            added = await tenant.live.insert(rows)
+        tenant.tail_rows += added
+        tenant.tail_commits += 1
+        if tenant.maintenance is None and await self._is_due(tenant):
+            tenant.maintenance = asyncio.create_task(self._maintain_in_background(name, tenant))
 
     async def _move(
         self, pair: "_Tenant", source: LanceTable, target: LanceTable, tenant: str, chunk_ids: Iterable[str]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 QUERY_TERMS = 64
+TENANTS_AT_ONCE = 4
+"""Tenants whose rows are written together: each has its own files, its own commit and its own wait."""
 
 
 def query_terms(text: str) -> str:

@@ -11,6 +11,7 @@ from weaviate import WeaviateAsyncClient
 from weaviate.classes.query import Filter
 from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
+from millrace.concurrency import map_at_once
 from millrace.errors import Unavailable
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 from streams.stores.queries import chunked, query_terms
@@ -234,16 +235,7 @@ class WeaviateRows:
         return await self._unless_missing(self._connection.read("a count", read), 0)
 
     async def _write(self, rows: Sequence[ChunkRow]) -> None:
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def send(part: Sequence[ChunkRow]) -> None:
-            async with limit:
-                await self._insert_part(part)
-
-        results = await asyncio.gather(*(send(part) for part in batches(rows)), return_exceptions=True)
-        for result in results:  # every part has ended by now: nothing is written behind the back of who gets the error
-            if result is not None:
-                raise result
+        await map_at_once(self._insert_part, batches(rows), AT_ONCE)
         # 1.39 answers before it has handed what it wrote into the vector index to the system, and does so with the
         # next write, which may be one that changes nothing.
         await self._insert_part(rows[-1:])
@@ -259,29 +251,25 @@ class WeaviateRows:
 
     async def _unreached(self, rows: Sequence[ChunkRow]) -> list[ChunkRow]:
         """Return those of the rows that the graph does not lead to, though they are in it."""
-        limit = asyncio.Semaphore(SINGLE_AT_ONCE)
 
         async def is_reached(row: ChunkRow) -> bool:
-            async with limit:
-                nearest = await self._nearest(row.vector, 1, None)
-                if [each.chunk_id for each in nearest] == [row.chunk_id]:
-                    return True
-                others = await self._rows([each.chunk_id for each in nearest]) if nearest else []
-                return any(np.array_equal(other.vector, row.vector) for other in others)  # as near as itself
+            nearest = await self._nearest(row.vector, 1, None)
+            if [each.chunk_id for each in nearest] == [row.chunk_id]:
+                return True
+            others = await self._rows([each.chunk_id for each in nearest]) if nearest else []
+            return any(np.array_equal(other.vector, row.vector) for other in others)  # as near as itself
 
-        reached = await asyncio.gather(*(is_reached(row) for row in rows))
+        reached = await map_at_once(is_reached, rows, SINGLE_AT_ONCE)
         return [row for row, found in zip(rows, reached, strict=True) if not found]
 
     async def _remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove objects one by one, which does not depend on any index."""
-        limit = asyncio.Semaphore(SINGLE_AT_ONCE)
 
         async def remove(chunk_id: str) -> None:
-            async with limit:
-                call = self._connection.write("a deletion", lambda client: self._in(client).data.delete_by_id(chunk_id))
-                await self._unless_missing(call, None)
+            call = self._connection.write("a deletion", lambda client: self._in(client).data.delete_by_id(chunk_id))
+            await self._unless_missing(call, None)
 
-        await asyncio.gather(*(remove(chunk_id) for chunk_id in chunk_ids))
+        await map_at_once(remove, chunk_ids, SINGLE_AT_ONCE)
 
     async def _insert_part(self, rows: Sequence[ChunkRow]) -> None:
         waiting = list(rows)

@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from millrace.concurrency import map_at_once
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 from streams.stores.collection_names import collection_names
-from streams.stores.queries import chunked
+from streams.stores.queries import TENANTS_AT_ONCE, chunked
 from streams.stores.row_bytes import check_vectors
 from streams.stores.row_cache import RowCache
 from streams.stores.tenant_names import safe_name
@@ -95,10 +96,13 @@ class WeaviateVectorStore:
         for row in rows:
             by_tenant.setdefault(row.tenant, {})[row.chunk_id] = row
         check_vectors(rows, self._dim)
-        for name, unique in by_tenant.items():
+
+        async def write(name: str) -> None:
             pair = self._tenant(name)
             async with pair.writing:
-                await pair.live.insert(list(unique.values()))
+                await pair.live.insert(list(by_tenant[name].values()))
+
+        await map_at_once(write, by_tenant, TENANTS_AT_ONCE)
 
     async def existing(self, tenant: str, chunk_ids: Iterable[str]) -> set[str]:
         """Return those of the ids that are stored, live or archived."""
