@@ -11,7 +11,7 @@ from millrace.events.corpus import DocumentIndexed, MaintenanceDue, Order, parse
 from agents.ports import CorpusPorts, EmittedVersion
 
 ROWS_AT_ONCE: Final = 2_000
-TENANTS_AT_ONCE: Final = 4
+TENANTS_AT_ONCE: Final = 16
 
 
 def listed(versions: Iterable[DocumentIndexed]) -> set[str]:
