@@ -14,13 +14,14 @@ older version is dropped by its order. All that moves or removes rows of a docum
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Collection, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 from millrace.agent import Batch, Result, agent
 from millrace.concurrency import map_at_once
-from millrace.errors import MillraceError, ObjectMissing
+from millrace.errors import MillraceError, ObjectMissing, Unavailable
 from millrace.event import Event
 from millrace.events.corpus import ChunksEmbedded, DocumentIndexed, MaintenanceDue
 from millrace.rows import ChunkRow
@@ -32,8 +33,8 @@ from agents.corpus.version import settled_part
 from agents.ports import CorpusPorts, EmittedVersion
 
 NAME = "index"
-GARBAGE_AT_ONCE: Final = 8
 IndexInput = ChunksEmbedded | DocumentIndexed | MaintenanceDue
+E = TypeVar("E", DocumentIndexed, MaintenanceDue)
 
 
 def fail_version(event: IndexInput, error_type: str, message: str) -> Sequence[Event]:
@@ -94,23 +95,23 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 async def _kept_up(events: Sequence[IndexInput], ports: CorpusPorts) -> dict[int, Result]:
-    """What became of versions that were read back and of maintenance: one move for all versions, if none is in the way.
-
-    A server takes as long for one document's rows as for many's; what fails together is tried document by document.
-    """
+    """What became of versions that were read back and of maintenance."""
     decided = [event for event in events if isinstance(event, DocumentIndexed)]
-    together = await _attempted(archive_retired(decided, ports))
-    results = {id(event): together for event in decided}
-    if together.error is not None and len(decided) > 1:
-        results = {id(event): await _attempted(archive_retired([event], ports)) for event in decided}
-
-    async def collect(event: MaintenanceDue) -> Result:
-        emitted = ports.emitted.newest(NAME, event.tenant, event.document)
-        return await _attempted(collect_garbage(event, emitted, ports))
-
     due = [event for event in events if isinstance(event, MaintenanceDue)]
-    collected = await map_at_once(collect, due, GARBAGE_AT_ONCE)
-    return results | {id(event): result for event, result in zip(due, collected, strict=True)}
+    archived = await _together(partial(archive_retired, ports=ports), decided)
+    return archived | await _together(partial(collect_garbage, writer=NAME, ports=ports), due)
+
+
+async def _together(work: Callable[[Sequence[E]], Awaitable[None]], events: Sequence[E]) -> dict[int, Result]:
+    """Results by event: one move for all, if none is in the way.
+
+    A store takes as long for one document's rows as for many's. What it refuses together is tried document by document;
+    a store that is away is away for each of them.
+    """
+    together = await _attempted(work(events))
+    if len(events) > 1 and together.error is not None and not isinstance(together.error, Unavailable):
+        return {id(event): await _attempted(work([event])) for event in events}
+    return {id(event): together for event in events}
 
 
 async def _attempted(work: Awaitable[None]) -> Result:

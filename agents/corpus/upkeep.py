@@ -8,10 +8,11 @@ from typing import Final
 from millrace.concurrency import map_at_once
 from millrace.events.corpus import DocumentIndexed, MaintenanceDue, Order, parse_order
 
-from agents.ports import CorpusPorts, EmittedVersion
+from agents.ports import CorpusPorts
 
 ROWS_AT_ONCE: Final = 2_000
 TENANTS_AT_ONCE: Final = 16
+DOCUMENTS_AT_ONCE: Final = 8
 
 
 def listed(versions: Iterable[DocumentIndexed]) -> set[str]:
@@ -65,18 +66,29 @@ async def archive_retired(events: Sequence[DocumentIndexed], ports: CorpusPorts)
     await map_at_once(moved, retired, TENANTS_AT_ONCE)
 
 
-async def collect_garbage(event: MaintenanceDue, emitted: EmittedVersion | None, ports: CorpusPorts) -> None:
-    """Delete the rows of a document that no retained version lists.
+async def collect_garbage(events: Sequence[MaintenanceDue], writer: str, ports: CorpusPorts) -> None:
+    """Delete the rows of documents that no retained version lists.
 
-    Rows of a version whose parts are still coming in may be among them; `index` finds them missing when the last part
-    arrives and writes them again from their objects.
+    Rows of a version whose parts are still coming in may be among them; `writer`, the agent that indexes, finds them
+    missing when the last part arrives and writes them again from their objects. What it emitted last counts as
+    retained.
     """
-    before = parse_order(event.before_order) if event.before_order else None
-    known = _known(event.tenant, event.document, ports, also=[emitted.version] if emitted is not None else [])
-    stored = await ports.vectors.of_document(event.tenant, event.document)
-    garbage = stored - listed(kept_versions(known, before))
-    if garbage:
-        await ports.vectors.delete(event.tenant, sorted(garbage))
+
+    async def garbage_of(event: MaintenanceDue) -> set[str]:
+        before = parse_order(event.before_order) if event.before_order else None
+        emitted = ports.emitted.newest(writer, event.tenant, event.document)
+        known = _known(event.tenant, event.document, ports, also=[emitted.version] if emitted is not None else [])
+        return await ports.vectors.of_document(event.tenant, event.document) - listed(kept_versions(known, before))
+
+    garbage: dict[str, set[str]] = defaultdict(set)
+    for event, found in zip(events, await map_at_once(garbage_of, events, DOCUMENTS_AT_ONCE), strict=True):
+        garbage[event.tenant] |= found
+
+    async def delete(tenant: str) -> None:
+        for part in _in_parts(garbage[tenant]):
+            await ports.vectors.delete(tenant, part)
+
+    await map_at_once(delete, garbage, TENANTS_AT_ONCE)
 
 
 def _in_parts(chunk_ids: Collection[str]) -> Iterator[Sequence[str]]:

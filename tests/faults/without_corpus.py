@@ -166,7 +166,7 @@ def without_certainty() -> None:
 def without_garbage() -> None:
     """Collect no garbage."""
 
-    async def collect_garbage(*_: object) -> None:
+    async def collect_garbage(*_: object, **__: object) -> None:
         """Leave everything."""
 
     vars(sys.modules["agents.corpus.index"])["collect_garbage"] = collect_garbage  # the package names its agent so

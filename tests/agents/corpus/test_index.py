@@ -6,7 +6,7 @@ import pytest
 from agents.corpus.index import fail_version, index
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.upkeep import kept_versions, retired_rows
-from millrace.errors import ObjectMissing
+from millrace.errors import ObjectMissing, Unavailable
 from millrace.events.corpus import ChunkRef, ChunksEmbedded, DocumentIndexed, DocumentSettled
 from tests.agents_in_memory import feature, index_parts, ingest
 from tests.builders import TENANT, changed, due, only
@@ -214,6 +214,50 @@ async def test_maintenance_deletes_rows_that_no_retained_version_lists() -> None
     await indexed(stack, None, 3)
     await index_parts(stack, due(before="0.3.0"))
     assert await stack.vectors.of_document(TENANT, "a.md") == set()
+
+
+async def test_garbage_of_many_documents_is_deleted_at_once() -> None:
+    stack = Stack()
+    versions = await edited(stack, 5)
+    deletions: list[int] = []
+    delete = stack.vectors.delete
+
+    async def counted(tenant: str, chunk_ids: Collection[str]) -> None:
+        deletions.append(len(chunk_ids))
+        await delete(tenant, chunk_ids)
+
+    stack.vectors.delete = counted  # type: ignore[method-assign]
+    results = await index([due(document=f"{i}.md", before="0.2.0") for i in range(5)], stack.corpus)
+    assert [result.error for result in results] == [None] * 5
+    assert len(deletions) == 1
+    assert deletions[0] >= 5
+    assert stack.vectors.live[TENANT].keys() == set().union(*map(ids_of, versions))
+
+
+@pytest.mark.parametrize(
+    ("error", "n_calls", "deleted"),
+    [(ValueError("this row cannot go"), 4, [True, False, True]), (Unavailable("it is away"), 1, [False] * 3)],
+)
+async def test_garbage_that_cannot_go_holds_up_no_other_and_a_store_that_is_away_is_asked_once(
+    error: Exception, n_calls: int, deleted: list[bool]
+) -> None:
+    stack = Stack()
+    await edited(stack, 3)
+    delete = stack.vectors.delete
+    of_stuck = await stack.vectors.of_document(TENANT, "1.md")
+    calls = 0
+
+    async def failing(tenant: str, chunk_ids: Collection[str]) -> None:
+        nonlocal calls
+        calls += 1
+        if of_stuck & set(chunk_ids):
+            raise error
+        await delete(tenant, chunk_ids)
+
+    stack.vectors.delete = failing  # type: ignore[method-assign]
+    results = await index([due(document=f"{i}.md", before="0.2.0") for i in range(3)], stack.corpus)
+    assert [result.error is None for result in results] == deleted
+    assert calls == n_calls
 
 
 async def test_maintenance_deletes_rows_of_a_version_that_was_given_up() -> None:
