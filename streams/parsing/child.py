@@ -13,11 +13,11 @@ import signal
 import sys
 from contextlib import suppress
 from io import BufferedReader, BufferedWriter
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from millrace.confined.rights import give_up_rights, private_output
 from streams.parsing.frames import LOADED, READY, REPLY, REQUEST, Reply
 from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.reading import load, read
@@ -36,28 +36,14 @@ _RECURSION: Final = 4_000
 def main(arguments: list[str]) -> int:
     """Serve until the input ends."""
     limits = msgspec.json.decode(arguments[0], type=ParserLimits)
-    # Whatever a library prints must not get between the frames.
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    give_up_rights(limits)
+    replies = private_output()
+    sys.setrecursionlimit(_RECURSION)
+    give_up_rights(limits.memory_bytes)
+    sys.addaudithook(_audit)
     replies.write(READY)
     replies.flush()
     serve(sys.stdin.buffer, replies, limits)
     return 0
-
-
-def give_up_rights(limits: ParserLimits) -> None:
-    """Bound what this process may use and do, for good."""
-    sys.setrecursionlimit(_RECURSION)
-    sys.dont_write_bytecode = True
-    os.nice(5)  # questions come first
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    sys.addaudithook(_audit)
 
 
 def serve(requests: BufferedReader | Any, replies: BufferedWriter | Any, limits: ParserLimits) -> None:
