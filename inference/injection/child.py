@@ -1,8 +1,8 @@
 """The child process: ``python -m inference.injection.child LIMITS`` reads texts from its input, one after the other.
 
-It gives up what a scanner has no use for before it sees the first text: memory, files to write and other processes.
-The time for a text is counted by the kernel, whose signal ends the process wherever it is: a search that backtracks for
-ever never comes back to the interpreter.
+It gives up what a scanner has no use for before it sees the first text: memory, files to write, connections and other
+processes. The time for a text is counted by the kernel, whose signal ends the process wherever it is: a search that
+backtracks for ever never comes back to the interpreter.
 """
 
 from __future__ import annotations

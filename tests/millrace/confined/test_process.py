@@ -40,6 +40,10 @@ async def told(child: ConfinedProcess, order: str) -> str:
     return (await child.output.readline()).decode().rstrip("\n")
 
 
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
@@ -66,6 +70,29 @@ async def test_more_memory_than_it_was_given_it_does_not_get() -> None:
 async def test_it_fills_no_file_not_even_one_that_it_holds_open() -> None:
     async with process() as child:
         assert await told(child, "fill") == "OSError"
+
+
+async def test_it_writes_and_removes_no_file(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.touch()
+    async with process() as child:
+        assert await told(child, f"write {tmp_path / 'made'}") == "PermissionError"
+        assert await told(child, f"remove {kept}") == "PermissionError"
+    assert names_in(tmp_path) == ["kept"]
+
+
+async def test_it_starts_no_program() -> None:
+    async with process() as child:
+        assert await told(child, "run /bin/true") == "PermissionError"
+
+
+async def test_it_reaches_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.0)
+        async with process() as child:
+            assert await told(child, f"connect {server.getsockname()[1]}") == "PermissionError"
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 async def test_it_leaves_no_bytecode() -> None:
