@@ -1,4 +1,4 @@
-"""What the gateway counts: what `millrace.telemetry.metrics` declares of it. No label is a tenant, and all are bounded."""
+"""What the gateway counts, as `millrace.telemetry.metrics` declares it; labels are bounded, and none is a tenant."""
 
 from __future__ import annotations
 
