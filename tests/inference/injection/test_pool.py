@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -86,47 +86,35 @@ async def test_only_so_many_outcomes_are_remembered_the_oldest_go() -> None:
 
 
 async def test_a_question_goes_before_documents_that_came_earlier(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    ended: list[str] = []
-
-    async def scanned(text: str, rank: int) -> None:
-        await scanner.scan(text, rank)
-        ended.append(text.partition(" ")[0])
-
-    async with pool() as scanner:
-        await scanner.scan("warm", 1)
-        tasks = [asyncio.create_task(scanned(f"hold {fifo}", 1))]
-        await until(lambda: scanner.n_scanned == 2)
-        tasks += [
-            asyncio.create_task(scanned(text, rank)) for text, rank in (("report", 2), ("document", 1), ("question", 0))
-        ]
-        await until(lambda: scanner.n_scanned == 5)
-        await asyncio.to_thread(fifo.write_text, "x")
-        await asyncio.gather(*tasks)
-        assert ended == ["hold", "question", "document", "report"]
+    jobs = [("report", 2), ("document", 1), ("question", 0)]
+    assert await order_of(jobs, tmp_path / "fifo") == ["question", "document", "report"]
 
 
 async def test_who_asks_more_urgently_for_the_same_text_makes_it_urgent(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
+    jobs = [("first", 1), ("second", 2), ("second", 0)]
+    assert await order_of(jobs, tmp_path / "fifo") == ["second", "second", "first"]
+
+
+async def order_of(jobs: Sequence[tuple[str, int]], fifo: Path) -> list[str]:
+    """The texts in the order in which their scans end, where all of them came while another was scanned."""
     os.mkfifo(fifo)
     ended: list[str] = []
 
     async def scanned(text: str, rank: int) -> None:
         await scanner.scan(text, rank)
-        ended.append(text.partition(" ")[0])
+        ended.append(text)
 
     async with pool() as scanner:
         await scanner.scan("warm", 1)
-        tasks = [asyncio.create_task(scanned(f"hold {fifo}", 1))]
+        holding = asyncio.create_task(scanner.scan(f"hold {fifo}", 1))
         await until(lambda: scanner.n_scanned == 2)
-        tasks += [
-            asyncio.create_task(scanned(text, rank)) for text, rank in (("first", 1), ("second", 2), ("second", 0))
-        ]
-        await until(lambda: scanner.n_scanned == 4)
+        tasks = [asyncio.create_task(scanned(text, rank)) for text, rank in jobs]
+        await until(lambda: scanner.n_scanned == 2 + len({text for text, _ in jobs}))
+        assert not ended
         await asyncio.to_thread(fifo.write_text, "x")
+        assert (await holding).complete
         await asyncio.gather(*tasks)
-        assert ended == ["hold", "second", "second", "first"]
+    return ended
 
 
 async def test_a_caller_who_gives_up_takes_nothing_from_the_others(tmp_path: Path) -> None:
