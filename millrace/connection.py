@@ -140,6 +140,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         found.pop("ssl_ca_location", None)
         return found
 
+    def aiokafka_reader(self) -> dict[str, Any]:
+        """Consumer settings in aiokafka's names: in no group, and from a place that the caller names."""
+        return self.aiokafka() | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "fetch_max_wait_ms": self.fetch_max_wait_ms,
+        }
+
     def librdkafka(self) -> dict[str, Any]:
         """Client settings in librdkafka's names."""
         return {"bootstrap.servers": self.bootstrap} | {k.replace("_", "."): v for k, v in self.security.items()}
