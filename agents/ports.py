@@ -13,6 +13,7 @@ from millrace.event import Event
 from millrace.events.corpus import DocumentIndexed, Order
 from millrace.events.query import AnswerProduced, Receipt
 from millrace.findings import Finding, Scan
+from millrace.groups import EVERYONE
 from millrace.parsed import ParsedSource
 from millrace.rows import Candidate, ChunkRow, ScannedChunk
 
@@ -26,7 +27,7 @@ class Principal(msgspec.Struct, frozen=True):
     """Who asks: the user, if any, and the groups in force (``*`` is everyone in the tenant)."""
 
     user: str = ""
-    groups: frozenset[str] = frozenset({"*"})
+    groups: frozenset[str] = frozenset({EVERYONE})
 
 
 class Embedder(Protocol):

@@ -17,6 +17,7 @@ from millrace.codec import Codec
 from millrace.event import Event
 from millrace.events.corpus import ChunkRef, DocumentIndexed, SourceChanged
 from millrace.events.query import ContextRetrieved, Hit, QueryReceived
+from millrace.groups import EVERYONE
 from millrace.schema import avro_schema
 
 
@@ -26,7 +27,7 @@ def examples() -> dict[str, Event]:
     return {
         "ReadingTaken (8 flat fields)": reading(4711),
         "QueryReceived (12 fields, array, map)": QueryReceived(
-            tenant="acme", conversation=ids[0], question="When is the upper gate opened?", groups=("*", "crew")
+            tenant="acme", conversation=ids[0], question="When is the upper gate opened?", groups=(EVERYONE, "crew")
         ),
         "SourceChanged (2 kB of text)": SourceChanged(
             tenant="acme", document="manual/locks.md", version=7, text=document(paragraphs("codec", 9)), n_bytes=2048

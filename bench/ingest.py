@@ -14,6 +14,7 @@ from millrace.client import Millrace
 from millrace.client.outcomes import Outcome as Settled
 from millrace.errors import InputRejected
 from millrace.events.query import Receipt
+from millrace.groups import EVERYONE
 
 N_PARAGRAPHS = 10
 _WIDTH = 64
@@ -65,7 +66,7 @@ async def put_all(
     corpus: Sequence[tuple[str, str]],
     *,
     tenant: str,
-    groups: Collection[str] = ("*",),
+    groups: Collection[str] = (EVERYONE,),
     trust: Literal["trusted", "untrusted"] = "trusted",
 ) -> list[Settled]:
     """Write documents, many at a time, and wait for all outcomes.

@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.identity import EVERYONE, OF_KEY, Identity, Scope
+from gateway.identity import OF_KEY, Identity, Scope
 from millrace.errors import Unavailable
+from millrace.groups import EVERYONE
 
 log = logging.getLogger(__name__)
 

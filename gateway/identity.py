@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-EVERYONE = "*"
+from millrace.groups import EVERYONE
+
 OF_KEY = "key:"
 """Begins the user of a service; no person's name does, or its questions would be that person's own."""
 Scope = Literal["ask", "write", "access", "read"]

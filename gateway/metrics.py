@@ -1,4 +1,4 @@
-"""What the gateway counts, with the names in one place; labels are bounded, and no tenant is one of them."""
+"""What the gateway counts, as `millrace.telemetry.metrics` declares it; labels are bounded, and none is a tenant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from millrace.telemetry import metrics as declared
+from millrace.telemetry.metrics import Metric
+
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Metrics:
@@ -18,53 +20,32 @@ class Metrics:
     ----------
     registry : CollectorRegistry
         Holds them; others may add theirs.
+    requests, refused : Counter
+        By route template, method and class of status; by the name of the problem.
+    questions : Counter
+        By how they ended: completed, failed, retracted, refused, abandoned, left.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        self.requests = Counter(
-            "millrace_gateway_requests_total",
-            "Requests by route template, method and class of status.",
-            ("route", "method", "status"),
-            registry=self.registry,
-        )
-        self.request_seconds = Histogram(
-            "millrace_gateway_request_duration_seconds",
-            "From the head of a request to the head of its response.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.first_frame_seconds = Histogram(
-            "millrace_gateway_first_frame_seconds",
-            "From a question to the first frame of its reply.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.questions = Counter(
-            "millrace_gateway_questions_total",
-            "Questions by how they ended: completed, failed, retracted, refused, abandoned, left.",
-            ("outcome",),
-            registry=self.registry,
-        )
-        self.refused = Counter(
-            "millrace_gateway_refused_total",
-            "Requests that were not let in, by reason.",
-            ("reason",),
-            registry=self.registry,
-        )
-        self.pending = Gauge(
-            "millrace_gateway_pending_questions", "Questions that wait for an answer.", registry=self.registry
-        )
-        self.streams = Gauge(
-            "millrace_gateway_open_streams", "Streams of events that are open.", registry=self.registry
-        )
-        self.loop_lag_seconds = Gauge(
-            "millrace_gateway_loop_lag_seconds",
-            "How late the event loop was when it was looked at last.",
-            registry=self.registry,
-        )
+        self.requests = self._counter(declared.GATEWAY_REQUESTS)
+        self.request_seconds = self._histogram(declared.GATEWAY_SECONDS)
+        self.first_frame_seconds = self._histogram(declared.GATEWAY_FIRST_FRAME)
+        self.questions = self._counter(declared.GATEWAY_QUESTIONS)
+        self.refused = self._counter(declared.GATEWAY_REFUSED)
+        self.pending = self._gauge(declared.GATEWAY_PENDING)
+        self.streams = self._gauge(declared.GATEWAY_STREAMS)
+        self.loop_lag_seconds = self._gauge(declared.GATEWAY_LOOP_LAG)
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(metric.name, metric.help, metric.labels, buckets=metric.bounds, registry=self.registry)

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from fastapi import Request
 
-from gateway.identity import EVERYONE, Identity
+from gateway.identity import Identity
 from gateway.tokens import SCOPES
+from millrace.groups import EVERYONE
 
 HEADER: Final = "x-demo-person"
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})

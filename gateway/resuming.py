@@ -162,13 +162,7 @@ class _Reader:
     @asynccontextmanager
     async def _consumer(self) -> AsyncGenerator[Any, None]:
         start = min(stream.place.offset for streams in self.streams.values() for stream in streams)
-        consumer = AIOKafkaConsumer(
-            **self._connection.aiokafka(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=self._connection.fetch_max_wait_ms,
-        )
+        consumer = AIOKafkaConsumer(**self._connection.aiokafka_reader())
         try:
             async with asyncio.timeout(self._timeout_s):
                 await consumer.start()

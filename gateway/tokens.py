@@ -19,8 +19,9 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-from gateway.identity import EVERYONE, OF_KEY, Identity, Scope
+from gateway.identity import OF_KEY, Identity, Scope
 from gateway.jwks import Jwks
+from millrace.groups import EVERYONE
 
 log = logging.getLogger(__name__)
 

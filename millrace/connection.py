@@ -13,6 +13,7 @@ import msgspec
 
 from millrace.config_file import NAME, ConfigFile
 from millrace.errors import ConfigurationError, StackNotFound, Unavailable
+from millrace.groups import EVERYONE
 from millrace.registry import RegistryAccess
 
 STACK_FORMAT: Final = 1
@@ -79,7 +80,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     security: Mapping[str, str] = {}
     registry: RegistryAccess | None = None
     tenant: str = "default"
-    groups: tuple[str, ...] = ("*",)
+    groups: tuple[str, ...] = (EVERYONE,)
     origin: str = "argument"
 
     def __repr__(self) -> str:
@@ -138,6 +139,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             found["ssl_context"] = create_ssl_context(cafile=found.pop("ssl_ca_location", None))
         found.pop("ssl_ca_location", None)
         return found
+
+    def aiokafka_reader(self) -> dict[str, Any]:
+        """Consumer settings in aiokafka's names: in no group, and from a place that the caller names."""
+        return self.aiokafka() | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "fetch_max_wait_ms": self.fetch_max_wait_ms,
+        }
 
     def librdkafka(self) -> dict[str, Any]:
         """Client settings in librdkafka's names."""
@@ -232,7 +242,7 @@ def _registry(
 def _groups(environment: Mapping[str, str], file: tuple[str, ...] | None) -> tuple[str, ...]:
     text = environment.get("MILLRACE_TENANT__GROUPS")
     if not text:
-        return ("*",) if file is None else file
+        return (EVERYONE,) if file is None else file
     try:
         return msgspec.json.decode(text, type=tuple[str, ...])
     except msgspec.MsgspecError as error:

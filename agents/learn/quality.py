@@ -18,6 +18,7 @@ from millrace.events.feedback import FeedbackGiven
 from millrace.events.guard import ReviewItemOpened
 from millrace.events.learn import QualityScored
 from millrace.events.query import AnswerProduced, Citation, ContextRetrieved, Hit, QueryReceived
+from millrace.groups import EVERYONE
 from millrace.topics import (
     ANSWER_PRODUCED,
     CONTEXT_RETRIEVED,
@@ -35,7 +36,6 @@ from agents.learn.scoring import Seen, flags_of, grounded, opinion_of, score
 
 RULE: Final = "quality"
 KIND: Final = "poor_answer"
-_EVERYONE: Final = "*"
 _WITHOUT_CONTEXT: Final = frozenset({"refused", "failed"})
 _OVERHEAD_BYTES: Final = 128
 
@@ -153,7 +153,7 @@ def _joined(answer: Answer, event: Event, policy: LearnPolicy) -> Answer:
     known = _unpacked(answer.known)
     found: dict[str, Any]
     if isinstance(event, QueryReceived) and known.asked is None:
-        groups = known.groups or tuple(sorted({_EVERYONE, *event.groups}))
+        groups = known.groups or tuple(sorted({EVERYONE, *event.groups}))
         found = {"asked": event.question, "user": event.user, "groups": groups, "labels": event.labels}
     elif isinstance(event, ContextRetrieved) and known.question is None:
         found = {

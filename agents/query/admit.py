@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from millrace.agent import Outputs, agent
 from millrace.event import Event
 from millrace.events.query import AnswerProduced, QueryAdmitted, QueryReceived, Receipt
+from millrace.groups import EVERYONE
 from millrace.topics import (
     ANSWER_PRODUCED,
     QUERY_ADMITTED,
@@ -26,7 +27,6 @@ from agents.guard.verdicts import Subject, listed
 from agents.ports import Principal, QueryPorts
 from agents.query.replies import GUARDED, NOT_READY, ended_without_answer, terminal_frames
 
-EVERYONE = "*"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SPACE = re.compile(r"\s+")
 

@@ -14,6 +14,7 @@ from millrace.client.options import PutOptions
 from millrace.connection import Connection
 from millrace.errors import Unavailable
 from millrace.evaluation.questions import KnownQuestion
+from millrace.groups import EVERYONE
 
 TENANT = "replay"
 CHANGED = 0.2
@@ -80,7 +81,7 @@ def _options(document: Document, version: int) -> PutOptions:
     """Versions are numbered here, so that the client need not look them up; everyone may read from the first on."""
     options: PutOptions = {"labels": document.labels, "version": version}
     if version == 1:
-        options |= {"groups": ["*"], "acl_version": 1}
+        options |= {"groups": [EVERYONE], "acl_version": 1}
     return options
 
 

@@ -26,6 +26,7 @@ from gateway.pages.text import inert, pieces
 from gateway.problems import Problem, problem_of
 from gateway.reviewing import may_review
 from gateway.settings import Limits
+from millrace.groups import EVERYONE
 
 _HERE: Final = Path(__file__).parent
 _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -110,6 +111,7 @@ class Site:
             "day": day_of,
         }
         templates.globals |= {
+            "EVERYONE": EVERYONE,
             "asset": lambda name: f"/pages/{name}?v={found[name].tag}",
             "age": age,
             "document_at": document_at,

@@ -1,26 +1,23 @@
 """The child process: ``python -m inference.injection.child LIMITS`` reads texts from its input, one after the other.
 
-It gives up what a scanner has no use for before it sees the first text: memory, files to write and other processes.
-The time for a text is counted by the kernel, whose signal ends the process wherever it is: a search that backtracks for
-ever never comes back to the interpreter.
+It gives up what a scanner has no use for before it sees the first text: memory, files to write, connections and other
+processes. The time for a text is counted by the kernel, whose signal ends the process wherever it is: a search that
+backtracks for ever never comes back to the interpreter.
 """
 
 from __future__ import annotations
 
-import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from io import BufferedReader, BufferedWriter
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from inference.injection.frames import LENGTH, READY
 from inference.injection.limits import ScannerLimits
+from millrace.confined.rights import give_up_rights, private_output
 from millrace.findings import Scan
 
 _START_CPU_S = 120.0
@@ -29,10 +26,8 @@ _START_CPU_S = 120.0
 def main(arguments: list[str]) -> int:
     """Load the rules, and scan until the input ends."""
     limits = msgspec.json.decode(arguments[0], type=ScannerLimits)
-    # Whatever a library prints must not get between the frames.
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    give_up_rights(limits)
+    replies = private_output()
+    give_up_rights(limits.memory_bytes)
     signal.setitimer(signal.ITIMER_PROF, _START_CPU_S)
     from inference.injection.scanner import Scanner  # noqa: PLC0415 - loads the rules, with fewer rights
 
@@ -40,18 +35,6 @@ def main(arguments: list[str]) -> int:
     signal.setitimer(signal.ITIMER_PROF, 0)
     serve(sys.stdin.buffer, replies, scanner.scan, limits)
     return 0
-
-
-def give_up_rights(limits: ScannerLimits) -> None:
-    """Bound what this process may use and do, for good."""
-    sys.dont_write_bytecode = True
-    os.nice(5)  # questions come first
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def serve(

@@ -18,6 +18,7 @@ from millrace.evaluation.measures import requirement
 from millrace.evaluation.questions import read_questions
 from millrace.evaluation.report import in_words, requirement_in_words, write_html
 from millrace.evaluation.run import evaluate, make_run
+from millrace.groups import EVERYONE
 from millrace.ingest.opening import Plan
 from millrace.ingest.run import Ingestion
 from millrace.ingest.run import Report as Ingested
@@ -25,7 +26,7 @@ from millrace.ingest.watch import Watch
 from millrace.topics import SOURCE_CHANGED
 
 HANDBOOK: Final = Path(__file__).parents[2] / "examples" / "handbook"
-ACCESS: Final[Mapping[str, str]] = {"everyone": "*", "finance": "finance", "hr": "hr"}
+ACCESS: Final[Mapping[str, str]] = {"everyone": EVERYONE, "finance": "finance", "hr": "hr"}
 KIM: Final = {"user": "kim", "groups": ("staff",)}
 MARIA: Final = {"user": "maria", "groups": ("staff", "hr")}
 TRAVEL, DEVICES, LEAVE = "everyone/travel.md", "everyone/devices.md", "hr/parental-leave.md"

@@ -20,6 +20,7 @@ from infra.settings.servers import (
 )
 from infra.settings.telemetry import LogSettings, TelemetrySettings
 from millrace.connection import EMBEDDED_FETCH_MS, EMBEDDED_IDLE_MS
+from millrace.groups import EVERYONE
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "native": {"registry": {"run": True}, "stores": {"kind": "weaviate"}, "models": {"server": "triton"}}
@@ -147,7 +148,7 @@ class TenantSettings(Group):
 
     id: str = Field(default="default", min_length=1)
     """Tenant."""
-    groups: tuple[str, ...] = ("*",)
+    groups: tuple[str, ...] = (EVERYONE,)
     """Groups that may read an ingested document; `*` is everyone in the tenant."""
 
 

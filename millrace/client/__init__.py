@@ -25,6 +25,7 @@ from millrace.event import Event, Origin
 from millrace.events.corpus import AclChanged, SourceChanged
 from millrace.events.feedback import FeedbackGiven, InteractionKind, InteractionObserved
 from millrace.events.query import AnswerDelta, Receipt
+from millrace.groups import EVERYONE
 from millrace.ingest.known import KnownDocument, KnownDocuments
 from millrace.telemetry import Tracer, names
 from millrace.telemetry.tracing import ended
@@ -209,7 +210,7 @@ class Millrace:
 
         def without(known: KnownDocument) -> tuple[str, ...]:
             have = set(restored(known.groups or ()))
-            if "*" in have - gone and gone - have:
+            if EVERYONE in have - gone and gone - have:
                 raise InputRejected(
                     f"{document!r} may be read by everyone in the tenant ('*'), so revoking {sorted(gone - have)} "
                     "changes nothing; revoke '*' as well, or set the groups that may read it"

@@ -242,14 +242,7 @@ async def outcome_positions(
 
 
 def _consumer(connection: Connection) -> Any:
-    return AIOKafkaConsumer(
-        **connection.aiokafka(),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        fetch_max_wait_ms=connection.fetch_max_wait_ms,
-        max_partition_fetch_bytes=DOCUMENT_INDEXED.max_bytes,
-    )
+    return AIOKafkaConsumer(**connection.aiokafka_reader(), max_partition_fetch_bytes=DOCUMENT_INDEXED.max_bytes)
 
 
 def outcome_from(receipt: Receipt, event: DocumentIndexed | DocumentSettled) -> Outcome:

@@ -120,13 +120,7 @@ class ReplyReader:
         Unavailable
             If the broker does not answer in time.
         """
-        consumer = AIOKafkaConsumer(
-            **self._connection.aiokafka(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=self._connection.fetch_max_wait_ms,
-        )
+        consumer = AIOKafkaConsumer(**self._connection.aiokafka_reader())
         try:
             async with asyncio.timeout(self._timeout_s):
                 await consumer.start()

@@ -1,15 +1,14 @@
 """Questions with known answers, as `millrace eval` reads them, from curated examples."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from millrace.evaluation.questions import KnownQuestion
 from millrace.events.learn import ExampleCurated
 from millrace.examples.content import PLACEHOLDER, ExampleContent
-
-_EVERYONE: Final = "*"
+from millrace.groups import EVERYONE
 
 
 def question_of(example: ExampleCurated, content: ExampleContent) -> KnownQuestion | None:
@@ -29,7 +28,7 @@ def question_of(example: ExampleCurated, content: ExampleContent) -> KnownQuesti
         doc=tuple(documents),
         labels=content.labels,
         tenant=example.tenant,
-        groups=tuple(group for group in content.groups if group != _EVERYONE),
+        groups=tuple(group for group in content.groups if group != EVERYONE),
     )
 
 

@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import Final
 
 from millrace.errors import InputRejected
+from millrace.groups import EVERYONE
 from millrace.ingest.known import KnownDocument
 from millrace.withdrawal import restored
 
-_EVERYONE: Final = "*"
 Groups = tuple[str, ...]
 
 
@@ -70,4 +69,4 @@ class Inheritance:
 
 
 def _covers(groups: Collection[str], others: Collection[str]) -> bool:
-    return _EVERYONE in groups or set(others) <= set(groups)
+    return EVERYONE in groups or set(others) <= set(groups)

@@ -7,57 +7,34 @@ other processes. Times are bounded from outside as well; the alarm in here is fo
 from __future__ import annotations
 
 import math
-import os
 import resource
 import signal
 import sys
 from contextlib import suppress
 from io import BufferedReader, BufferedWriter
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from millrace.confined.rights import give_up_rights, private_output
 from streams.parsing.frames import LOADED, READY, REPLY, REQUEST, Reply
 from streams.parsing.limits import ParserLimits, Refused
 from streams.parsing.reading import load, read
 
 _GRACE_S: Final = 5
-_FORBIDDEN: Final = frozenset({
-    "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
-    "subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.remove",
-    "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.symlink", "os.link", "os.truncate", "shutil.rmtree",
-    "ctypes.dlopen.remote", "webbrowser.open", "ftplib.connect", "http.client.connect", "urllib.Request",
-})  # fmt: skip
-_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _RECURSION: Final = 4_000
 
 
 def main(arguments: list[str]) -> int:
     """Serve until the input ends."""
     limits = msgspec.json.decode(arguments[0], type=ParserLimits)
-    # Whatever a library prints must not get between the frames.
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    give_up_rights(limits)
+    replies = private_output()
+    sys.setrecursionlimit(_RECURSION)
+    give_up_rights(limits.memory_bytes)
     replies.write(READY)
     replies.flush()
     serve(sys.stdin.buffer, replies, limits)
     return 0
-
-
-def give_up_rights(limits: ParserLimits) -> None:
-    """Bound what this process may use and do, for good."""
-    sys.setrecursionlimit(_RECURSION)
-    sys.dont_write_bytecode = True
-    os.nice(5)  # questions come first
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    sys.addaudithook(_audit)
 
 
 def serve(requests: BufferedReader | Any, replies: BufferedWriter | Any, limits: ParserLimits) -> None:
@@ -111,14 +88,6 @@ def _answer(data: bytes, media_type: str, limits: ParserLimits) -> Reply:
         return Reply(reason="too_deep", message="the document is nested too deep; simplify it", last=True)
     except Exception as error:  # noqa: BLE001 - a parser may fail in any way; only its kind is told, never content
         return Reply(reason="broken", message=f"the document cannot be parsed: {type(error).__name__}")
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open":
-        if isinstance(arguments[2], int) and arguments[2] & _WRITES:
-            raise PermissionError("a parser writes no files")
-    elif event in _FORBIDDEN:
-        raise PermissionError(f"a parser has no use for {event}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,11 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from millrace.errors import Unavailable
+from millrace.confined.process import ConfinedProcess
 from streams.parsing.frames import LOADED, READY, REPLY, REQUEST, Reply
 from streams.parsing.limits import ParserLimits
 
@@ -28,7 +26,6 @@ _REASONS: Final[dict[int, str]] = {
     signal.SIGALRM: "too_slow",
     signal.SIGABRT: "too_much_memory",
 }
-_CHECKOUT: Final = Path(__file__).parents[2]
 
 
 class Died(Exception):
@@ -52,53 +49,29 @@ class ChildProcess:
         Documents it was given.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, limits: ParserLimits) -> None:
+    def __init__(self, process: ConfinedProcess, limits: ParserLimits) -> None:
         self._process = process
         self._limits = limits
         self.n_documents = 0
 
     @classmethod
     async def start(cls, limits: ParserLimits, command: Sequence[str] = COMMAND) -> ChildProcess:
-        """Start one, with an environment of its own: none of this process's secrets.
+        """Start one.
 
         Raises
         ------
         Unavailable
             If it does not come up.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            msgspec.json.encode(limits).decode(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"PYTHONPATH": str(_CHECKOUT), "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is for the worker, which ends its children in order
+        process = await ConfinedProcess.start(
+            command, limits, READY, what="parser", within_s=_START_S, environment={"OPENBLAS_NUM_THREADS": "1"}
         )
-        child = cls(process, limits)
-        try:
-            async with asyncio.timeout(_START_S):
-                await child._output.readexactly(len(READY))
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
-            await child.kill()
-            message = f"the parser process {' '.join(command)} does not start; run `make install`"
-            raise Unavailable(message) from error
-        except BaseException:
-            await child.kill()
-            raise
-        return child
+        return cls(process, limits)
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
-
-    @property
-    def _output(self) -> asyncio.StreamReader:
-        if self._process.stdout is None:
-            raise ValueError("the process was started without a pipe")
-        return self._process.stdout
 
     async def parse(self, data: bytes, media_type: str, may_stay: MayStay | None = None) -> Reply:
         """Parse a document; whatever goes wrong in between, the process is not to be used again.
@@ -124,36 +97,28 @@ class ChildProcess:
         except TimeoutError as error:
             raise Died("too_slow") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise Died(_REASONS.get(-await self._process.wait(), "crashed")) from error
+            raise Died(_REASONS.get(await self._process.ended_by(), "crashed")) from error
 
     async def _exchange(self, data: bytes, media_type: bytes, may_stay: MayStay | None) -> Reply:
-        pipe = self._process.stdin
-        if pipe is None:
-            raise ValueError("the process was started without a pipe")
+        pipe = self._process.input
         pipe.write(REQUEST.pack(len(media_type), len(data)) + media_type)
         pipe.write(data)
         await pipe.drain()
-        await self._output.readexactly(len(LOADED))
+        await self._process.output.readexactly(len(LOADED))
         (n_bytes,) = REPLY.unpack(await self._head(may_stay))
         if n_bytes > _BYTES_PER_CHAR * self._limits.max_text_chars + _MARGIN:
             raise Died("too_large")
-        return msgspec.msgpack.decode(await self._output.readexactly(n_bytes), type=Reply)
+        return msgspec.msgpack.decode(await self._process.output.readexactly(n_bytes), type=Reply)
 
     async def _head(self, may_stay: MayStay | None) -> bytes:
         try:
             async with asyncio.timeout(self._limits.slice_s):
-                return await self._output.readexactly(REPLY.size)
+                return await self._process.output.readexactly(REPLY.size)
         except TimeoutError as error:
             if may_stay is not None and not await may_stay():
                 raise Displaced from error
-        return await self._output.readexactly(REPLY.size)
+        return await self._process.output.readexactly(REPLY.size)
 
     async def kill(self) -> None:
         """End it, and wait until it has ended."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-            with suppress(ConnectionError):
-                await self._process.stdin.wait_closed()
+        await self._process.kill()

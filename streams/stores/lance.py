@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import lancedb
@@ -111,16 +112,13 @@ class LanceVectorStore:
 
         Rows fetched before come from memory.
         """
-        found = {chunk_id: row for chunk_id in chunk_ids if (row := self._cache.get(tenant, chunk_id)) is not None}
         pair = await self._tenant(tenant)
-        for table in (pair.live, pair.archive):
-            missing = [chunk_id for chunk_id in dict.fromkeys(chunk_ids) if chunk_id not in found]
-            rows = await table.select(missing) if missing else None
-            if rows is not None:
-                read = {row.chunk_id: row for row in decode(tenant, rows, self._dim)}
-                self._cache.put(read.values())
-                found |= read
-        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+        tables = [partial(self._rows, tenant, table) for table in (pair.live, pair.archive)]
+        return await self._cache.fetch(tenant, chunk_ids, tables)
+
+    async def _rows(self, tenant: str, table: LanceTable, chunk_ids: Sequence[str]) -> Iterable[ChunkRow]:
+        rows = await table.select(chunk_ids)
+        return () if rows is None else decode(tenant, rows, self._dim)
 
     async def candidates(
         self,

@@ -4,9 +4,12 @@ A row is fixed by its content, so a cached one is never stale; only an erasure h
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from millrace.rows import ChunkRow
+
+Table = Callable[[Sequence[str]], Awaitable[Iterable[ChunkRow]]]
+"""Reads the rows that it has of so many chunk ids."""
 
 
 class RowCache:
@@ -32,6 +35,27 @@ class RowCache:
         if row is not None:
             self._rows.move_to_end((tenant, chunk_id))
         return row
+
+    async def fetch(self, tenant: str, chunk_ids: Sequence[str], tables: Iterable[Table]) -> list[ChunkRow]:
+        """Rows in the order asked for; one that is not kept comes from the first table that has it, or is left out.
+
+        Parameters
+        ----------
+        tenant : str
+            Whose rows.
+        chunk_ids : sequence of str
+            Which.
+        tables : iterable of callable
+            Read rows by chunk id, in any order; asked one after the other for what is still missing.
+        """
+        found = {chunk_id: row for chunk_id in chunk_ids if (row := self.get(tenant, chunk_id)) is not None}
+        for table in tables:
+            missing = [chunk_id for chunk_id in dict.fromkeys(chunk_ids) if chunk_id not in found]
+            if missing:
+                read = {row.chunk_id: row for row in await table(missing)}
+                self.put(read.values())
+                found |= read
+        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def put(self, rows: Iterable[ChunkRow]) -> None:
         """Keep rows, dropping the least recently used ones where they do not fit."""

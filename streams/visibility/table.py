@@ -21,6 +21,7 @@ from millrace.codec import Codec, ConsumedRecord
 from millrace.errors import ContractError, LogTruncated, UnknownSchema
 from millrace.events.corpus import DocumentIndexed
 from millrace.events.query import Receipt
+from millrace.groups import EVERYONE
 from millrace.withdrawal import is_withheld
 from streams.visibility import history, watermark
 from streams.visibility.file import Damaged, Settled, TableFile, put_aside, remove
@@ -33,7 +34,6 @@ from streams.visibility.visible_set import VisibleSet
 
 log = logging.getLogger(__name__)
 
-EVERYONE = "*"
 _MAX_EARLIER = 8
 
 

@@ -162,6 +162,16 @@ def test_credentials_reach_both_clients_under_their_names(tmp_path: Path) -> Non
     assert "made-up" not in repr(found)
 
 
+def test_a_reader_keeps_no_offsets_and_never_goes_to_a_place_that_was_not_named() -> None:
+    found = Connection(bootstrap="127.0.0.1:9092", security={"security_protocol": "PLAINTEXT"})
+    assert found.aiokafka_reader() == found.aiokafka() | {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "fetch_max_wait_ms": found.fetch_max_wait_ms,
+    }
+
+
 def test_librdkafka_writes_to_the_partitions_that_every_other_client_writes_to() -> None:
     found = Connection(bootstrap="broker:9092").librdkafka_producer()
     assert (found["partitioner"], found["acks"], found["enable.idempotence"]) == ("murmur2_random", "all", True)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from millrace.errors import ConfigurationError
+from millrace.groups import EVERYONE
 from millrace.ingest.row import id_part
 from millrace.ingest.source import Trust
 
@@ -94,7 +95,7 @@ class CaptureMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tables: dict[str, TableMapping]
     epoch: int = 0
     tenant: str = "default"
-    groups: tuple[str, ...] = ("*",)
+    groups: tuple[str, ...] = (EVERYONE,)
     format: Literal[1] = 1
 
     def topic(self, table: str) -> str:

@@ -121,14 +121,8 @@ class WeaviateVectorStore:
 
         Rows fetched before come from memory.
         """
-        found = {chunk_id: row for chunk_id in chunk_ids if (row := self._cache.get(tenant, chunk_id)) is not None}
         pair = self._tenant(tenant)
-        for rows in (pair.live, pair.archive):
-            missing = [chunk_id for chunk_id in dict.fromkeys(chunk_ids) if chunk_id not in found]
-            read = {row.chunk_id: row for row in await rows.select(missing)}
-            self._cache.put(read.values())
-            found |= read
-        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+        return await self._cache.fetch(tenant, chunk_ids, (pair.live.select, pair.archive.select))
 
     async def candidates(
         self,

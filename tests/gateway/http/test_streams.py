@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -204,6 +205,51 @@ class InTwoGoes:
 async def test_a_stream_that_finds_no_place_is_told_when_to_come_again_and_goes_on_then(
     gateways: Gateways, limits: Limits, status: int, name: str
 ) -> None:
+    async with moving(gateways, limits) as (other, second, halves, own, moved):
+        for last in moved:
+            headers = {**gateways.bearer(), "Accept": "text/event-stream", "Last-Event-ID": last}
+            posted = await second.post("/v1/questions", headers=headers)
+            got = await second.get("/v1/questions/events/rest", headers=headers)
+            for refused in (posted, got):
+                assert (refused.status_code, refused.json()["name"]) == (status, name)
+                assert refused.headers["retry-after"] == "1"
+        assert other.service.admission.n_asking == 3
+        await halves.finish(other, "own")
+        assert [await names_of(stream) for stream in own] == [["delta", "completed"]] * 3
+        await halves.finish(other, "moved")
+        for last in moved:
+            async with asking(second, gateways.bearer(), last=last) as rest:
+                assert await names_of(rest) == ["delta", "completed"]
+        assert other.service.admission.n_asking == 0
+    given_up = read(gateways.connection, [QUERY_CANCELLED], on_error=lambda _record, _error: None)
+    assert not [event for event in given_up if isinstance(event, QueryCancelled) and event.tenant == gateways.tenant]
+
+
+async def test_where_there_is_room_for_all_streams_of_two_replicas_none_is_refused(gateways: Gateways) -> None:
+    """Control: the same streams with twice the places."""
+    async with (
+        moving(gateways, Limits(concurrent_per_tenant=6)) as (other, second, halves, own, moved),
+        AsyncExitStack() as held,
+    ):
+        going_on = [await held.enter_async_context(asking(second, gateways.bearer(), last=last)) for last in moved]
+        await halves.finish(other, "")
+        ends = [await names_of(stream) for stream in (*going_on, *own)]
+    assert ends == [["delta", "completed"]] * 6
+
+
+class Moving(NamedTuple):
+    """Three streams at a replica, and as many that another replica has sent there."""
+
+    other: Gateway
+    second: httpx.AsyncClient
+    halves: Halves
+    own: list[AsyncIterator[SentEvent]]
+    moved: list[str]
+    """Of each stream that is to go on, the id of the last event."""
+
+
+@asynccontextmanager
+async def moving(gateways: Gateways, limits: Limits) -> AsyncIterator[Moving]:
     settings, halves = GatewaySettings(limits=limits), Halves()
     async with (
         gateways.replica(settings) as one,
@@ -218,46 +264,7 @@ async def test_a_stream_that_finds_no_place_is_told_when_to_come_again_and_goes_
         one.service.millrace.leave_questions()
         await one.service.health.drain(0.0)
         assert [await names_of(stream) for stream, _ in moved] == [["moved"]] * 3
-        for _, seen in moved:
-            headers = {**gateways.bearer(), "Accept": "text/event-stream", "Last-Event-ID": seen[-1].id}
-            posted = await second.post("/v1/questions", headers=headers)
-            got = await second.get("/v1/questions/events/rest", headers=headers)
-            for refused in (posted, got):
-                assert (refused.status_code, refused.json()["name"]) == (status, name)
-                assert refused.headers["retry-after"] == "1"
-        assert other.service.admission.n_asking == 3
-        await halves.finish(other, "own")
-        assert [await names_of(stream) for stream, _ in own] == [["delta", "completed"]] * 3
-        await halves.finish(other, "moved")
-        for _, seen in moved:
-            async with asking(second, gateways.bearer(), last=seen[-1].id) as rest:
-                assert await names_of(rest) == ["delta", "completed"]
-        assert other.service.admission.n_asking == 0
-    given_up = read(gateways.connection, [QUERY_CANCELLED], on_error=lambda _record, _error: None)
-    assert not [event for event in given_up if isinstance(event, QueryCancelled) and event.tenant == gateways.tenant]
-
-
-async def test_where_there_is_room_for_all_streams_of_two_replicas_none_is_refused(gateways: Gateways) -> None:
-    """Control: the same streams with twice the places."""
-    settings, halves = GatewaySettings(limits=Limits(concurrent_per_tenant=6)), Halves()
-    async with (
-        gateways.replica(settings) as one,
-        gateways.replica(settings) as other,
-        serving(one.app) as first,
-        serving(other.app) as second,
-        AsyncExitStack() as held,
-    ):
-        held.enter_context(gateways.answering(halves))
-        own = [await begun(held, second, gateways.bearer(), f"own {n}") for n in range(3)]
-        moved = [await begun(held, first, gateways.bearer(), f"moved {n}") for n in range(3)]
-        one.service.millrace.leave_questions()
-        await one.service.health.drain(0.0)
-        going_on = [
-            await held.enter_async_context(asking(second, gateways.bearer(), last=seen[-1].id)) for _, seen in moved
-        ]
-        await halves.finish(other, "")
-        ends = [await names_of(stream) for stream in (*going_on, *(stream for stream, _ in own))]
-    assert ends == [["delta", "completed"]] * 6
+        yield Moving(other, second, halves, [stream for stream, _ in own], [seen[-1].id for _, seen in moved])
 
 
 class Halves:

@@ -12,12 +12,12 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from gateway.identity import EVERYONE
 from gateway.openai.routes import routes
 from gateway.openai.wire import NOTHING_FOUND
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings, Limits, OpenAIPolicy
 from millrace.events.query import AnswerFailed, AnswerRetracted
+from millrace.groups import EVERYONE
 from tests.fakes import CountingEmbedder
 from tests.gateway.stocked import CORRELATION, Stocked, ended, piece, stocked
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from inference.injection.child import give_up_rights, serve
+from inference.injection.child import serve
 from inference.injection.limits import ScannerLimits
+from millrace.confined.rights import give_up_rights
 from millrace.findings import Finding, Scan
 
 
@@ -30,5 +31,5 @@ def scan(text: str) -> Scan:
 
 if __name__ == "__main__":
     limits = msgspec.json.decode(sys.argv[1], type=ScannerLimits)
-    give_up_rights(limits)
+    give_up_rights(limits.memory_bytes)
     serve(sys.stdin.buffer, sys.stdout.buffer, scan, limits)

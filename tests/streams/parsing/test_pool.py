@@ -24,6 +24,7 @@ from millrace.parsed import ParsedSource
 from streams.parsing.limits import MIB, ParserLimits
 from streams.parsing.pool import ParserPool
 from streams.parsing.process import ChildProcess
+from tests.confinement import confined_to, left_to
 
 HERE = Path(__file__).parent
 COMMAND = (sys.executable, str(HERE / "misbehaving_child.py"))
@@ -74,10 +75,6 @@ async def writer_of(fifo: Path) -> int:
             if error.errno != errno.ENXIO:
                 raise
             await asyncio.sleep(0.01)
-
-
-def oom_score(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))
 
 
 async def test_a_process_is_started_for_the_first_document_and_kept_for_the_next() -> None:
@@ -324,8 +321,7 @@ async def test_a_process_whose_worker_died_ends_by_itself() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await busy.parse(b"sleep", JSONL)
-        assert idle._process.stdin is not None
-        idle._process.stdin.close()
+        idle._process.input.close()
         assert await ended(idle.pid)
         assert await ended(busy.pid)
     finally:
@@ -333,9 +329,8 @@ async def test_a_process_whose_worker_died_ends_by_itself() -> None:
         await busy.kill()
 
 
-async def test_a_process_gives_way_to_the_worker_in_time_and_in_memory() -> None:
-    async with pool() as parsers:
+async def test_of_its_rights_a_process_keeps_its_memory_and_gives_way_to_the_worker() -> None:
+    async with pool(memory_bytes=512 * MIB) as parsers:
         await parse(parsers, "fine")
         (pid,) = parsers.pids
-        assert psutil.Process(pid).nice() > psutil.Process().nice()
-        assert oom_score(pid) == 500
+        assert left_to(pid) == confined_to(512 * MIB)

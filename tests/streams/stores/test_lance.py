@@ -3,7 +3,8 @@ import logging
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,28 @@ async def test_processes_that_write_the_same_rows_leave_each_once_while_another_
     assert [writer.returncode for writer in writers] == [0, 0], await waiting
     rows = [c.chunk_id async for c in reader.scan("t")]
     assert len(rows) == len(set(rows)) == 100
+
+
+async def test_the_row_cache_reads_only_what_it_has_not_and_asks_the_next_table_for_the_rest() -> None:
+    kept, live, archived = (chunk(i) for i in range(3))
+    asked: list[tuple[str, list[str]]] = []
+
+    async def table(name: str, rows: list[ChunkRow], ids: Sequence[str]) -> list[ChunkRow]:
+        asked.append((name, list(ids)))
+        return rows
+
+    cache = RowCache(2**20)
+    cache.put([kept])
+    wanted = [each.chunk_id for each in (archived, kept, live, archived)]
+    tables = [partial(table, "live", [live]), partial(table, "archive", [archived])]
+    assert await cache.fetch("t", [*wanted, "unknown"], tables) == [archived, kept, live, archived]
+    assert asked == [
+        ("live", [archived.chunk_id, live.chunk_id, "unknown"]),
+        ("archive", [archived.chunk_id, "unknown"]),
+    ]
+    assert await cache.fetch("t", wanted, tables) == [archived, kept, live, archived]
+    assert len(asked) == 2
+    assert await cache.fetch("other", wanted[:1], [partial(table, "live", [])]) == []
 
 
 def test_the_row_cache_drops_the_least_recently_used_rows_first() -> None:
