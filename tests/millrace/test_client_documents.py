@@ -110,9 +110,14 @@ class SlowToRead(KnownDocuments):
 
 @contextlib.asynccontextmanager
 async def reading_slowly(
-    connection: Connection, tenant: str, slow: Collection[str], n_reading: int, lock: asyncio.Lock | None = None
+    connection: Connection,
+    tenant: str,
+    slow: Collection[str],
+    n_reading: int,
+    lock: asyncio.Lock | None = None,
+    others: Collection[str] = (),
 ) -> AsyncIterator[DocumentWriter]:
-    """A writer that is in the midst of numbering changes of some documents of a tenant; they are done at the end."""
+    """A writer in the midst of numbering changes of some documents of a tenant and of others; done at the end."""
     producer = EventProducer(connection, Codec(), source="app", timeout_s=10.0)
     known = SlowToRead(connection, slow)
     await producer.start()
@@ -120,7 +125,8 @@ async def reading_slowly(
         writer = DocumentWriter(connection, producer, known, lambda *_, **__: None)
         if lock is not None:
             writer._alone = lambda *_: lock  # type: ignore[method-assign]
-        tasks = [asyncio.create_task(writer.send(text_of(tenant, name))) for name in slow]
+        changes = [text_of(each, name) for each in (tenant, *others) for name in slow]
+        tasks = [asyncio.create_task(writer.send(change)) for change in changes]
         try:
             await until(lambda: known.n_reading == n_reading)
             yield writer
@@ -164,6 +170,14 @@ async def test_without_a_share_of_their_own_they_do_not(
     async with reading_slowly(embedded, tenant, [f"{n}.md" for n in range(8)], documents._LOOKING) as writer:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(writer.send(text_of(f"{tenant}-2", "fast.md")), 0.5)
+
+
+async def test_slow_looks_of_all_tenants_together_take_only_the_places_that_there_are(
+    embedded: Connection, tenant: str
+) -> None:
+    others = [f"{tenant}-{n}" for n in (2, 3)]
+    async with reading_slowly(embedded, tenant, ["0.md", "1.md"], documents._LOOKING, others=others) as writer:
+        assert writer._looking.locked()
 
 
 async def test_what_nobody_numbers_any_more_is_forgotten(embedded: Connection, tenant: str) -> None:
