@@ -99,6 +99,14 @@ def test_a_text_of_the_same_length_needs_no_alignment() -> None:
     assert aligned("abc", "a*c", 1, 2) == (1, 2)
 
 
+def test_a_span_does_not_end_before_it_begins_however_much_was_changed() -> None:
+    text, other = (" ".join(f"{letter}{n}" for n in range(100, 300)) for letter in "ab")
+    start, end = text.index("a150"), text.index("a160")
+    changed = f"{other} {text[end - 12 : end]} {other} {text[start : start + 12]} {other}"
+    low, high = aligned(text, changed, start, end)
+    assert low <= high
+
+
 def test_masking_a_long_text_takes_no_time_that_a_reader_would_notice() -> None:
     for separator in ("\n", " "):
         text = separator.join(f"entry {n} of ann@example.org for the same reason" for n in range(1200))
