@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from gateway.faces import faces
+from gateway.mcp.uris import uri_of
 from tests.conditions import until
 from tests.gateway.conftest import Gateways
 from tests.gateway.serving import serving
+from tests.gateway.stocked import stocked
 
 _CALL = {
     "jsonrpc": "2.0",
@@ -50,3 +52,15 @@ async def test_the_question_of_a_caller_that_leaves_is_given_up_within_a_second(
             await until(lambda: replica.service.admission.n_asking == 0)
             assert asyncio.get_running_loop().time() - began < 1
             assert replica.service.millrace.pending_questions == 0
+
+
+@pytest.mark.parametrize("is_masked", [True, False], ids=["masked", "control"])
+async def test_every_interface_that_shows_texts_of_documents_masks_them(is_masked: bool) -> None:
+    shop = stocked(*faces((lambda text: text.replace("140", "[masked]")) if is_masked else str))
+    read = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri_of("travel.md", 2)}}
+    async with shop.client() as client:
+        graphql = await client.post("/graphql", json={"query": '{document(id: "travel.md") {source {text}}}'})
+        mcp = await client.post("/mcp", json=read, headers=_LEGACY)
+    for shown in (graphql.text, mcp.text):
+        assert "euros" in shown
+        assert ("140" in shown) != is_masked

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import outcomes
 from gateway.http.receipts import receipt_token
 from gateway.identity import Identity
 from gateway.settings import GatewaySettings, Limits
 from millrace.client import Outcome
+from millrace.errors import Unavailable
 from millrace.events.corpus import SourceChanged
 from millrace.events.query import Receipt
 from millrace.topics import SOURCE_CHANGED
@@ -130,6 +132,55 @@ async def test_why_a_change_was_refused_is_told_by_a_replica_that_did_not_write_
             other = await gateway.client.get(address, headers=gateways.bearer())
     assert own.json() == other.json()
     assert (own.json()["outcome"], own.json()["message"]) == ("rejected", "it is in no language")
+
+
+async def test_a_change_of_its_own_that_only_the_table_has_read_is_told_when_the_time_to_wait_is_over(
+    gateways: Gateways, gateway: Gateway
+) -> None:
+    put = await gateway.client.put("/v1/documents/a.md", content="text", headers={**gateways.bearer(), **MARKDOWN})
+    receipt = Receipt(gateways.tenant, "a.md", 1)
+    assert put.status_code == 202
+    async with looking(gateway, gateways, [receipt], 1.0) as [waiting]:
+        await until(lambda: gateway.service.admission.n_watching == 1)
+        gateways.library.tell(Outcome(receipt=receipt, outcome="indexed", version=1))
+        assert (await waiting).json()["outcome"] == "indexed"
+
+
+@pytest.mark.parametrize(
+    "searched",
+    [
+        Unavailable("the broker is away"),
+        Outcome(receipt=Receipt("t", "d", 1), outcome="rejected", version=2, message="m"),
+    ],
+    ids=["away", "of another version"],
+)
+async def test_a_refusal_is_told_without_a_message_that_cannot_be_had_and_leaves_its_place(
+    gateways: Gateways, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, searched: Outcome | Exception
+) -> None:
+    async def wait(receipts: Sequence[Receipt], timeout_s: float) -> list[Outcome]:
+        if isinstance(searched, Exception):
+            raise searched
+        return [searched]
+
+    monkeypatch.setattr(gateway.service.millrace.waiter, "wait", wait)
+    receipts = [of_elsewhere(gateways, f"{n}.md") for n in range(2)]
+    gateways.library.tell(*(Outcome(receipt=each, outcome="rejected", version=1, reason="r") for each in receipts))
+    found = [(await look(gateway, gateways, receipt)).json() for receipt in receipts]
+    assert [(each["outcome"], each["reason"], each.get("message", "")) for each in found] == [("rejected", "r", "")] * 2
+    assert not gateway.service.admission.searches.locked()
+
+
+async def test_nobody_waits_long_for_a_place_to_search_from(
+    gateways: Gateways, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "_WHY_S", 0.05)
+    monkeypatch.setattr(gateway.service.admission, "searches", asyncio.Semaphore(0))
+    receipt = of_elsewhere(gateways, "a.md")
+    gateways.library.tell(Outcome(receipt=receipt, outcome="rejected", version=1, reason="r"))
+    async with looking(gateway, gateways, [receipt]) as [waiting]:
+        done, _ = await asyncio.wait({waiting}, timeout=20)
+        assert done
+        assert waiting.result().json()["reason"] == "r"
 
 
 @pytest.mark.parametrize("bounded", [True, False])

@@ -25,6 +25,8 @@ def test_no_cut_shows_part_of_what_is_masked(a: int, b: int) -> None:
     assert first <= start <= end <= last
     if shown == TEXT[start:end]:
         assert (first, last) == (start, end)
+    else:
+        assert (TEXT[:first] or "\n")[-1] == (TEXT[last:] or "\n")[0] == "\n"  # what is shown are whole lines
 
 
 def test_a_span_whose_lines_hold_nothing_to_mask_is_itself() -> None:

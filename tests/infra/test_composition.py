@@ -16,9 +16,12 @@ from pydantic import SecretStr
 
 from agents.corpus import featurize
 from agents.learn import attribute_stage
+from agents.learn.examples import propose_example
 from agents.query import answer_question
 from infra.composition import Composition, _codecs, compose, open_vectors
 from infra.launch.stack import Stack
+from infra.metrics import Metrics
+from infra.observed import ObservedScanner, Watch
 from infra.parsers import parser_limits
 from infra.registry import register
 from infra.settings import ParserSettings, RegistrySettings, Settings, StoreSettings, WeaviateSettings
@@ -115,6 +118,16 @@ async def test_a_worker_shares_the_schemas_of_what_its_agents_read_and_write(tmp
     async with compose(settings, stack, [spec], name="w", client={}) as composition:
         find = schema_folder.writers(Path(settings.objects))
         assert all(find(composition.codec.register(event)) for event in (Asked, Told))
+
+
+async def test_what_the_agents_of_a_worker_have_scanned_is_seen_by_its_watch(tmp_path: Path) -> None:
+    settings, watch, spec = Settings(home=tmp_path), Watch(Metrics()), spec_of(propose_example)
+    stack = Stack("embedded", "127.0.0.1:1", "e", settings.objects, str(tmp_path), "2026-01-01T00:00:00Z")
+    async with compose(settings, stack, [spec], name="w", client={}, watch=watch) as composition:
+        assert composition.guards is not None
+        assert composition.guards.watch is watch
+        async with composition.ports_for(spec) as ports:
+            assert isinstance(ports.scanner, ObservedScanner)
 
 
 def test_every_limit_of_the_parsers_is_what_the_settings_say() -> None:

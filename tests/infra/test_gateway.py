@@ -11,13 +11,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from infra.gateway import check_open, gateway_settings, listening_of
+from infra.gateway import check_open, gateway_settings, interfaces, listening_of
 from infra.gateway_secrets import keys, seal_secret
 from infra.launch.gateways import gateway_url
 from infra.launch.stack import read_stack
 from infra.launch.status import read_status
 from infra.settings import load
 from millrace.errors import ConfigurationError
+from tests.gateway.stocked import StockedLibrary, stocked
 from tests.system.stacks import System, embedded_system
 
 PEOPLE = [{"name": "ada", "tenant": "acme", "groups": ["staff"]}, {"name": "eve", "tenant": "umbrella"}]
@@ -82,6 +83,20 @@ def test_status_names_replicas_with_their_addresses(system: System) -> None:
 
 def settings(home: Path, **gateway: Any) -> Any:
     return load({"home": home, "gateway": gateway}, home / "none").settings
+
+
+@pytest.mark.timeout(180)
+async def test_every_interface_hides_personal_data_in_texts_of_documents(tmp_path: Path) -> None:
+    library = StockedLibrary({"acme": {"a.md": "The card 4111 1111 1111 1111 paid for it."}})
+    shop = stocked(*interfaces(settings(tmp_path)), library=library)
+    async with shop.client() as client:
+        found = [
+            await client.get("/corpus/document", params={"id": "a.md"}),
+            await client.post("/graphql", json={"query": '{document(id: "a.md") {source {text}}}'}),
+        ]
+    for response in found:
+        assert "paid for it" in response.text
+        assert "4111" not in response.text
 
 
 def test_it_does_not_listen_for_others_whom_it_could_not_know(tmp_path: Path) -> None:

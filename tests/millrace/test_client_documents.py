@@ -110,9 +110,14 @@ class SlowToRead(KnownDocuments):
 
 @contextlib.asynccontextmanager
 async def reading_slowly(
-    connection: Connection, tenant: str, slow: Collection[str], n_reading: int, lock: asyncio.Lock | None = None
+    connection: Connection,
+    tenant: str,
+    slow: Collection[str],
+    n_reading: int,
+    lock: asyncio.Lock | None = None,
+    others: Collection[str] = (),
 ) -> AsyncIterator[DocumentWriter]:
-    """A writer that is in the midst of numbering changes of some documents of a tenant; they are done at the end."""
+    """A writer in the midst of numbering changes of some documents of a tenant and of others; done at the end."""
     producer = EventProducer(connection, Codec(), source="app", timeout_s=10.0)
     known = SlowToRead(connection, slow)
     await producer.start()
@@ -120,7 +125,8 @@ async def reading_slowly(
         writer = DocumentWriter(connection, producer, known, lambda *_, **__: None)
         if lock is not None:
             writer._alone = lambda *_: lock  # type: ignore[method-assign]
-        tasks = [asyncio.create_task(writer.send(text_of(tenant, name))) for name in slow]
+        changes = [text_of(each, name) for each in (tenant, *others) for name in slow]
+        tasks = [asyncio.create_task(writer.send(change)) for change in changes]
         try:
             await until(lambda: known.n_reading == n_reading)
             yield writer
@@ -166,6 +172,14 @@ async def test_without_a_share_of_their_own_they_do_not(
             await asyncio.wait_for(writer.send(text_of(f"{tenant}-2", "fast.md")), 0.5)
 
 
+async def test_slow_looks_of_all_tenants_together_take_only_the_places_that_there_are(
+    embedded: Connection, tenant: str
+) -> None:
+    others = [f"{tenant}-{n}" for n in (2, 3)]
+    async with reading_slowly(embedded, tenant, ["0.md", "1.md"], documents._LOOKING, others=others) as writer:
+        assert writer._looking.locked()
+
+
 async def test_what_nobody_numbers_any_more_is_forgotten(embedded: Connection, tenant: str) -> None:
     async with reading_slowly(embedded, tenant, ["slow.md"], 1) as writer:
         for n in range(3):
@@ -178,12 +192,18 @@ async def test_what_nobody_numbers_any_more_is_forgotten(embedded: Connection, t
 class LateProducer(EventProducer):
     """Hands a record to the broker only when a fifth of a second has passed, as a busy machine may."""
 
+    n_late = 0
+
     async def send(self, record: Record) -> Awaitable[Origin]:
+        self.n_late += 1
+
         async def later() -> Origin:
             due = asyncio.Event()
             asyncio.get_running_loop().call_later(0.2, due.set)
             await due.wait()
-            return await self.produce(record)
+            origin = await self.produce(record)
+            self.n_late -= 1
+            return origin
 
         return later()
 
@@ -191,11 +211,25 @@ class LateProducer(EventProducer):
         return await (await super().send(record))
 
 
+class Looking(KnownDocuments):
+    """Notes how many records are on their way while it looks into the log."""
+
+    def __init__(self, connection: Connection, producer: LateProducer) -> None:
+        super().__init__(connection)
+        self._producer = producer
+        self.found: list[int] = []
+
+    def refresh_document(self, tenant: str, document: str) -> KnownDocument:
+        self.found.append(self._producer.n_late)
+        return super().refresh_document(tenant, document)
+
+
 async def test_a_change_on_its_way_keeps_its_number(embedded: Connection, tenant: str) -> None:
     producer = LateProducer(embedded, Codec(), source="app", timeout_s=10.0)
     await producer.start()
     try:
-        writer = DocumentWriter(embedded, producer, KnownDocuments(embedded), lambda *_, **__: None)
+        known = Looking(embedded, producer)
+        writer = DocumentWriter(embedded, producer, known, lambda *_, **__: None)
         change = Change(tenant=tenant, document="a.md", content=b"one", groups=("*",))
         sent = [await writer.send(msgspec.structs.replace(change, content=content)) for content in (b"one", b"two")]
         moved = await writer.set_access(tenant, "a.md", lambda _: ("staff",))
@@ -204,6 +238,7 @@ async def test_a_change_on_its_way_keeps_its_number(embedded: Connection, tenant
         await producer.stop()
     assert [each.receipt.version for each in sent] == [1, 2]
     assert [each.receipt.acl_version for each in (*sent, moved)] == [1, 1, 2]
+    assert known.found == [0, 0, 0]
 
 
 async def test_large_content_travels_by_reference(embedded: Connection, tenant: str) -> None:

@@ -27,6 +27,18 @@ async def test_of_documents_looked_up_one_by_one_the_newest_are_kept(
         assert [document.document for document in millrace.known.all()] == kept
 
 
+async def test_a_document_that_is_looked_up_again_is_among_the_newest(
+    embedded: Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "_LOOKED_UP", 2)
+    found = KnownDocuments(embedded)
+    for name in ("0.md", "1.md"):
+        found.refresh_document(tenant, name)
+    mine = found.refresh_document(tenant, "0.md")
+    found.refresh_document(tenant, "2.md")
+    assert found.get(tenant, "0.md") is mine
+
+
 async def test_names_that_were_only_asked_for_are_not_kept(
     embedded: Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ _FORMULAS = (
         "= cmd|' /C calc'!A0",
         '-1*HYPERLINK("x","y")',
         "+cmd1|'/C'!A0",
+        "+cmd|' /C calc'!A0",
     ),
 )
 
@@ -93,6 +94,10 @@ _FORMULAS = (
 @pytest.mark.parametrize("text", _FORMULAS)
 def test_a_formula_is_text(text: str) -> None:
     assert inert(text).lstrip() == "'" + text.lstrip()
+
+
+def test_a_formula_is_text_on_whatever_line_it_stands() -> None:
+    assert inert("Totals:\n=1+1\n  @SUM(1)") == "Totals:\n'=1+1\n  '@SUM(1)"
 
 
 def test_hosts_are_compared_whole() -> None:

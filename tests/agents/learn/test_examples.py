@@ -183,9 +183,12 @@ def test_what_is_found_after_masking_is_rejected() -> None:
 
 
 def test_users_stand_in_it_by_pseudonyms_of_their_tenant() -> None:
-    [found] = proposals(corrected(user="jane.doe@example.org"))
-    assert b"jane" not in msgspec.json.encode(found)
-    assert found.user == pseudonym("acme", "jane.doe@example.org") != pseudonym("other", "jane.doe@example.org")
+    user = "jane.doe@example.org"
+    proposed, rejected = proposals(corrected(user=user), corrected(2, text="?!", citations=(), user=user))
+    assert isinstance(rejected, ExampleRejected)
+    for found in (proposed, rejected):
+        assert b"jane" not in msgspec.json.encode(found)
+        assert found.user == pseudonym("acme", user) != pseudonym("other", user)
     assert pseudonym("acme", "") == ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from functools import partial
 from typing import Any
 
 import httpx
@@ -86,6 +87,25 @@ async def test_a_span_outside_of_the_text_is_cut_to_it(start: int, end: int | No
     found = (await data(made(), query, variables={"s": start, "e": end}))["document"]["source"]
     assert 0 <= found["start"] <= found["end"] <= 1
     assert found["text"] == "A"[found["start"] : found["end"]]
+
+
+@pytest.mark.parametrize("is_masked", [True, False], ids=["masked", "control"])
+async def test_titles_and_texts_show_no_part_of_what_is_masked_wherever_they_are_cut(is_masked: bool) -> None:
+    card = "4111 1111 1111 1111"
+    query = """{
+      document(id: "travel.md") { title source(start: 14, end: 22) { title text } }
+      documents { nodes { title source { title text } } }
+    }"""
+
+    def mask(text: str) -> str:
+        return text.replace(card, "[card]").replace("Travel", "[trip]")
+
+    library = StockedLibrary({"acme": {"travel.md": f"Paid with {card}."}})
+    shop = stocked(partial(routes, mask=mask if is_masked else str), library=library)
+    found = await data(shop, query)
+    for document in (found["document"], *found["documents"]["nodes"]):
+        for shown in (document["title"], document["source"]["title"], document["source"]["text"]):
+            assert ("Travel" in shown or "11" in shown) != is_masked
 
 
 async def test_a_trace_leads_from_an_answer_to_the_position_of_its_source() -> None:

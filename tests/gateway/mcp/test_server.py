@@ -209,13 +209,17 @@ async def test_personal_data_in_titles_and_headings_is_masked_too() -> None:
         assert "Hotels" not in shown
 
 
-async def test_a_source_is_not_cut_within_what_is_masked() -> None:
+async def test_no_source_and_no_passage_is_cut_within_what_is_masked() -> None:
     number = "4111 1111 1111 1111"
-    library = StockedLibrary({"acme": {"long.md": "x" * (MAX_SOURCE - 9) + number + " and more"}})
-    shop = made(library=library, mask=lambda text: text.replace(number, "[card]"))
+    texts = {f"{most}.md": "x" * (most - 9) + number + " and more" for most in (MAX_SOURCE, MAX_CHARACTERS)}
+    hits, library = map(hit, texts), StockedLibrary({"acme": texts})
+    shop = made(*hits, library=library, mask=lambda text: text.replace(number, "[card]"))
     async with connected(shop) as client:
-        read = (await client.read_resource(uri_of("long.md", 2))).model_dump_json()
-    assert "4111" not in read
+        read = (await client.read_resource(uri_of(f"{MAX_SOURCE}.md", 2))).model_dump_json()
+        searched = (await client.call_tool("search", {"query": "x"})).model_dump_json()
+    assert "x" * 9 in read
+    assert "x" * 9 in searched
+    assert "4111" not in read + searched
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpx
+import pytest
 
 from millrace.event import Event
 from millrace.events.query import AnswerRetracted, QueryReceived
@@ -271,6 +272,31 @@ async def test_personal_data_in_a_text_are_masked_and_the_span_stays_at_its_word
         page = await gateway.client.get("/corpus/document", params={"id": "card.md", "start": start, "end": len(text)})
     assert "4111" not in page.text
     assert f'<mark id="span" tabindex="-1">{QUOTE}</mark>' in page.text
+
+
+@pytest.mark.parametrize(
+    ("n_before", "is_masked"), [(0, True), (0, False), (290, True)], ids=["masked", "control", "cut"]
+)
+async def test_titles_and_questions_show_no_part_of_personal_data_wherever_they_are_cut(
+    office: Office, n_before: int, is_masked: bool
+) -> None:
+    card = "4111 1111 1111 1111"
+    office.shelf.put(office.tenant, "card.md", HANDBOOK, title=f"Of {card}")
+    citation = quoted("card.md", HANDBOOK, QUOTE)
+
+    def behaviour(question: QueryReceived) -> Iterable[Event]:
+        office.note(question, QUOTE, citation)
+        return ends_well(question, QUOTE, citations=(citation,))
+
+    with office.gateways.answering(behaviour):
+        async with office.open(mask=(lambda text: text.replace(card, "[card]")) if is_masked else str) as gateway:
+            asked = await ask(gateway, "x" * n_before + card)
+            trace = re.search(r'href="(/traces/[^"]+)"', asked.text)
+            assert trace is not None
+            for path in ("/corpus", "/corpus/document?id=card.md", "/traces", trace[1]):
+                page = await gateway.client.get(path)
+                assert page.status_code == 200
+                assert ("4111" in page.text) != is_masked, path
 
 
 async def test_a_question_that_is_refused_says_why(office: Office) -> None:

@@ -99,6 +99,17 @@ def test_a_text_of_the_same_length_needs_no_alignment() -> None:
     assert aligned("abc", "a*c", 1, 2) == (1, 2)
 
 
+def test_a_span_stays_at_its_words_and_ends_behind_its_beginning_however_much_was_changed() -> None:
+    text, other = (" ".join(f"{letter}{n}" for n in range(100, 300)) for letter in "ab")
+    start, end = text.index("a150"), text.index("a160")
+    changed = f"{other} {text[start:end]} {other}"
+    low, high = aligned(text, changed, start, end)
+    assert changed[low:high] == text[start:end]
+    changed = f"{other} {text[end - 12 : end]} {other} {text[start : start + 12]} {other}"
+    low, high = aligned(text, changed, start, end)
+    assert low <= high
+
+
 def test_masking_a_long_text_takes_no_time_that_a_reader_would_notice() -> None:
     for separator in ("\n", " "):
         text = separator.join(f"entry {n} of ann@example.org for the same reason" for n in range(1200))
@@ -196,6 +207,12 @@ def test_the_beginning_of_a_text_holds_no_half_of_what_is_masked(at: int, left: 
     assert len(found) <= 100
     assert "jane" not in found
     assert address in text[:120]
+
+
+def test_what_shrinks_when_it_is_masked_lets_no_half_in_from_behind() -> None:
+    address = "jane.doe@example.org"
+    found = beginning("x" + address * 200, lambda window: window.replace(address, "."), 100)
+    assert "jane" not in found
 
 
 def test_masked_after_it_was_cut_half_of_it_would_show() -> None:

@@ -38,6 +38,14 @@ def test_a_file_that_everybody_could_read_is_closed_and_replaced(tmp_path: Path)
     assert (mode(path), path.read_bytes()) == (0o600, b"asked")
 
 
+def test_there_is_no_moment_in_which_others_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    path = tmp_path / "replay.json"
+    monkeypatch.setattr(os, "fchmod", lambda *_: found.append(mode(path)))
+    write_private(b"asked", path)
+    assert found == [0o600]
+
+
 def test_what_is_no_file_keeps_its_mode(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o666)

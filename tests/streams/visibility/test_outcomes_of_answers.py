@@ -86,9 +86,19 @@ def test_clicks_of_one_person_push_nobody_out_and_count_once_for_an_answer_and_k
         log.keep(said(n), DAY_MS, 100)
     log.keep(said(1), DAY_MS, 100)  # read again
     log.keep(said(20_000, correlation="other"), DAY_MS, 100)
+    log.keep(said(20_001, user="cem"), DAY_MS, 100)
     found = days_of(log.of_tenant("acme"))
     assert found[0].feedback == {"down": 1}
-    assert found[1].feedback == {"up": 2}
+    assert found[1].feedback == {"up": 3}
+
+
+def test_what_was_said_is_remembered_within_a_bound_however_much_of_it_is_new() -> None:
+    log = OutcomeLog(CONNECTION)
+    for n in range(12_000):
+        log.keep(said(n, correlation=f"q{n}"), 1, 100)
+    found = log.of_tenant("acme")
+    assert days_of(found)[0].feedback == {"up": 12_000}
+    assert len(found) <= 10_001
 
 
 def test_no_more_days_are_kept_than_the_log_has_scores_of() -> None:
@@ -103,11 +113,12 @@ def test_folders_of_a_day_are_bounded_and_the_rest_is_counted_together() -> None
     log = OutcomeLog(CONNECTION)
     for n in range(1_000):
         log.keep(attributed(f"q{n}", document=f"f{n}/a.md"), 1, 100)
-    log.keep(attributed("q999", revision=2, stage="ranking", document="f999/a.md"), 1, 100)
+    for name in ("0", "999"):
+        log.keep(attributed(f"q{name}", revision=2, stage="ranking", document=f"f{name}/a.md"), 1, 100)
     day = days_of(log.of_tenant("acme"))[0]
     assert len(day.folders) <= 102
     assert day.folders.total() == 1_000
-    assert (day.folders["f0: reading"], day.folders[f"{OTHERS}: ranking"]) == (1, 1)
+    assert (day.folders["f0: reading"], day.folders["f1: reading"], day.folders[f"{OTHERS}: ranking"]) == (0, 1, 2)
 
 
 def test_of_an_answer_only_what_is_shown_is_kept() -> None:
@@ -135,8 +146,8 @@ def test_of_an_answer_only_what_is_shown_is_kept() -> None:
 
 def test_of_too_many_tenants_the_quietest_is_forgotten_and_says_since_when_it_is_known() -> None:
     log = OutcomeLog(CONNECTION, max_kept=30)
+    log.keep(scored(tenant="heard"), 4, 100)
     log.keep(scored(tenant="quiet"), 5, 100)
-    log.keep(scored(tenant="heard"), 6, 100)
     assert (log.of_tenant("quiet").since_ms, len(log.of_tenant("quiet").scores)) == (0, 1), "the control"
     for n in range(26):
         log.keep(scored(f"q{n}", tenant="busy"), 10 + n, 100)
