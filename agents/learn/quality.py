@@ -2,8 +2,8 @@
 
 Delivery: at least once; a table applies each event once, and one that changes nothing of what is known of an answer
 makes no revision, so redelivered, duplicated and superseded feedback is counted nowhere. Topics may arrive in any
-order: the last revision is the same. A conversation that rested for 30 days is forgotten: feedback that comes later
-finds no answer, and scores none.
+order: the last revision is the same. A conversation that rested for 30 days is forgotten, and sooner one of too many:
+feedback that comes later finds no answer, and scores none.
 """
 
 import hashlib
@@ -111,6 +111,8 @@ class Conversation(msgspec.Struct, frozen=True):
     sinks=(QUALITY_SCORED, REVIEW_ITEM_OPENED),
     state=Conversation,
     keep_days=30,  # as long as the log keeps what was said
+    keep_keys=50_000,
+    keep_user_keys=2_000,
 )
 def score_quality(
     state: Conversation,
