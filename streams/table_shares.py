@@ -1,9 +1,10 @@
-"""How many keys of a table each tenant has, and each of its users: those that are too many go, the least lately touched
-first. A plain class without I/O.
+"""How many keys of a table each tenant has, and each of its users. A plain class without I/O.
 
-What goes is decided by the records that were met, and their order: no clock is read. A record that is met again touches
-its key as it did before, so that the same records in the same order leave the same keys, also where they are read a
-second time into a table that they have filled.
+Those that are too many go, the least lately touched first.
+
+What goes is decided by the records that were met and by their order: no clock is read. A record that is met again
+touches its key as it did before, so that the same records in the same order leave the same keys, also where they are
+read a second time into a table that they have filled.
 """
 
 from collections import OrderedDict

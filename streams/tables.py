@@ -11,8 +11,8 @@ ids and offsets that were applied, goes with a tombstone a little later: a few w
 of which an event could be delivered again. The changelog of such an agent is deleted by age as well: where all workers
 were away for some days, keys that rested before are forgotten by as many days earlier.
 
-Where it declares `keep_keys` or `keep_user_keys`, and a tenant or a user has more, their least lately touched are forgotten
-with the event that makes them too many. The log says how many; it is no error.
+Where it declares `keep_keys` or `keep_user_keys`, and a tenant or a user has more, their least lately touched are
+forgotten with the event that makes them too many (`streams.table_shares`). A line says how many; it is no error.
 """
 
 import asyncio
@@ -231,8 +231,8 @@ class TableAgent:
         if n and now_s - self._told_s >= _TELL_S:
             self._told_s, self._n_told = now_s, self.counters.crowded_out
             log.warning(
-                "table %s has forgotten %d keys, those touched least lately, for of a tenant it keeps %s and of one user "
-                "of it %s; what still comes of them is that of new ones",
+                "table %s has forgotten %d keys, those touched least lately, for of a tenant it keeps %s and of one "
+                "user %s; what still comes of them is that of new ones",
                 self.spec.name,
                 n,
                 self.spec.keep_keys or "all",

@@ -16,7 +16,7 @@ def key(name: str, tenant: str = "acme") -> bytes:
 
 
 def left(shares: Shares, touches: Iterable[Touch], tenant: str = "acme", partition: int = 0) -> list[bytes]:
-    """Keys that are left once these were touched, and each time those that are too many taken out; least lately first."""
+    """Keys that are left once these were touched, those that were too many taken out each time; in order."""
     found: dict[bytes, None] = {}
     for name, user in touches:
         touched = key(name, tenant)
