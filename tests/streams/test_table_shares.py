@@ -95,8 +95,8 @@ def test_the_same_records_read_again_leave_the_same_keys(seed: int) -> None:
     once = left(shares, touches)
     assert len(once) == 25
     again = Shares(25, 10, 1)
-    for name in once:  # as a changelog tells it
-        again.touch(0, name, name.decode().rpartition("/")[2][:6])
+    for each in once:  # as a changelog tells it
+        again.touch(0, each, each.decode().rpartition("/")[2][:6])
     replayed: dict[bytes, None] = dict.fromkeys(once)
     for name, user in touches:
         replayed.pop(key(name), None)
