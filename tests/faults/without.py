@@ -42,7 +42,6 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "by_clock": corpus.by_clock,
     "every_record": corpus.without_every_record,
     "ends": corpus.without_ends,
-    "applied": pump.without_applied,
     "redaction": pump.without_redaction,
 }
 WATCHED: dict[str, Callable[[], None]] = {

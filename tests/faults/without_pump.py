@@ -17,7 +17,6 @@ from millrace.event import Event
 from streams.lanes import Item
 from streams.ledger import Closed, Ledger, TopicPartition
 from streams.pump import delivery, handling, inline, pump, tenure
-from streams.table_entries import Entry
 
 LETTERS_HELD = "letters-held.txt"
 LETTERS_MAY_GO = "letters-may-go.txt"
@@ -181,15 +180,6 @@ def without_forgetting() -> None:
         return await give_up(self, item)
 
     type.__setattr__(handling.Handler, "_give_up", keeping)
-
-
-def without_applied() -> None:
-    """Have tables apply what they have applied."""
-
-    def unknown(_: Entry, event: Event) -> bool:
-        return False
-
-    type.__setattr__(Entry, "knows", unknown)
 
 
 def without_redaction() -> None:
