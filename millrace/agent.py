@@ -79,6 +79,10 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     keep_days : int or None
         Days without an event, in the time of the log, after which the state of a key is forgotten; an event that comes
         later is that of a new key. None keeps it for ever.
+    keep_keys, keep_user_keys : int or None
+        About how many keys a tenant may have, and one user of it (the first that an event of a key names), each
+        partition its even share; beyond, the state of those touched least lately is forgotten. Keys of which no event
+        names a user may be half of a tenant's. None for any number.
     """
 
     name: str
@@ -97,6 +101,8 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 3
     stages: tuple["AgentSpec", ...] = ()
     keep_days: int | None = None
+    keep_keys: int | None = None
+    keep_user_keys: int | None = None
 
     @property
     def module(self) -> str:
@@ -121,6 +127,8 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
     timeout_s: float = 60.0,
     max_attempts: int = 3,
     keep_days: int | None = None,
+    keep_keys: int | None = None,
+    keep_user_keys: int | None = None,
 ) -> Callable[[F], F]:
     """Record a function as an agent and return it unchanged.
 
@@ -136,7 +144,7 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
         State class of a keyed agent; an instance with defaults is the first state of a key.
     name : str, optional
         Defaults to the function's name. It is part of derived ids and of the consumer group: keep it stable.
-    ports, park, cancel, on_failure, timeout_s, max_attempts, keep_days
+    ports, park, cancel, on_failure, timeout_s, max_attempts, keep_days, keep_keys, keep_user_keys
         See `AgentSpec`. `timeout_s` is in seconds.
 
     Raises
@@ -153,6 +161,10 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
             f"keep_days={keep_days} says how many days, 1 or more, a key's state is kept; without state= leave it out"
         )
         raise ConfigurationError(message)
+    for option, most in (("keep_keys", keep_keys), ("keep_user_keys", keep_user_keys)):
+        if most is not None and (state is None or most < 1):
+            message = f"{option}={most} says of how many keys, 1 or more, state is kept; without state= leave it out"
+            raise ConfigurationError(message)
 
     def declare(function: F) -> F:
         spec = AgentSpec(
@@ -171,6 +183,8 @@ def agent(  # noqa: PLR0913 - keywords of a declaration, each with a default
             timeout_s=timeout_s,
             max_attempts=max_attempts,
             keep_days=keep_days,
+            keep_keys=keep_keys,
+            keep_user_keys=keep_user_keys,
         )
         _record(spec)
         return function

@@ -27,12 +27,15 @@ class Entry(msgspec.Struct):
         Ids of the last events.
     touched_us : int
         Time of the partition at the last event, microseconds since the epoch; 0 if an older release wrote the entry.
+    user : str
+        Whose key it is: the first user that an event of it named; empty if none did, or an older release wrote it.
     """
 
     state: bytes = b""
     applied: dict[str, int] = {}
     seen: list[str] = []
     touched_us: int = 0
+    user: str = ""
 
     def knows(self, event: Event) -> bool:
         """Whether an event has been applied already."""
@@ -46,13 +49,20 @@ class Entry(msgspec.Struct):
         applied, origin = self.applied, event.meta.origin
         if origin is not None:
             applied = {**applied, f"{origin.topic}/{origin.partition}": origin.offset}
-        return Entry(msgspec.msgpack.encode(state), applied, [*self.seen, event.meta.id][-_WINDOW:], now_us)
+        seen, user = [*self.seen, event.meta.id][-_WINDOW:], self.user or getattr(event, "user", "")
+        return Entry(msgspec.msgpack.encode(state), applied, seen, now_us, user)
+
+    def emptied(self) -> "Entry":
+        """The entry of a key that was forgotten while its last events may be delivered again: it still knows them."""
+        return Entry(b"", self.applied, self.seen, self.touched_us, self.user)
 
 
 class Touched(msgspec.Struct):
-    """The part of an `Entry` that says how old it is."""
+    """The part of an `Entry` that says how old it is, whose, and whether it was forgotten."""
 
     touched_us: int = 0
+    user: str = ""
+    state: bytes = b""
 
 
 class Ages:
@@ -71,6 +81,7 @@ class Ages:
         self._keep_us = keep_us
         self._now_us: dict[int, int] = {}
         self._touched: dict[int, OrderedDict[bytes, int]] = {}
+        self._emptied: dict[int, OrderedDict[bytes, None]] = {}
 
     def now_us(self, partition: int, at_us: int = 0) -> int:
         """Time of a partition, with a record of `at_us`; 0 where no key is ever over."""
@@ -78,6 +89,8 @@ class Ages:
 
     def touch(self, partition: int, key: bytes | None, touched_us: int) -> None:
         """Note that an entry was written; 0 if nobody knows when."""
+        if key is not None and (emptied := self._emptied.get(partition)):
+            emptied.pop(key, None)
         if self._keep_us is None or key is None:
             return
         keys = self._touched.setdefault(partition, OrderedDict())
@@ -87,18 +100,26 @@ class Ages:
 
     def drop(self, partition: int, key: bytes) -> None:
         """Note that a key is gone; nothing if it was not known."""
-        if keys := self._touched.get(partition):
-            keys.pop(key, None)
+        for keys in (self._touched.get(partition), self._emptied.get(partition)):
+            if keys:
+                keys.pop(key, None)
+
+    def empty(self, partition: int, key: bytes) -> None:
+        """Note that a key is over whatever its age, though its entry is still there."""
+        self.drop(partition, key)
+        self._emptied.setdefault(partition, OrderedDict())[key] = None
 
     def over(self, touched_us: int, now_us: int) -> bool:
         """Whether a key that was touched last at `touched_us` is forgotten at `now_us`."""
         return self._keep_us is not None and 0 < touched_us < now_us - self._keep_us
 
     def oldest_over(self, partition: int) -> bytes | None:
-        """The key that was touched least lately, if it is over.
+        """A key that was emptied, else the one that was touched least lately, if it is over.
 
         Of an entry of an older release nobody knows when it was touched: it counts as touched when it is met here.
         """
+        if emptied := self._emptied.get(partition):
+            return next(iter(emptied))
         keys = self._touched.get(partition)
         if not keys:
             return None

@@ -10,6 +10,9 @@ is forgotten: an event that comes later is that of a new key and begins with an 
 ids and offsets that were applied, goes with a tombstone a little later: a few with each event that is applied, and none
 of which an event could be delivered again. The changelog of such an agent is deleted by age as well: where all workers
 were away for some days, keys that rested before are forgotten by as many days earlier.
+
+Where it declares `keep_keys` or `keep_user_keys`, and a tenant or a user has more, their least lately touched are
+forgotten with the event that makes them too many (`streams.table_shares`). A line says how many; it is no error.
 """
 
 import asyncio
@@ -38,10 +41,13 @@ from streams.pump.delivery import Note
 from streams.pump.settings import Counters, PumpSettings
 from streams.table_app import table_group
 from streams.table_entries import Ages, Entry, Touched
+from streams.table_shares import Shares
 
 log = logging.getLogger(__name__)
 
 _FORGOTTEN_AT_ONCE: Final = 2  # with an event comes one key at most, so those that are over become fewer
+_TOO_MANY_AT_ONCE: Final = 8  # an event makes one too many; more only once a bound was lowered
+_TELL_S: Final = 60.0
 _DAY_US: Final = 86_400_000_000
 
 
@@ -94,15 +100,17 @@ class TableAgent:
         self._ports = ports
         self._note = note
         self._invoker = invoker_of(spec, tracer)
-        self._held_s = -math.inf
+        self._held_s = self._told_s = -math.inf
+        self._n_told = 0
         self._topics = {topic.name: topic for topic in spec.sources}
         self._ages = Ages(None if spec.keep_days is None else spec.keep_days * _DAY_US)
+        self._shares = Shares(spec.keep_keys, spec.keep_user_keys, n_partitions)
         table: Any = app.Table(
             spec.name,
             partitions=n_partitions,
             key_type=bytes,
             value_type=bytes,
-            on_changelog_event=self._recovered if spec.keep_days is not None else None,
+            on_changelog_event=self._recovered if spec.keep_days is not None or self._shares.bounded else None,
         )
         table.key_serializer = table.value_serializer = "raw"
         self._table = table
@@ -164,6 +172,7 @@ class TableAgent:
         stored = self._table.get(record.key)
         entry = msgspec.msgpack.decode(stored, type=Entry) if stored else Entry()
         if entry.knows(event):
+            await self._meet_again(record, stored, entry, generation)
             return
         now_us = self._ages.now_us(record.partition, record.time_us(event))
         if self._ages.over(entry.touched_us, now_us):
@@ -175,12 +184,60 @@ class TableAgent:
         state, outputs = await self._invoker.step(state, event, self._ports)
         sent = [await self._producer.send(self._codec.record(topic, output)) for topic, output in outputs]
         await acknowledged(sent)
-        await self._write(record.key, msgspec.msgpack.encode(entry.after(event, state, now_us)), generation)
+        entry = entry.after(event, state, now_us)
+        await self._write(record.key, msgspec.msgpack.encode(entry), generation)
         self._ages.touch(record.partition, record.key, now_us)
+        self._shares.touch(record.partition, record.key, entry.user)
         self.counters.emitted += len(sent)
         for output in outputs:
             self._note(output.event)
+        await self._forget_too_many(record, generation)
         await self._forget(record.partition, generation)
+
+    async def _meet_again(self, record: "_Record", stored: bytes | None, entry: Entry, generation: int) -> None:
+        """Touch the key of an event that was applied before, where it matters which key was touched when.
+
+        What was left undone at the first time, because the worker ended then, is done now.
+        """
+        if self._shares.bounded and entry.state:
+            await self._write(record.key, stored, generation)
+            self._shares.touch(record.partition, record.key, entry.user)
+            await self._forget_too_many(record, generation)
+
+    async def _forget_too_many(self, record: "_Record", generation: int) -> None:
+        """Forget keys of which their tenant or user has too many, now that one more was touched.
+
+        The state goes at once, so that nothing else decides what is forgotten. Where an event might be delivered again
+        the entry stays, emptied, until that is over.
+        """
+        for _ in range(_TOO_MANY_AT_ONCE):
+            key = self._shares.too_many(record.partition, record.key)
+            if key is None:
+                break
+            if stored := self._table.get(key):
+                entry = msgspec.msgpack.decode(stored, type=Entry)
+                if self._may_come_again(entry):
+                    await self._write(key, msgspec.msgpack.encode(entry.emptied()), generation)
+                    self._ages.empty(record.partition, key)
+                else:
+                    await self._write(key, None, generation)
+                    self._ages.drop(record.partition, key)
+                self.counters.crowded_out += 1
+            self._shares.drop(record.partition, key)
+        self._tell_crowded_out()
+
+    def _tell_crowded_out(self) -> None:
+        n, now_s = self.counters.crowded_out - self._n_told, time.monotonic()
+        if n and now_s - self._told_s >= _TELL_S:
+            self._told_s, self._n_told = now_s, self.counters.crowded_out
+            log.warning(
+                "table %s has forgotten %d keys, those touched least lately, for of a tenant it keeps %s and of one "
+                "user %s; what still comes of them is that of new ones",
+                self.spec.name,
+                n,
+                self.spec.keep_keys or "all",
+                self.spec.keep_user_keys or "all",
+            )
 
     async def _forget(self, partition: int, generation: int) -> None:
         """Take out keys that are over, a few at a time, and only those whose last events are committed.
@@ -196,6 +253,7 @@ class TableAgent:
                     return
                 await self._write(key, None, generation)
             self._ages.drop(partition, key)
+            self._shares.drop(partition, key)
 
     def _may_come_again(self, entry: Entry) -> bool:
         places = ((place.rpartition("/"), offset) for place, offset in entry.applied.items())
@@ -206,12 +264,18 @@ class TableAgent:
 
     async def _recovered(self, event: Any) -> None:
         """Learn from the changelog, which has the keys in the order in which they were touched."""
-        message = event.message
-        if message.value is None:
-            self._ages.drop(message.partition, message.key)
+        partition, key = event.message.partition, event.message.key
+        if event.message.value is None:
+            self._ages.drop(partition, key)
+            self._shares.drop(partition, key)
+            return
+        touched = msgspec.msgpack.decode(event.message.value, type=Touched)
+        self._ages.touch(partition, key, touched.touched_us)
+        if touched.state:
+            self._shares.touch(partition, key, touched.user)
         else:
-            touched = msgspec.msgpack.decode(message.value, type=Touched)
-            self._ages.touch(message.partition, message.key, touched.touched_us)
+            self._ages.empty(partition, key)
+            self._shares.drop(partition, key)
 
     async def _write(self, key: bytes | None, entry: bytes | None, generation: int) -> None:
         """Change the table, or take a key out; returns when the changelog has it.

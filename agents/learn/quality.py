@@ -2,8 +2,8 @@
 
 Delivery: at least once; a table applies each event once, and one that changes nothing of what is known of an answer
 makes no revision, so redelivered, duplicated and superseded feedback is counted nowhere. Topics may arrive in any
-order: the last revision is the same. A conversation that rested for 30 days is forgotten: feedback that comes later
-finds no answer, and scores none.
+order: the last revision is the same. A conversation that rested for 30 days is forgotten, and sooner one of too many:
+feedback that comes later finds no answer, and scores none.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from millrace.topics import (
     QUALITY_SCORED,
     QUERY_RECEIVED,
     REVIEW_ITEM_OPENED,
+    SIGNALS_MEASURED,
 )
 
 from agents.correlation import correlation_of
@@ -33,6 +34,7 @@ from agents.learn.opinions import Opinions, Said, heard, opinions
 from agents.learn.policy import LearnPolicy
 from agents.learn.ports import LearnPorts
 from agents.learn.scoring import Seen, flags_of, grounded, opinion_of, score
+from agents.learn.signals import measured_feedback
 
 RULE: Final = "quality"
 KIND: Final = "poor_answer"
@@ -108,16 +110,18 @@ class Conversation(msgspec.Struct, frozen=True):
 
 @agent(
     source=(QUERY_RECEIVED, CONTEXT_RETRIEVED, ANSWER_PRODUCED, FEEDBACK_GIVEN),
-    sinks=(QUALITY_SCORED, REVIEW_ITEM_OPENED),
+    sinks=(QUALITY_SCORED, REVIEW_ITEM_OPENED, SIGNALS_MEASURED),
     state=Conversation,
     keep_days=30,  # as long as the log keeps what was said
+    keep_keys=50_000,
+    keep_user_keys=2_000,
 )
 def score_quality(
     state: Conversation,
     event: QueryReceived | ContextRetrieved | AnswerProduced | FeedbackGiven,
     ports: LearnPorts,
 ) -> tuple[Conversation, list[Event]]:
-    """Score the answer that an event is about, once its question and its end are known."""
+    """Score the answer that an event is about, once its question and its end are known; measure feedback on answers."""
     policy = ports.policy
     correlation = event.correlation if isinstance(event, AnswerProduced | FeedbackGiven) else correlation_of(event)
     before = state.answers.get(correlation, Answer())
@@ -140,6 +144,8 @@ def score_quality(
             answer = msgspec.structs.replace(
                 answer, revision=revision, published=digest, reviewed=answer.reviewed or item is not None
             )
+    if isinstance(event, FeedbackGiven) and not answer.ignored and (measured := measured_feedback(event)) is not None:
+        found.append(measured)
     return Conversation(_bounded({**state.answers, correlation: answer}, policy)), found
 
 
@@ -148,7 +154,7 @@ def _joined(answer: Answer, event: Event, policy: LearnPolicy) -> Answer:
         return answer
     if isinstance(event, FeedbackGiven):
         return msgspec.structs.replace(answer, said=heard(answer.said, event, policy))
-    if isinstance(event, QueryReceived | ContextRetrieved) and event.mode == "search":
+    if isinstance(event, QueryReceived | ContextRetrieved | AnswerProduced) and event.mode == "search":
         return Answer(ignored=True)
     known = _unpacked(answer.known)
     found: dict[str, Any]

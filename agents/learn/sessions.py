@@ -3,7 +3,7 @@
 One conversation is one key. Its events are held in session windows of event time and judged when a `SessionDue` says
 that everything up to a time has arrived, so that their order of arrival does not matter; copies and calls for a person
 say what they say at once. What comes later than the allowed lateness is counted and dropped. A conversation that rested
-for 30 days is forgotten: what still comes of it is that of a new one.
+for 30 days is forgotten, and sooner one of too many: what still comes of it is that of a new one.
 
 Delivery: at least once; a conclusion's id is made of answer and kind, whichever record let it be drawn.
 """
@@ -68,6 +68,8 @@ class Sessions(msgspec.Struct):
     sinks=(FEEDBACK_GIVEN,),
     state=Sessions,
     keep_days=30,  # as long as the log keeps what was said
+    keep_keys=50_000,
+    keep_user_keys=2_000,
 )
 def conclude_feedback(
     state: Sessions, event: Observed | SessionDue, ports: LearnPorts

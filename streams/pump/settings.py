@@ -91,6 +91,8 @@ class Counters:
     seconds
         How long inputs were at work, until their outputs were acknowledged; of those run in place, until they were
         sent, and that as the mean of the chunk they came in.
+    crowded_out
+        Keys of a table that were forgotten because their tenant or user had too many.
     """
 
     consumed: int = 0
@@ -103,6 +105,7 @@ class Counters:
     batch_sizes: Counter[int] = field(default_factory=Counter)
     batched: int = 0
     seconds: Durations = field(default_factory=Durations)
+    crowded_out: int = 0
 
     def batch(self, size: int) -> None:
         """Count a batch."""

@@ -36,7 +36,7 @@ from millrace.invoke import Invoker, Output, Progress
 from millrace.keys import tenant_of
 from millrace.reviewing import decided
 from millrace.testing import delivered
-from millrace.topics import ANSWER_PRODUCED, DAY_MS, FEEDBACK_GIVEN
+from millrace.topics import ANSWER_PRODUCED, DAY_MS
 from tests.agents_in_memory import feature, guarded, publish
 from tests.builders import asked, changed, granted, only
 from tests.fakes import Stack
@@ -144,13 +144,7 @@ async def _signals() -> Case:
         for n in range(1, 7)
     )
     produced = AnswerProduced(tenant="acme", conversation="c", correlation="q", status="answered", hits=hits)
-    given = FeedbackGiven(tenant="acme", conversation="c", correlation="q", kind="down")
-    return Case(
-        [
-            delivered(produced, correlation_id="q", origin=Origin(ANSWER_PRODUCED.name, 0, 3)),
-            delivered(given, correlation_id="q", origin=Origin(FEEDBACK_GIVEN.name, 0, 4)),
-        ]
-    )
+    return Case([delivered(produced, correlation_id="q", origin=Origin(ANSWER_PRODUCED.name, 0, 3))])
 
 
 async def _drift() -> Case:
@@ -274,6 +268,14 @@ def test_state_of_conversations_is_kept_as_long_as_the_log_keeps_them_and_that_o
         sources = CATALOGUE[name].sources
         assert (days is not None) == all(topic.group == "query" for topic in sources)
         assert days in (None, max(topic.retention_ms for topic in sources) // DAY_MS)
+
+
+def test_what_any_user_may_open_has_a_bound_by_number_and_no_user_has_the_whole_of_it() -> None:
+    for spec in SPECS:
+        if spec.form == "keyed" and spec.module.startswith("agents.") and spec.keep_days is not None:
+            assert spec.keep_keys is not None
+            assert spec.keep_user_keys is not None
+            assert spec.keep_user_keys <= spec.keep_keys / 10
 
 
 async def test_inputs_are_left_as_they_were(spec: AgentSpec) -> None:

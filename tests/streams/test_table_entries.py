@@ -88,6 +88,18 @@ def test_without_a_limit_nothing_is_over_and_nothing_is_remembered() -> None:
     assert ages.now_us(0, days(1)) == 0
 
 
+def test_an_emptied_key_is_over_whatever_its_age_until_it_is_touched_or_gone() -> None:
+    ages = aged((A, 0), (B, 1), (C, 2))
+    ages.empty(0, B)
+    assert taken(ages) == [B]
+    ages.empty(0, C)
+    ages.touch(0, C, days(3))
+    assert taken(ages) == []
+    unlimited = Ages(None)
+    unlimited.empty(0, A)
+    assert taken(unlimited) == [A]
+
+
 def test_a_key_that_is_not_known_is_dropped_without_a_word() -> None:
     ages = aged((A, 0))
     ages.drop(0, B)

@@ -24,7 +24,6 @@ from millrace.topics import (
     ANSWER_PRODUCED,
     DRIFT_DETECTED,
     DRIFT_SCORED,
-    FEEDBACK_GIVEN,
     SIGNALS_MEASURED,
     TRAINING_REQUESTED,
     Topic,
@@ -37,7 +36,7 @@ TENANTS = ("acme", "quiet")
 N, SHIFT = 400, 240
 AGENTS = ("agents.learn.signals", "agents.learn.drift")
 GROUPS = {
-    "millrace.measure_signals": (ANSWER_PRODUCED.name, FEEDBACK_GIVEN.name),
+    "millrace.measure_signals": (ANSWER_PRODUCED.name,),
     "millrace.tables-detect_drift": (SIGNALS_MEASURED.name,),
 }
 

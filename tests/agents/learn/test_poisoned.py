@@ -31,7 +31,7 @@ from tests.golden.replaying import InProcessScanner
 from tests.guard_fakes import MemoryScanner
 from tests.learned import approved, corrected, learning, of
 
-DRIFT = tuple(spec for spec in SPECS if spec.name in {"measure_signals", "detect_drift"})
+DRIFT = tuple(spec for spec in SPECS if spec.name in {"measure_signals", "score_quality", "detect_drift"})
 UNBOUNDED = {"drift_feedback_window": 1, "drift_conversation_cap": 10**6}
 
 
