@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 QUERY_TERMS = 64
 TENANTS_AT_ONCE = 16
-"""Tenants whose rows are written together: each has a commit of its own, and a busy event loop answers each one late."""
+"""Tenants whose rows are written together: each has a commit of its own, and a busy loop hears of each one late."""
 
 
 def query_terms(text: str) -> str:

@@ -59,7 +59,7 @@ _OVER_US: Final = 1_800_000_000_000_000
 Note = Callable[[FaultRow], None]
 
 
-class _FaustsOwn(RangePartitionAssignor):
+class _FaustsOwn(RangePartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
     """By the name of Faust's: the embedded broker keeps a group to the one that it began with."""
 
     name = "faust"
