@@ -191,11 +191,19 @@ class _Consumer(Consumer):
         await super().on_stop()
 
     async def seek_to_committed(self) -> Any:
-        """Seek, and note where that is."""
+        """Seek, and note where that is.
+
+        The client seeks where something was committed, and nowhere else; but the partitions flow already, and what was
+        fetched meanwhile would not come again.
+        """
         self.app.applied.forget(self.assignment())  # what comes before the answer is asked for again
         found: Mapping[TP, int | None] = await super().seek_to_committed()
-        unknown = [tp for tp, offset in found.items() if offset is None or offset < 0]
-        first = await self.earliest_offsets(*unknown) if unknown else {}
+        unsought = [tp for tp, offset in found.items() if offset is None or offset <= 0]
+        first: Mapping[TP, int] = await self.earliest_offsets(*unsought) if unsought else {}
+        changelogs, assigned = self.app.tables.changelog_topics, self.assignment()
+        again = {tp: offset for tp, offset in first.items() if tp in assigned and tp.topic not in changelogs}
+        if again:
+            await self.seek_wait(again)
         self.app.applied.start({tp: first.get(tp, offset) for tp, offset in found.items()})
         return found
 

@@ -15,7 +15,7 @@ from millrace.agent import AgentSpec
 from millrace.errors import ConfigurationError
 from streams.producer import Producer
 from streams.table_acks import Applied
-from streams.table_app import credentials, table_app
+from streams.table_app import _Consumer, credentials, table_app
 from streams.tables import TableAgent, changelog
 from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
@@ -188,3 +188,32 @@ async def test_agents_that_read_one_topic_each_apply_all_of_it(world: World, cho
         records = await world.read_n(world.sink, 60)
         await until(lambda: [table.counters.emitted for table in worker.tables] == [30, 30])
     assert totals(world, records) == 30
+
+
+class NeverCommits(Applied):
+    """Nothing of what was applied is committed, as if the worker died before."""
+
+    def prefix(self, tp: TP) -> int | None:
+        return None
+
+
+async def test_records_fetched_before_a_worker_knows_where_to_begin_are_not_lost(
+    world: World, spec: AgentSpec, chosen: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were thrown away, and nothing was sought: without a committed offset they never came again."""
+    n = 4 * world.n_partitions
+    await world.produce(ordered(f"lane-{i}", 0) for i in range(n))
+    with monkeypatch.context() as dying:
+        dying.setattr("streams.table_app.Applied", NeverCommits)
+        async with Worker([spec], chosen, codec=world.codec) as worker:
+            await until(lambda: worker.tables[0].counters.emitted == n)
+    seek = _Consumer.seek_to_committed
+
+    async def late(self: _Consumer) -> Any:
+        """Where the client stands that has fetched everything while it asked what was committed."""
+        await self.seek_wait(await self.highwaters(*(tp for tp in self.assignment() if tp.topic == world.source.name)))
+        return await seek(self)
+
+    monkeypatch.setattr(_Consumer, "seek_to_committed", late)
+    async with Worker([spec], chosen, codec=world.codec) as worker:
+        await until(lambda: worker.tables[0].counters.consumed == n)
