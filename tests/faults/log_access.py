@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millrace import ids
 from millrace.codec import Codec
@@ -21,6 +21,7 @@ from millrace.topics import ACL_CHANGED, SOURCE_CHANGED, Topic
 from tests.faults.workload import POISON, Change
 
 _CODEC = Codec()
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 class Place(NamedTuple):
@@ -162,10 +163,27 @@ def _bounds(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, int], 
     found = {}
     for topic in topics:
         for partition in known[topic].partitions if topic in known else ():
-            bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            assert bounds is not None, f"no offsets of {topic}/{partition}"
-            found[topic, partition] = bounds
+            found[topic, partition] = _watermarks(consumer, TopicPartition(topic, partition))
     return found
+
+
+def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """First and end offset, as soon as the broker knows who leads the partition."""
+    found: list[tuple[int, int]] = []
+
+    def told() -> bool:
+        try:
+            bounds = consumer.get_watermark_offsets(place, timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET:
+                raise
+            return False
+        assert bounds is not None, f"no offsets of {place}"
+        found.append(bounds)
+        return True
+
+    until(told, 10)
+    return found[0]
 
 
 def scan(bootstrap: str, topics: Sequence[str], timeout_s: float = 60.0) -> list[Raw]:
