@@ -23,7 +23,8 @@ from streams.tables import TableAgent, changelog, changelog_config
 from tests.brokers import Broker
 from tests.conditions import until
 from tests.streams.pump_world import Handled, World, key_of, ordered, world_on
-from tests.streams.test_tables_forgetting import Careless, NeverCommits, Run, Running, runner
+from tests.streams.test_tables import NeverCommits
+from tests.streams.test_tables_forgetting import Careless, Run, Running, runner
 
 pytestmark = pytest.mark.timeout(120)
 

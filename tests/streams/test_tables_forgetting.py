@@ -25,6 +25,7 @@ from streams.worker import Worker, WorkerSettings
 from tests.brokers import Broker
 from tests.conditions import until
 from tests.streams.pump_world import Handled, Ordered, World, key_of, ordered, world_on
+from tests.streams.test_tables import NeverCommits
 
 DAY_US = 86_400_000_000
 FIRST_US = 1_700_000_000_000_000
@@ -182,13 +183,6 @@ async def test_the_age_of_a_key_is_known_after_a_restart(
         assert (key("a") in worker.table) != learns
         await worker.give(said("b", 52))
     assert (await counts(world, 9))[-1] == ("b-52-0", 3)
-
-
-class NeverCommits(Applied):
-    """Nothing of what was applied is committed, as if the worker died before."""
-
-    def prefix(self, tp: TP) -> int | None:
-        return None
 
 
 class Careless(NeverCommits):

@@ -1,5 +1,6 @@
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.texts import document
 
 TEXT = "\n\n".join(document(random.Random(7), 30, "long"))
 EDITED = TEXT.replace("river", "RIVER", 1)
+Move = Callable[..., Coroutine[Any, Any, None]]
 SMALL_PARTS = CorpusPolicy(part_chunks=8)
 
 
@@ -140,17 +142,21 @@ async def edited(stack: Stack, n: int) -> list[DocumentIndexed]:
     return [event for event in outcomes if isinstance(event, DocumentIndexed)]
 
 
+def counted(call: Move) -> tuple[Move, list[int]]:
+    """The same, and how many rows each of its calls was given."""
+    sizes: list[int] = []
+
+    async def counting(tenant: str, chunk_ids: Collection[str]) -> None:
+        sizes.append(len(chunk_ids))
+        await call(tenant, chunk_ids)
+
+    return counting, sizes
+
+
 async def test_rows_that_many_documents_retired_are_moved_at_once() -> None:
     stack = Stack()
     versions = await edited(stack, 5)
-    moves: list[int] = []
-    archive = stack.vectors.archive
-
-    async def counted(tenant: str, chunk_ids: Collection[str]) -> None:
-        moves.append(len(chunk_ids))
-        await archive(tenant, chunk_ids)
-
-    stack.vectors.archive = counted  # type: ignore[method-assign]
+    stack.vectors.archive, moves = counted(stack.vectors.archive)  # type: ignore[method-assign]
     await index(versions, stack.corpus)
     assert len(moves) == 1
     assert len(stack.vectors.archived[TENANT]) == moves[0] >= 5
@@ -219,14 +225,7 @@ async def test_maintenance_deletes_rows_that_no_retained_version_lists() -> None
 async def test_garbage_of_many_documents_is_deleted_at_once() -> None:
     stack = Stack()
     versions = await edited(stack, 5)
-    deletions: list[int] = []
-    delete = stack.vectors.delete
-
-    async def counted(tenant: str, chunk_ids: Collection[str]) -> None:
-        deletions.append(len(chunk_ids))
-        await delete(tenant, chunk_ids)
-
-    stack.vectors.delete = counted  # type: ignore[method-assign]
+    stack.vectors.delete, deletions = counted(stack.vectors.delete)  # type: ignore[method-assign]
     results = await index([due(document=f"{i}.md", before="0.2.0") for i in range(5)], stack.corpus)
     assert [result.error for result in results] == [None] * 5
     assert len(deletions) == 1
