@@ -123,6 +123,7 @@ def _agents(worker: Worker) -> Iterator[Sample]:
         yield Sample(m.EVENTS_PARKED, agent, len(pump.parking))
     for table in worker.tables:
         yield from _counted(table.spec.name, table.counters)
+        yield Sample(m.KEYS_FORGOTTEN, (table.spec.name,), table.counters.crowded_out)
 
 
 def _counted(name: str, counters: Counters) -> Iterator[Sample]:

@@ -60,6 +60,11 @@ WORKERS: Final[dict[str, tuple[Panel, ...]]] = {
             (rate(m.EVENTS_RETRIED, "agent"), f"retried {AGENT}"),
             (rate(m.EVENTS_DEAD_LETTERED, "agent"), f"dead-lettered {AGENT}"),
         ),
+        panel(
+            "Keys forgotten, of tenants or users with too many",
+            "ops",
+            (rate(m.KEYS_FORGOTTEN, "agent"), AGENT),
+        ),
         panel("Batch size, median", "short", (quantile(m.BATCH_EVENTS, 0.5, "agent"), AGENT)),
         panel("Commits", "ops", (rate(m.COMMITS, "outcome"), "{{outcome}}")),
     ),

@@ -24,7 +24,6 @@ from streams.visibility.asked import AnswersByDocument, RecentQuestions
 from streams.visibility.reviews import Reviewable, ReviewLog
 from streams.visibility.tail import Tail
 
-MAX_ITEMS: Final = 200
 _SOURCE: Final = "gateway"
 
 Get = Callable[[str], Awaitable[bytes]]
@@ -80,7 +79,6 @@ class LogReviews:
         self, identity: Identity, *, state: State = "open", kind: str = "", limit: int = 50, after: str = ""
     ) -> tuple[Sequence[ReviewItem], str]:
         """Items, newest first, and the id that the following ones come after."""
-        limit = max(1, min(limit, MAX_ITEMS))
         found: list[ReviewItem] = []
         passed = not after
         for each in self._log.of_tenant(identity.tenant):

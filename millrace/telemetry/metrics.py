@@ -80,6 +80,9 @@ EVENTS_FAILED: Final = _counter(
 )
 EVENTS_RETRIED: Final = _counter("events_retried", "Inputs put back to be tried again.", "agents", "agent")
 EVENTS_DEAD_LETTERED: Final = _counter("events_dead_lettered", "Dead letters written.", "agents", "agent")
+KEYS_FORGOTTEN: Final = _counter(
+    "table_keys_forgotten", "Keys of a table forgotten because their tenant or user had too many.", "agents", "agent"
+)
 EVENTS_IN_FLIGHT: Final = _gauge("events_in_flight", "Inputs at work now, in lanes.", "agents", "agent")
 EVENTS_PARKED: Final = _gauge("events_parked", "Inputs that wait beside the lanes.", "agents", "agent")
 HANDLING_SECONDS: Final = _seconds(

@@ -9,7 +9,7 @@ import msgspec
 from millrace.errors import LogTruncated, Unavailable
 from millrace.events.corpus import Order, render_order
 from millrace.topics import ACL_CHANGED, DOCUMENT_INDEXED
-from streams.visibility.file import TableFile, access_of, version_of
+from streams.visibility.file import TableFile, access_of, to_json, version_of
 from streams.visibility.fold import UNKNOWN, Document, fold_access, fold_version
 from streams.visibility.state import State
 from streams.visibility.tenants import TenantState
@@ -73,6 +73,18 @@ def as_of(file: TableFile, state: State, tenant: str, offsets: Offsets) -> Tenan
     return found
 
 
+def rows_of(file: TableFile, state: State, name: tuple[str, str]) -> str:
+    """Rows of all versions of a document, in JSON: those that count, and those that ended; some may be pruned.
+
+    So no other document's rows need be read to find them, and the file needs no index.
+    """
+    doc = state.rows.get(name)
+    if doc is None:
+        return "[]"
+    ended = file.select("SELECT row FROM ended WHERE doc = ? AND kind = 'versions'", (doc,))
+    return to_json([*(version.row for version in state.document(*name).versions), *(row for (row,) in ended)]).decode()
+
+
 def expired(file: TableFile, state: State, before_us: int) -> list[Expired]:
     """Documents with versions that were superseded before a time.
 
@@ -93,17 +105,18 @@ def expired(file: TableFile, state: State, before_us: int) -> list[Expired]:
     result = []
     for doc, highest in passed.items():
         tenant, name = names[doc]
-        after = _successor(file, doc, highest)
+        after = _successor(file, rows_of(file, state, (tenant, name)), highest)
         if after is not None:
             result.append(Expired(tenant, name, render_order(after)))
     return result
 
 
-def _successor(file: TableFile, doc: int, order: Order) -> Order | None:
+def _successor(file: TableFile, rows_of_document: str, order: Order) -> Order | None:
     rows = file.select(
-        "SELECT source_epoch, version, generation FROM versions WHERE doc = ? AND record IS NOT NULL AND "
-        "(source_epoch, version, generation) > (?, ?, ?) ORDER BY source_epoch, version, generation LIMIT 1",
-        (doc, *order),
+        "SELECT source_epoch, version, generation FROM versions WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND record IS NOT NULL AND (source_epoch, version, generation) > (?, ?, ?) "
+        "ORDER BY source_epoch, version, generation LIMIT 1",
+        (rows_of_document, *order),
     )
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 

@@ -239,13 +239,10 @@ class VisibilityTable:
 
     def retained(self, tenant: str, document: str) -> Sequence[DocumentIndexed]:
         """All folded versions that are kept, newest first."""
-        doc = self._state.rows.get((tenant, document))
-        if doc is None:
-            return []
         rows = self._file.select(
-            "SELECT record, partition, offset FROM versions WHERE doc = ? AND record IS NOT NULL "
-            "ORDER BY source_epoch DESC, version DESC, generation DESC, id DESC",
-            (doc,),
+            "SELECT record, partition, offset FROM versions WHERE id IN (SELECT value FROM json_each(?)) "
+            "AND record IS NOT NULL ORDER BY source_epoch DESC, version DESC, generation DESC, id DESC",
+            (history.rows_of(self._file, self._state, (tenant, document)),),
         )
         return [decode_version(self._codec, (tenant, document), *row) for row in rows]
 

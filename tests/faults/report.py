@@ -103,7 +103,7 @@ class Kept:
             rows.pop(test, None)
         noted = {test: [asdict(row) for row in each] for test, each in rows.items()}
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps({"scale": self._scale, "rows": noted}))
+        self._file.write_text(json.dumps({"scale": self._scale, "rows": noted}, indent=1) + "\n")
         return rows
 
     def _read(self) -> dict[str, list[FaultRow]]:

@@ -25,6 +25,7 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "lanes": pump.without_lanes,
     "yielding": pump.without_yielding,
     "forgetting": pump.without_forgetting,
+    "applied": pump.without_applied,
     "derived_ids": corpus.without_derived_ids,
     "memory": corpus.without_memory,
     "digests": corpus.without_digests,

@@ -1,4 +1,4 @@
-"""Defences of the pump, each taken out of this process by a function; see `tests.faults.without`."""
+"""Defences of the pump and of tables, each taken out of this process by a function; see `tests.faults.without`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from millrace.event import Event
 from streams.lanes import Item
 from streams.ledger import Closed, Ledger, TopicPartition
 from streams.pump import delivery, handling, inline, pump, tenure
+from streams.table_entries import Entry
 
 LETTERS_HELD = "letters-held.txt"
 LETTERS_MAY_GO = "letters-may-go.txt"
@@ -180,6 +181,15 @@ def without_forgetting() -> None:
         return await give_up(self, item)
 
     type.__setattr__(handling.Handler, "_give_up", keeping)
+
+
+def without_applied() -> None:
+    """Take every event for one that a table has not applied yet."""
+
+    def knows(self: Entry, event: Event) -> bool:
+        return False
+
+    type.__setattr__(Entry, "knows", knows)
 
 
 def without_redaction() -> None:

@@ -19,10 +19,16 @@ from tests.gateway.conftest import Gateway, Gateways
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("gateway.example", 200), ("GATEWAY.example:8443", 200), ("evil.example", 421), ("[::1]:80", 421)],
+    [
+        ("gateway.example", 200),
+        ("GATEWAY.example:8443", 200),
+        ("evil.example", 421),
+        ("[2001:db8::7]:80", 200),
+        ("[::1]:80", 421),
+    ],
 )
 async def test_a_gateway_is_called_by_its_names_alone(gateways: Gateways, host: str, status: int) -> None:
-    async with gateways.replica(GatewaySettings(hosts=("gateway.example",))) as gateway:
+    async with gateways.replica(GatewaySettings(hosts=("gateway.example", "[2001:db8::7]"))) as gateway:
         response = await gateway.client.get("/health/live", headers={"Host": host})
     assert response.status_code == status
 

@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings, Limits
 from millrace.events.query import AnswerCompleted, QueryReceived, Receipt
 from tests.conditions import until
 from tests.gateway.conftest import Gateway, Gateways
+from tests.gateway.reviews import opened
 from tests.millrace.workers import completed
 
 
@@ -49,6 +50,31 @@ async def test_no_race_exceeds_a_budget_of_tokens(gateways: Gateways) -> None:
     assert found[200] + found[429] == 30
     assert 5 <= found[200] <= 10  # an answer costs as much as a question, where it comes before the next one
     assert len(worker.seen) == found[200]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/documents/a.md?groups=staff", "text"),
+        ("DELETE", "/v1/documents/a.md", None),
+        ("PUT", "/v1/acl/a.md", {"groups": ["staff"]}),
+        ("POST", "/v1/acl/grant/a.md", {"groups": ["staff"]}),
+        ("POST", "/v1/review/items/item-1/decision", {"decision": "release"}),
+    ],
+)
+async def test_whoever_has_written_enough_is_told_when_to_write_again(
+    gateways: Gateways, method: str, path: str, body: str | dict[str, Any] | None
+) -> None:
+    gateways.reviews.put(opened(gateways.tenant))
+    headers = gateways.bearer(groups=["reviewers"])
+    sent: dict[str, Any] = {"json": body} if isinstance(body, dict) else {"content": body}
+    if isinstance(body, str):
+        headers["Content-Type"] = "text/markdown"
+    async with gateways.replica(limited(documents_per_minute=1)) as gateway:
+        first, second = [await gateway.client.request(method, path, headers=headers, **sent) for _ in range(2)]
+    assert first.status_code in {200, 202, 404}
+    assert second.status_code == 429
+    assert 0 < int(second.headers["Retry-After"]) <= 60
 
 
 async def test_what_a_model_wrote_counts_too(gateways: Gateways) -> None:

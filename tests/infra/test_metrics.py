@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.metrics import Metrics as GatewayMetrics
 from infra.metrics import MAX_VALUES, OTHER, Metrics, Sample
 from infra.worker_metrics import WorkerSamples, counted
 from millrace.event import Event
@@ -145,7 +146,7 @@ def test_a_worker_says_everything_that_is_declared_for_it() -> None:
     counters.seconds.add(0.002, 2)
     counters.seconds.add(120.0)
     metrics, view = Metrics(), View()
-    running = Worker([Pump(counters)])
+    running = Worker([Pump(counters)], (Pump(Counters(crowded_out=3), Spec("tally")),))
     metrics.read(WorkerSamples(lambda: running, view=view, models=Models(), tracing=Spans()))  # type: ignore[arg-type, return-value]
     values(metrics)
     found = values(metrics)
@@ -160,6 +161,7 @@ def test_a_worker_says_everything_that_is_declared_for_it() -> None:
     assert found[f"{m.HANDLING_SECONDS.name}_sum", (agent,)] == pytest.approx(120.004)
     assert found[f"{m.BATCH_EVENTS.name}_bucket", (agent, ("le", "8"))] == 1
     assert found[f"{m.BATCH_EVENTS.name}_sum", (agent,)] == 5
+    assert found[m.KEYS_FORGOTTEN.name, (("agent", "tally"),)] == 3
     assert found[m.MODEL_AVAILABLE.name, (("model", "embed-bulk"),)] == 0
     assert found[m.VISIBILITY_AGE.name, ()] == 0.5
     assert found[m.SPANS_DROPPED.name, ()] == 8
@@ -177,7 +179,6 @@ def test_before_it_runs_a_worker_says_that_it_is_not_ready() -> None:
 
 
 def test_the_gateway_counts_under_the_declared_names() -> None:
-    gateway = pytest.importorskip("gateway.metrics", reason="the gateway is not part of this checkout")
-    counted_there = {name for name in gateway.Metrics().registry._names_to_collectors if name.startswith("millrace_")}
+    counted_there = {name for name in GatewayMetrics().registry._names_to_collectors if name.startswith("millrace_")}
     declared = {series for metric in m.METRICS.values() if metric.part == "gateway" for series in metric.series}
     assert declared <= counted_there

@@ -61,6 +61,7 @@ class WeaviateRows:
         self._dim = dim
         self._replicas = replicas
         self._prepared = False
+        self._handle: Any = None
         self._in_doubt: set[str] = set()  # rows of writes that have not ended well
 
     async def insert(self, rows: Sequence[ChunkRow]) -> None:
@@ -349,7 +350,10 @@ class WeaviateRows:
         return await self._connection.read("neighbours", read)
 
     def _in(self, client: WeaviateAsyncClient) -> Any:
-        return client.collections.use(self._collection).with_tenant(self._name)
+        """The tenant's part of the collection; made once, because making it takes as long as a small call."""
+        if self._handle is None:
+            self._handle = client.collections.use(self._collection).with_tenant(self._name)
+        return self._handle
 
     @staticmethod
     async def _unless_missing(call: Awaitable[T], otherwise: T) -> T:

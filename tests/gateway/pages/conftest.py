@@ -16,7 +16,7 @@ from gateway.library import QuestionSummary
 from gateway.masking import Mask
 from gateway.pages import pages
 from gateway.people import People, Person
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Limits
 from millrace.event import Event
 from millrace.events.query import AnswerCompleted, AnswerDelta, AnswerProduced, Citation, QueryReceived
 from tests.gateway.conftest import Gateway, Gateways
@@ -82,13 +82,14 @@ class Office:
         )  # fmt: skip
 
     @asynccontextmanager
-    async def open(self, *, signed_in_by_token: bool = False, mask: Mask = str) -> AsyncIterator[Gateway]:
+    async def open(
+        self, *, signed_in_by_token: bool = False, mask: Mask = str, limits: Limits | None = None
+    ) -> AsyncIterator[Gateway]:
         """A replica with pages, for its people or for tokens."""
         people = () if signed_in_by_token else self.people
         options = {"library": self.shelf, "people": People(people) if people else None}
-        async with self.gateways.replica(
-            GatewaySettings(default_timeout_s=110.0), [pages(people, mask)], **options
-        ) as gateway:
+        settings = GatewaySettings(default_timeout_s=110.0, limits=limits or Limits())
+        async with self.gateways.replica(settings, [pages(people, mask)], **options) as gateway:
             gateway.client.base_url = httpx.URL("http://localhost")
             yield gateway
 

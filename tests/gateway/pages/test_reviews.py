@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Sequence
 
+import httpx
 import msgspec
 import pytest
 
@@ -21,6 +22,7 @@ from gateway.reviewing import (
     TrainingRequest,
     Window,
 )
+from gateway.settings import Limits
 from infra.redaction import personal_data
 from millrace.reviewing import decided
 from tests.gateway.conftest import Gateway
@@ -77,7 +79,7 @@ def report(own: bool = False) -> QualityReport:
     )  # fmt: skip
 
 
-async def decide(gateway: Gateway, item: str = "item-1", decision: str = "release", **fields: str) -> object:
+async def decide(gateway: Gateway, item: str = "item-1", decision: str = "release", **fields: str) -> httpx.Response:
     form = form_token((await gateway.client.get(f"/inbox/{item}")).text)
     return await gateway.client.post(f"/inbox/{item}", data={"form": form, "decision": decision, **fields})
 
@@ -284,6 +286,15 @@ async def test_a_decision_from_another_page_or_session_changes_nothing(office: O
         unfitting = await gateway.client.post("/inbox/item-1", data=data | {"decision": "withdraw"})
         assert unfitting.status_code == 409
     assert office.gateways.reviews.made.get((office.tenant, "item-1"), []) == []
+
+
+async def test_decisions_on_pages_count_as_writes_of_their_tenant(office: Office) -> None:
+    put_items(office)
+    async with office.open(limits=Limits(documents_per_minute=1)) as gateway:
+        await be(gateway, "Rea")
+        found = [(await decide(gateway, item)).status_code for item in ("item-1", "item-2")]
+    assert found == [303, 429]
+    assert (office.tenant, "item-2") not in office.gateways.reviews.made
 
 
 async def test_quality_shows_the_same_numbers_as_shapes_and_in_tables(office: Office) -> None:

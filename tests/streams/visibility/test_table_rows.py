@@ -119,6 +119,21 @@ def test_a_record_of_an_unknown_schema_is_folded_once_its_schema_is_known(
     assert len(earlier_files(path)) == 1
 
 
+def test_versions_of_a_document_are_found_without_reading_those_of_others(
+    table: VisibilityTable, log: CorpusLog
+) -> None:
+    fold(table, log, *(indexed(f"{n}.md", version) for version in (2, 3, 1) for n in range(500)))
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    table._file.reader.set_progress_handler(step, 100)  # instructions of SQLite's machine
+    assert [found.version for found in table.retained("acme", "7.md")] == [3, 2]
+    assert steps < 5
+
+
 @pytest.mark.timeout(120)
 def test_pruning_thousands_of_versions_leaves_what_counts_and_what_is_retained(
     open_table: Open, log: CorpusLog
