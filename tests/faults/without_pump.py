@@ -11,6 +11,8 @@ from pathlib import Path
 from aiokafka import ConsumerRecord
 from aiokafka import TopicPartition as ClientPartition
 
+from agents.learn import drift, positions
+from agents.learn.positions import Counted
 from infra.redaction import Redaction
 from millrace.codec import ConsumedRecord
 from millrace.event import Event
@@ -184,12 +186,17 @@ def without_forgetting() -> None:
 
 
 def without_applied() -> None:
-    """Take every event for one that a table has not applied yet."""
+    """Take every event for one that no table has applied, and whose signals were never counted."""
 
-    def knows(self: Entry, event: Event) -> bool:
+    def knows(self: Entry | Counted, event: Event | int) -> bool:
         return False
 
+    def remembered(digests: bytes, event_id: str) -> bytes | None:
+        return positions.remembered(b"", event_id)
+
     type.__setattr__(Entry, "knows", knows)
+    type.__setattr__(Counted, "knows", knows)
+    vars(drift)["remembered"] = remembered
 
 
 def without_redaction() -> None:
