@@ -6,9 +6,7 @@ idf that never turns negative, ln(1 + (N - n + 0.5) / (n + 0.5)).
 
 import math
 import re
-import sys
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -22,14 +20,8 @@ B = 0.75
 # Scripts written without spaces: one character is one term.
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TERM = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
+_HASH_BYTES = 8
 _MARKS = re.compile(r"[\u0300-\u036f]")
-
-
-class Bag(msgspec.Struct, frozen=True):
-    """Terms of one text: how many, and how often each occurs."""
-
-    n_terms: int
-    frequencies: Mapping[str, int]
 
 
 class CorpusTerms(msgspec.Struct, frozen=True):
@@ -47,8 +39,8 @@ class CorpusTerms(msgspec.Struct, frozen=True):
 
 def terms(text: str) -> list[str]:
     """Terms of a text in order: lower case, without accents, English plurals as singulars."""
-    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text)).casefold()
-    return [_singular(term) for term in _TERM.findall(plain)]
+    plain = text if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFKD", text))
+    return [_singular(term) for term in _TERM.findall(plain.casefold())]
 
 
 def _singular(term: str) -> str:
@@ -64,11 +56,14 @@ def _singular(term: str) -> str:
     return term if term[-2] in "us" else term[:-1]
 
 
-@lru_cache(maxsize=16_384)
-def bag(text: str) -> Bag:
-    """Terms of a text; remembered, because a chunk's text never changes and is scored for many questions."""
-    found = [sys.intern(term) for term in terms(text)]
-    return Bag(len(found), Counter(found))
+@lru_cache(maxsize=32_768)
+def _hashes(text: str) -> bytes:
+    """Python's hash of each term of a text, int64; some 2 kB with the text, of about 120 terms.
+
+    Remembered, because a chunk's text never changes and is scored for many questions.
+    """
+    found = terms(text)
+    return np.fromiter(map(hash, found), np.int64, len(found)).tobytes()
 
 
 class Counts(msgspec.Struct, frozen=True, eq=False):
@@ -100,15 +95,16 @@ class Counts(msgspec.Struct, frozen=True, eq=False):
 
 
 def count(question: str, texts: Sequence[str]) -> Counts:
-    """Count a question's terms in texts."""
+    """Count a question's terms in texts; two terms are taken for one only if all 64 bits of their hashes agree."""
     wanted = tuple(dict.fromkeys(terms(question)))
-    bags = [bag(text) for text in texts]
-    frequencies = np.array([[found.frequencies.get(term, 0) for term in wanted] for found in bags], dtype=np.float64)
-    return Counts(
-        wanted,
-        frequencies.reshape(len(bags), len(wanted)),
-        np.array([found.n_terms for found in bags], dtype=np.float64),
-    )
+    packed = [_hashes(text) for text in texts]
+    lengths = np.array([len(each) // _HASH_BYTES for each in packed], dtype=np.int64)
+    hashes, ends = np.frombuffer(b"".join(packed), np.int64), lengths.cumsum()
+    frequencies = np.zeros((len(texts), len(wanted)))
+    for column, term in enumerate(wanted):
+        places = np.flatnonzero(hashes == hash(term))
+        frequencies[:, column] = np.bincount(np.searchsorted(ends, places, "right"), minlength=len(texts))
+    return Counts(wanted, frequencies, lengths.astype(np.float64))
 
 
 def bm25(counts: Counts, corpus: CorpusTerms) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ ranked and read by the functions that ranked and read for the asker.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ from millrace.rows import ChunkRow
 from agents.corpus.rows_codec import decode_rows
 from agents.learn.ports import AttributionPorts
 from agents.learn.words import FUNCTION_TERMS, content_terms, share_held
-from agents.lexical import bag, terms
+from agents.lexical import terms
 from agents.ports import Principal, VisibleSet
 from agents.query.policy import QueryPolicy
 from agents.query.rank import chunk_text, rank, rerank
@@ -33,6 +34,12 @@ _SIMILAR: Final = 0.65
 _NEAR_CHARS: Final = 2
 _MAX_RESPELLED: Final = 8
 """Words that are looked for in a question: each is held against all words of all chunks."""
+
+
+@lru_cache(maxsize=4_096)
+def _words(text: str) -> frozenset[str]:
+    """Words of a chunk; remembered, because several things are asked of the same chunks."""
+    return frozenset(terms(text))
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -65,7 +72,7 @@ class Shelf(msgspec.Struct, frozen=True):
         wanted = set(content_terms(expected))
         if not wanted:
             return {}
-        shares = {row.chunk_id: share_held(wanted, bag(text).frequencies) for row, text in self.rows}
+        shares = {row.chunk_id: share_held(wanted, _words(text)) for row, text in self.rows}
         whole = [(row.chunk_id, text) for row, text in self.rows if shares[row.chunk_id] == 1.0]
         exact = {name: 1.0 for name, text in whole if _contains(text, terms(expected))}
         best = max(shares.values(), default=0.0)
@@ -76,7 +83,7 @@ class Shelf(msgspec.Struct, frozen=True):
         wanted = set(content_terms(question))
         known: set[str] = set()
         for _, text in self.rows:
-            known |= wanted & bag(text).frequencies.keys()
+            known |= wanted & _words(text)
         return 1.0 - share_held(wanted, known)
 
     def respelled(self, question: str) -> str:
@@ -85,7 +92,7 @@ class Shelf(msgspec.Struct, frozen=True):
         Empty where none is replaced, or where so many words are unknown that it is no slip of the pen. A word that
         nothing is similar to stays: it is not misspelt, but of something that is not there.
         """
-        vocabulary = {term for _, text in self.rows for term in bag(text).frequencies}
+        vocabulary = {term for _, text in self.rows for term in _words(text)}
         if len(set(content_terms(question)) - vocabulary) > _MAX_RESPELLED:
             return ""
         words = []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.lexical import K1, B, CorpusTerms, bag, bm25, count, terms
+from agents.lexical import K1, B, CorpusTerms, bm25, count, terms
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,12 @@ def test_terms(text: str, expected: list[str]) -> None:
     assert terms(text) == expected
 
 
-@given(st.text())
-def test_a_bag_counts_as_its_terms_do(text: str) -> None:
-    found = terms(text)
-    assert bag(text).n_terms == len(found)
-    assert bag(text).frequencies == {term: found.count(term) for term in found}
+@given(st.text(), st.lists(st.text()))
+def test_terms_are_counted_text_by_text(question: str, texts: list[str]) -> None:
+    counts = count(question, [*texts, question])
+    found = [terms(text) for text in (*texts, question)]
+    assert counts.lengths.tolist() == [len(each) for each in found]
+    assert counts.frequencies.tolist() == [[each.count(term) for term in counts.terms] for each in found]
 
 
 def test_bm25_is_the_formula_and_repeated_terms_of_the_question_count_once() -> None:
