@@ -49,6 +49,7 @@ WATCHED: dict[str, Callable[[], None]] = {
     "nothing": corpus.counting,
     "ahead": corpus.ahead,
     "behind": corpus.behind,
+    "versions_held": corpus.versions_held,
     "letters_held": pump.holding_letters,
 }
 

@@ -231,6 +231,19 @@ def behind() -> None:
     _shift_clock(-3590)
 
 
+def versions_held() -> None:
+    """Take out nothing; never come back from a write to the vector store, so that no version lists what was written."""
+    from streams.stores.weaviate.store import WeaviateVectorStore  # noqa: PLC0415 - takes long
+
+    upsert = WeaviateVectorStore.upsert
+
+    async def held(self: WeaviateVectorStore, rows: Sequence[ChunkRow]) -> None:
+        await upsert(self, rows)
+        await asyncio.Event().wait()
+
+    type.__setattr__(WeaviateVectorStore, "upsert", held)
+
+
 def without_every_record() -> None:
     """Leave every third record out of the visibility table."""
     fold_records = VisibilityTable.fold
