@@ -139,12 +139,15 @@ class Seen:
         return {name: change for name, change in newest.items() if change.op == "upsert"}
 
     def readers(self) -> dict[str, tuple[str, ...]]:
-        """Groups of the documents that exist: the highest version wins, then the later record."""
+        """Groups of the documents that exist: the highest version wins, then the later record.
+
+        The two topics are read side by side, so a document may be there before its groups.
+        """
         newest: dict[str, AclChanged] = {}
         for access in self.access:
             if access.document not in newest or access.version >= newest[access.document].version:
                 newest[access.document] = access
-        return {name: newest[name].groups for name in self.documents()}
+        return {name: newest[name].groups for name in self.documents() if name in newest}
 
     def texts(self, objects: ContentStore) -> dict[str, str]:
         """Text of each document."""

@@ -51,7 +51,7 @@ def _expected(capture_chain: Chain, name: str) -> dict[str, tuple[str, tuple[str
 
 def _found(seen: Seen, objects: ContentStore) -> dict[str, tuple[str, tuple[str, ...], str]]:
     texts, readers, documents = seen.texts(objects), seen.readers(), seen.documents()
-    return {name: (texts[name], readers[name], documents[name].labels.get("state", "")) for name in documents}
+    return {name: (texts[name], readers.get(name, ()), documents[name].labels.get("state", "")) for name in documents}
 
 
 class _Told:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Start the registry as `infra.servers.apicurio.ApicurioServer` does.
 set -eu
-exec "${JAVA:-java}" "-Xmx${REGISTRY_HEAP_MB:-256}m" -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError \
+exec "${JAVA:-java}" "-Xmx${REGISTRY_HEAP_MB:-256}m" -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 \
     "-Dquarkus.http.host=${REGISTRY_HOST:-0.0.0.0}" \
     "-Dquarkus.http.port=${REGISTRY_PORT:-8080}" \
     -Dquarkus.datasource.jdbc.initial-size=2 \

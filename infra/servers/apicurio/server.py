@@ -69,7 +69,7 @@ class ApicurioServer(Server):
         **options: Any,
     ) -> None:
         super().__init__(folder, environment=environment, ports={"http": port} if port else None, **options)
-        self._java = java_command(java, heap_mb)
+        self._java = java_command(java, heap_mb, busy=False)
         self._program = program
 
     @property

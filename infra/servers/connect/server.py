@@ -88,8 +88,7 @@ class ConnectServer(Server):
     ) -> None:
         super().__init__(folder, environment=environment, ports={"rest": port} if port else None, **options)
         self._command_head = [
-            *java_command(java, heap_mb),
-            "-XX:TieredStopAtLevel=1",
+            *java_command(java, heap_mb, busy=False),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.log.io.debezium=info",
             "-cp",

@@ -106,11 +106,9 @@ class KafkaServer(Server):
         super().__init__(folder, environment=environment, ports={"clients": port} if port else None, **options)
         self.node_id = 1
         self._secrets = secrets
-        self._java = [
-            *java_command(java, heap_mb),
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        ]
-        self._class_path = f"{jars}/*"
+        arguments = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+        self._node = [*java_command(java, heap_mb, busy=True), *arguments]
+        self._tool = [*java_command(java, heap_mb, busy=False), *arguments]
         self._advertised_port = advertised_port
         self._properties = dict(properties or {})
 
@@ -137,7 +135,7 @@ class KafkaServer(Server):
         self._write_properties(ports["clients"], ports["controller"])
         if self.cluster_id is None:
             self._format(new_cluster_id())
-        return [*self._java, "-cp", self._class_path, "kafka.Kafka", str(self._folder / "server.properties")]
+        return [*self._node, "kafka.Kafka", str(self._folder / "server.properties")]
 
     def _ready(self, ports: Mapping[str, int]) -> bool:
         """Whether this node answers and the cluster counts on it."""
@@ -175,7 +173,7 @@ class KafkaServer(Server):
         # In a file: everybody on the machine may read a command line.
         file = self._folder / "format.arguments"
         write_private(file, "".join(f"{argument}\n" for argument in arguments))
-        command = [*self._java, "-cp", self._class_path, "kafka.tools.StorageTool", f"@{file}"]
+        command = [*self._tool, "kafka.tools.StorageTool", f"@{file}"]
         try:
             run = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self._environment))
         finally:
