@@ -264,13 +264,18 @@ async def test_what_others_wrote_is_text_and_nothing_else(office: Office) -> Non
         assert not re.search("[\x1b\u202e]", shown)
 
 
+def shows_card(page: str) -> bool:
+    """Whether the beginning of the card's number stands there; ids are drawn, and may hold its digits by chance."""
+    return re.search("4111[^0-9a-zA-Z]", page) is not None
+
+
 async def test_personal_data_in_a_text_are_masked_and_the_span_stays_at_its_words(office: Office) -> None:
     text = "Card 4111 1111 1111 1111 of Ann. " + QUOTE
     office.shelf.put(office.tenant, "card.md", text)
     start = text.index(QUOTE)
     async with office.open(mask=lambda found: found.replace("4111 1111 1111 1111", "[card]")) as gateway:
         page = await gateway.client.get("/corpus/document", params={"id": "card.md", "start": start, "end": len(text)})
-    assert "4111 1" not in page.text
+    assert not shows_card(page.text)
     assert f'<mark id="span" tabindex="-1">{QUOTE}</mark>' in page.text
 
 
@@ -296,8 +301,7 @@ async def test_titles_and_questions_show_no_part_of_personal_data_wherever_they_
             for path in ("/corpus", "/corpus/document?id=card.md", "/traces", trace[1]):
                 page = await gateway.client.get(path)
                 assert page.status_code == 200
-                shown = re.search("4111[^0-9a-zA-Z]", page.text)  # ids are drawn, and may hold the digits alone
-                assert (shown is None) == is_masked, path
+                assert shows_card(page.text) != is_masked, path
 
 
 async def test_a_question_that_is_refused_says_why(office: Office) -> None:

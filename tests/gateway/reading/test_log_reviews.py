@@ -60,6 +60,15 @@ async def hold(log: Log, *groups: str, document: str = "mail.md", item: str = "i
     return content
 
 
+async def dislike(log: Log) -> None:
+    """Open an item about the answer to question q1."""
+    await log.write(
+        ReviewItemOpened(
+            tenant="acme", item="p", subject_kind="answer", subject="q1", stage="s", rule="disliked", reason="poor"
+        )
+    )
+
+
 async def test_a_decision_is_written_once_and_counts_when_it_is_answered(log: Log) -> None:
     reviews, written = reviews_of(log)
     content = await hold(log, "hr")
@@ -151,11 +160,7 @@ async def test_no_text_is_shown_while_the_table_is_not_known_to_be_up_to_date(
     await hold(log, "hr")
     await log.document("salaries.md", 1, "Nine percent.", "hr")
     await log.answered("q1", "salaries.md", user="ann", text="Nine percent.")
-    await log.write(
-        ReviewItemOpened(
-            tenant="acme", item="p", subject_kind="answer", subject="q1", stage="s", rule="disliked", reason="poor"
-        )
-    )
+    await dislike(log)
     monkeypatch.setattr(Tail, "confirmed", lambda _: False)
     with pytest.raises(Unavailable, match="behind the log"):
         await reviews.text(ANN, "i")
@@ -183,11 +188,7 @@ async def test_a_decision_that_does_not_fit_is_a_conflict(log: Log) -> None:
 async def test_a_correction_names_the_conversation_that_the_item_left_out(log: Log) -> None:
     reviews, written = reviews_of(log)
     await log.answered("q1", user="ben")
-    await log.write(
-        ReviewItemOpened(
-            tenant="acme", item="p", subject_kind="answer", subject="q1", stage="s", rule="disliked", reason="poor"
-        )
-    )
+    await dislike(log)
     shown = await reviews.text(ANN, "p")
     assert shown is not None
     assert (shown.question, shown.text) == ("Question q1?", "An answer.")
@@ -199,11 +200,7 @@ async def test_an_answer_that_quotes_what_the_reviewer_may_not_read_is_not_shown
     reviews, _ = reviews_of(log)
     await log.document("salaries.md", 1, "Nine percent.", "hr")
     await log.answered("q1", "salaries.md", user="ann", text="Nine percent.")
-    await log.write(
-        ReviewItemOpened(
-            tenant="acme", item="p", subject_kind="answer", subject="q1", stage="s", rule="disliked", reason="poor"
-        )
-    )
+    await dislike(log)
     for who, text in ((ANN, "Nine percent."), (BEN, "")):
         shown = await reviews.text(who, "p")
         assert shown is not None
