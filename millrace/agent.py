@@ -12,7 +12,7 @@
 redelivery repeats them and readers drop the copies.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -34,12 +34,15 @@ class Batch(msgspec.Struct, frozen=True):
     apart : callable or None
         ``apart(event)`` says whether an input may take long: it is then a batch of its own, and no other input waits
         for it.
+    kind : callable or None
+        Inputs for which ``kind(event)`` differs are never in one batch, so that those of one kind wait for no other.
     """
 
     max_items: int = 1
     max_bytes: int = 1_048_576
     linger_ms: int = 0
     apart: Callable[[Any], bool] | None = None
+    kind: Callable[[Any], Hashable] | None = None
 
 
 class Result(msgspec.Struct, frozen=True):

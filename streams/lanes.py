@@ -2,11 +2,12 @@
 
 Each key is a *lane*: one of its records is in flight at a time, the others wait behind it in the order they arrived in.
 The front of every idle lane stands in one queue, in the order in which the fronts became ready, and batches are cut
-from the head of that queue. So a batch never holds two records of a key, no lane overtakes another for ever, and a
-record costs a few deque, dict and set operations however many are waiting.
+from the head of that queue, past those that are of another kind than its first. So a batch never holds two records of
+a key, no lane overtakes another for ever, and a record costs a few deque, dict and set operations however many wait.
 """
 
 from collections import deque
+from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
@@ -36,6 +37,8 @@ class Item(msgspec.Struct, eq=False):
         When it was read, in seconds of the clock that `Lanes.take` is asked by; it lingers from then on.
     apart
         Whether it may take long: it is a batch of its own, due at once.
+    kind
+        It shares a batch with its kind alone.
     """
 
     key: bytes | None
@@ -46,6 +49,7 @@ class Item(msgspec.Struct, eq=False):
     epoch: int
     arrived: float = 0.0
     apart: bool = False
+    kind: Hashable = None
 
 
 class Lanes:
@@ -266,12 +270,19 @@ class Lanes:
         ready, suspects, max_bytes = self._ready, self._suspects, self.batch.max_bytes
         first = ready.popleft()
         batch, size = [first], first.size
+        others: list[Item] = []
         while ready and len(batch) < room and not first.apart:
             item = ready[0]
-            if size + item.size > max_bytes or item.apart or (suspects and item in suspects):
+            if item.apart or (suspects and item in suspects):
+                break
+            if item.kind != first.kind:
+                others.append(ready.popleft())
+                continue
+            if size + item.size > max_bytes:
                 break
             size += item.size
             batch.append(ready.popleft())
+        ready.extendleft(reversed(others))
         self._ready_bytes -= size
         return batch
 

@@ -1,7 +1,8 @@
 """A consumer whose fetches are held longer the longer nothing has come.
 
 A broker that does not wake a fetch when a record comes has to be asked again and again, and a worker has some twenty
-consumers: asked every few milliseconds, they cost a third of a core while nothing happens.
+consumers: asked every few milliseconds, they cost a third of a core while nothing happens. A broker that does wake it
+can hold a fetch for long, except while records of some partition wait to be taken.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 _SHARE: Final = 20
 """A record waits at most one part in so many of the silence that it ends."""
+_CROWDED_MS: Final = 100
+"""How long a fetch may be held while records wait to be taken: it leaves out their partitions, which wait for it."""
 
 
 class Patience:
@@ -90,9 +93,13 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka ships 
         )
         if found:
             self._patience.hear()
-        self._set_wait()
+        self._set_wait(filled=sum(map(len, found.values())) == max_records)
         return found
 
-    def _set_wait(self) -> None:
-        if self._fetcher is not None:
-            self._fetcher._fetch_max_wait_ms = self._patience.wait_ms  # noqa: SLF001 - read for each fetch, set by none
+    def _set_wait(self, *, filled: bool = False) -> None:
+        if (fetcher := self._fetcher) is None:
+            return
+        wait_ms = self._patience.wait_ms
+        if filled or fetcher._records:  # noqa: SLF001 - a node is asked one thing at a time, perhaps for others alone
+            wait_ms = min(wait_ms, _CROWDED_MS)
+        fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - read for each fetch, set by none

@@ -44,10 +44,15 @@ def fail_version(event: IndexInput, error_type: str, message: str) -> Sequence[E
     return [settled_part(event, None, "failed", error_type, message)]
 
 
+def _is_upkeep(event: IndexInput) -> bool:
+    """Whether nobody waits for it: the store may keep it waiting, for its files to be merged say."""
+    return not isinstance(event, ChunksEmbedded)
+
+
 @agent(
     source=(CHUNKS_EMBEDDED, DOCUMENT_INDEXED, MAINTENANCE_DUE),
     sinks=(DOCUMENT_INDEXED, DOCUMENT_SETTLED),
-    batch=Batch(max_items=256, linger_ms=20),
+    batch=Batch(max_items=256, linger_ms=20, kind=_is_upkeep),
     on_failure=fail_version,
     timeout_s=300.0,
 )
@@ -144,15 +149,21 @@ async def _load(event: ChunksEmbedded, ports: CorpusPorts) -> _Part | Result:
 
 
 async def _decide_all(parts: Sequence[_Part], ports: CorpusPorts) -> list[Result]:
-    """Outcome of each part: nothing before the last one, then the version if all its rows are stored."""
+    """Outcome of each part: nothing before the last one, then the version if all its rows are stored.
+
+    Rows of these parts have just been written; the store is asked for what else their versions list.
+    """
+    stored: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        stored[part.event.tenant] |= {row.chunk_id for row in part.rows}
     wanted: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         if part.is_last:
-            wanted[part.event.tenant] |= {ref.id for ref in part.version.chunks}
+            wanted[part.event.tenant] |= {ref.id for ref in part.version.chunks} - stored[part.event.tenant]
     asked = [(tenant, chunk_ids) for tenant, chunk_ids in wanted.items() if chunk_ids]
     there = await map_at_once(lambda each: ports.vectors.existing(*each), asked, TENANTS_AT_ONCE)
-    stored: dict[str, set[str]] = defaultdict(set)
-    stored |= {tenant: found for (tenant, _), found in zip(asked, there, strict=True)}
+    for (tenant, _), found in zip(asked, there, strict=True):
+        stored[tenant] |= found
     return [await _decide(part, stored[part.event.tenant], ports) if part.is_last else Result.ok() for part in parts]
 
 

@@ -122,8 +122,10 @@ class Flow:
         self._bytes[item.tp] += item.size
         if item.payload.suspect:
             self._lanes.alone(item)
-        apart, event = self._lanes.batch.apart, item.payload.event
-        item.apart = apart is not None and event is not None and apart(event)
+        batch, event = self._lanes.batch, item.payload.event
+        if event is not None:
+            item.apart = batch.apart is not None and batch.apart(event)
+            item.kind = None if batch.kind is None else batch.kind(event)
         self._lanes.offer(item)
 
     def dispatch(self) -> None:

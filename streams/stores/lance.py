@@ -177,12 +177,12 @@ class LanceVectorStore:
     async def archive(self, tenant: str, chunk_ids: Iterable[str]) -> None:
         """Move live rows to the archive; ids that are not live are ignored."""
         pair = await self._tenant(tenant)
-        await self._move(pair, pair.live, pair.archive, tenant, chunk_ids)
+        await self._moved(tenant, pair, pair.live, pair.archive, chunk_ids)
 
     async def restore(self, tenant: str, chunk_ids: Iterable[str]) -> None:
         """Move archived rows back among the live ones; ids that are not archived are ignored."""
         pair = await self._tenant(tenant)
-        await self._move(pair, pair.archive, pair.live, tenant, chunk_ids)
+        await self._moved(tenant, pair, pair.archive, pair.live, chunk_ids)
 
     async def delete(self, tenant: str, chunk_ids: Iterable[str]) -> None:
         """Remove rows from both tables and from memory; ids that are not there are ignored.
@@ -268,6 +268,7 @@ class LanceVectorStore:
     async def close(self) -> None:
         """Wait for background maintenance and let go of the files."""
         running = [pair.maintenance for pair in self._tenants.values() if pair.maintenance is not None]
+        running += [task for pair in self._tenants.values() for _, task in pair.moves.values()]
         await asyncio.gather(*running, return_exceptions=True)
         self._tenants.clear()
         if self._connection is not None:
@@ -283,11 +284,23 @@ class LanceVectorStore:
         if tenant.maintenance is None and await self._is_due(tenant):
             tenant.maintenance = asyncio.create_task(self._maintain_in_background(name, tenant))
 
-    async def _move(
-        self, pair: "_Tenant", source: LanceTable, target: LanceTable, tenant: str, chunk_ids: Iterable[str]
+    async def _moved(
+        self, tenant: str, pair: "_Tenant", source: LanceTable, target: LanceTable, chunk_ids: Iterable[str]
     ) -> None:
-        ids = sorted(set(chunk_ids))
+        """Have rows moved with those of all who wait for the tables meanwhile: many cost as much as one."""
+        if source not in pair.moves:
+            ids: set[str] = set()
+            pair.moves[source] = ids, asyncio.create_task(self._move(tenant, pair, source, target, ids))
+        ids, task = pair.moves[source]
+        ids.update(chunk_ids)
+        await asyncio.shield(task)
+
+    async def _move(
+        self, tenant: str, pair: "_Tenant", source: LanceTable, target: LanceTable, chunk_ids: Collection[str]
+    ) -> None:
         async with pair.files, pair.writing:
+            del pair.moves[source]  # who comes from now on waits for the next one
+            ids = sorted(chunk_ids)
             rows = await source.select(ids)
             if rows is None or rows.num_rows == 0:
                 return
@@ -346,6 +359,7 @@ class _Tenant:
         self.tail_commits = 0
         self.cleanup_at: float | None = None
         self.maintenance: asyncio.Task[None] | None = None
+        self.moves: dict[LanceTable, tuple[set[str], asyncio.Task[None]]] = {}
 
 
 def table_prefix(tenant: str) -> str:

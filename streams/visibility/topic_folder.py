@@ -67,7 +67,7 @@ class TopicFolder:
         take: Callable[[Sequence[Any], Offsets], Awaitable[None]],
         *,
         since_ms: int | None = None,
-        fetch_max_wait_ms: int = 100,
+        fetch_max_wait_ms: int = 500,
         fetch_idle_wait_ms: int | None = None,
         fetch_min_bytes: int = 1,
         max_records: int = 500,
@@ -280,7 +280,8 @@ class TopicFolder:
         while True:
             asked_at = self._clock()
             try:
-                self._checks.append((asked_at, await self._ends(self._partitions)))
+                ends = await self._ends(self._partitions)
+                self._checks.append((asked_at, ends))
                 del self._checks[1:-_MAX_CHECKS]
                 self._settle_checks()
                 self._wake()

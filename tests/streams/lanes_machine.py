@@ -38,8 +38,14 @@ class LanesMachine(RuleBasedStateMachine):
         self.n_dropped = 0
         self.undecided = False  # a law was being checked, and was broken if this stays
 
-    @initialize(max_in_flight=st.integers(1, 5), max_items=st.integers(1, 4), linger_ms=st.sampled_from([0, 20]))
-    def start(self, max_in_flight: int, max_items: int, linger_ms: int) -> None:
+    @initialize(
+        max_in_flight=st.integers(1, 5),
+        max_items=st.integers(1, 4),
+        linger_ms=st.sampled_from([0, 20]),
+        n_kinds=st.integers(1, 2),
+    )
+    def start(self, max_in_flight: int, max_items: int, linger_ms: int, n_kinds: int) -> None:
+        self.n_kinds = n_kinds
         self.batch = Batch(max_items=max_items, max_bytes=MAX_BYTES, linger_ms=linger_ms)
         self.max_in_flight = max_in_flight
         self.lanes = self.lanes_type(max_in_flight, self.batch)
@@ -53,7 +59,8 @@ class LanesMachine(RuleBasedStateMachine):
         tp = data.draw(st.sampled_from(PARTITIONS))
         suspicious = data.draw(st.integers(0, 9)) == 0
         for key, size in records:
-            item = Item(key, size, None, tp, offset=self.n_offered, epoch=1, arrived=self.now)
+            kind = data.draw(st.integers(1, self.n_kinds))
+            item = Item(key, size, None, tp, offset=self.n_offered, epoch=1, arrived=self.now, kind=kind)
             self.n_offered += 1
             if suspicious:
                 self.lanes.alone(item)
@@ -64,7 +71,7 @@ class LanesMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), size=st.integers(1, 12), tp=st.sampled_from(PARTITIONS))
     def seize(self, key: bytes | None, size: int, tp: TopicPartition) -> None:
-        item = Item(key, size, None, tp, offset=self.n_offered, epoch=1, arrived=self.now)
+        item = Item(key, size, None, tp, offset=self.n_offered, epoch=1, arrived=self.now, kind=1)
         waiting = [each for items in self.queued.values() for each in items]
         busy = _lane(item) in {_lane(each) for each in (*waiting, *self.flying)}
         suspected = not self.suspects.isdisjoint([*waiting, *self.flying])
@@ -216,6 +223,7 @@ class LanesMachine(RuleBasedStateMachine):
         assert len({_lane(item) for item in batch}) == len(batch), "two items of a key in a batch"
         for item in batch:
             assert item in eligible, "an item was taken out of its turn, too early, or while its key was in flight"
+        assert len({item.kind for item in batch}) == 1, "two kinds in a batch"
         assert len(batch) <= self.batch.max_items, "more items than a batch may have"
         assert len(batch) + len(self.flying) <= self.max_in_flight, "too much in flight"
         assert len(batch) == 1 or sum(item.size for item in batch) <= MAX_BYTES, "more bytes than a batch may have"
@@ -229,13 +237,17 @@ class LanesMachine(RuleBasedStateMachine):
         left = [item for item in eligible if item not in batch]
         if not left:
             return
-        oldest_left = min(self.ready_at_step[item] for item in left)
+        assert self.ready_at_step[batch[0]] <= min(self.ready_at_step[item] for item in left), "an item was overtaken"
+        alike = [item for item in left if item.kind == batch[0].kind]
+        if not alike:
+            return
+        oldest_left = min(self.ready_at_step[item] for item in alike)
         assert max(self.ready_at_step[item] for item in batch) <= oldest_left, "an item was overtaken"
         if len(batch) < min(self.batch.max_items, self.max_in_flight - len(self.flying)):
             size = sum(item.size for item in batch)
-            following = [item for item in left if self.ready_at_step[item] == oldest_left]
+            before = [item for item in left if self.ready_at_step[item] <= oldest_left]
             assert batch[0] in self.suspects or any(
-                size + item.size > MAX_BYTES or item in self.suspects for item in following
+                item in self.suspects or (item in alike and size + item.size > MAX_BYTES) for item in before
             ), "the batch had room for one more"
 
     # --- the model ---

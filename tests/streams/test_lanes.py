@@ -1,7 +1,5 @@
 """The laws of the lanes: by a state machine, by its negative controls, and one by one where a rule deserves a name."""
 
-from collections import deque
-
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -9,6 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from millrace.agent import Batch
 from streams.lanes import Item, Lanes
 from streams.ledger import TopicPartition
+from tests.streams.broken_lanes import BROKEN
 from tests.streams.lanes_machine import LanesMachine
 
 TP: TopicPartition = ("orders", 0)
@@ -16,181 +15,6 @@ OTHER: TopicPartition = ("orders", 1)
 
 TestLanesKeepTheirLaws = LanesMachine.TestCase
 TestLanesKeepTheirLaws.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
-
-
-class IgnoresKeys(Lanes):
-    """Runs records of a key side by side."""
-
-    def offer(self, item: Item) -> None:
-        self._ready.append(item)
-        self._ready_bytes += item.size
-        if item.key is not None:
-            self._waiting[item.key] = None
-
-    def _promote(self, key: bytes) -> None:
-        self._waiting.pop(key, None)
-
-
-class LosesSuccessors(Lanes):
-    """Frees a lane and forgets who waited in it."""
-
-    def _promote(self, key: bytes) -> None:
-        del self._waiting[key]
-
-
-class TakesTwice(Lanes):
-    """Gives an item out and keeps it."""
-
-    def _cut(self, room: int) -> list[Item]:
-        batch = super()._cut(room)
-        if len(batch) > 1:
-            self._ready.append(batch[-1])
-            self._ready_bytes += batch[-1].size
-        return batch
-
-
-class RetriesAtTheEnd(Lanes):
-    """Lets the successors of a retried item overtake it."""
-
-    def retry(self, item: Item, at: float) -> None:
-        if item in self._dropped:
-            super().retry(item, at)
-        else:
-            self.finish(item)
-            self.offer(item)
-
-
-class RetriesAtOnce(Lanes):
-    """Does not wait for the time of the retry."""
-
-    def retry(self, item: Item, at: float) -> None:
-        super().retry(item, float("-inf"))
-
-
-class Unbounded(Lanes):
-    """Ignores how much is in flight."""
-
-    def take(self, now: float) -> list[Item] | None:
-        self.max_in_flight = 1000
-        return super().take(now)
-
-
-class SeizesBusyLanes(Lanes):
-    """Begins a record whatever of its key is under way."""
-
-    def free(self, key: bytes | None) -> bool:
-        return super().free(None)
-
-
-class SeizesBesideSuspects(Lanes):
-    """Begins a record while a suspect waits or runs."""
-
-    def free(self, key: bytes | None) -> bool:
-        return key not in self._waiting and self.in_flight < self.max_in_flight
-
-
-class SeizesTooMuch(Lanes):
-    """Begins a record however many are in flight."""
-
-    def free(self, key: bytes | None) -> bool:
-        return key not in self._waiting and not self._suspects
-
-
-class SeizesNothing(Lanes):
-    """Sends every record through the queue."""
-
-    def free(self, key: bytes | None) -> bool:
-        return key is None and super().free(key)
-
-
-class NewestFirst(Lanes):
-    """Starves the oldest."""
-
-    def _cut(self, room: int) -> list[Item]:
-        self._ready.reverse()
-        batch = super()._cut(room)
-        self._ready.reverse()
-        return batch
-
-
-class NeverLingers(Lanes):
-    """Takes what is there."""
-
-    def _due(self) -> float:
-        return 0.0
-
-
-class LingersForEver(Lanes):
-    """Waits for a full batch."""
-
-    def _due(self) -> float:
-        due = super()._due()
-        return due if due < 0 else 1e9
-
-
-class IgnoresBytes(Lanes):
-    """Fills a batch by count alone."""
-
-    def _cut(self, room: int) -> list[Item]:
-        batch = [self._ready.popleft() for _ in range(min(room, len(self._ready)))]
-        self._ready_bytes -= sum(item.size for item in batch)
-        return batch
-
-
-class DropKeepsSuccessors(Lanes):
-    """Forgets only the fronts of the lanes of a revoked partition."""
-
-    def drop(self, tp: TopicPartition) -> list[Item]:
-        before = {key: deque(behind) for key, behind in self._waiting.items() if behind}
-        flying = super().drop(tp)
-        self._waiting.update({key: behind for key, behind in before.items() if key in self._waiting})
-        return flying
-
-
-class RetriesDropped(Lanes):
-    """Brings a revoked partition's item back."""
-
-    def drop(self, tp: TopicPartition) -> list[Item]:
-        flying = super().drop(tp)
-        self._dropped.clear()
-        return flying
-
-
-class TrustsSuspects(Lanes):
-    """Runs a suspected killer beside others."""
-
-    def alone(self, item: Item) -> None:
-        pass
-
-
-class FillsUpBesideSuspects(Lanes):
-    """Waits with the suspect until all is quiet, and then takes others while it runs."""
-
-    def take(self, now: float) -> list[Item] | None:
-        self._solo = False
-        return super().take(now)
-
-
-BROKEN = [
-    (SeizesBusyLanes, "while its key had others"),
-    (SeizesBesideSuspects, "begun beside a suspect"),
-    (SeizesTooMuch, "begun with too much"),
-    (SeizesNothing, "was refused"),
-    (IgnoresKeys, "out of its turn|two items of a key|was overtaken"),
-    (LosesSuccessors, "fewer are queued|was lost|was overtaken"),
-    (TakesTwice, "fewer are queued|out of its turn"),
-    (RetriesAtTheEnd, "out of its turn|was overtaken|beside a suspect|room for one more"),
-    (RetriesAtOnce, "too early|should have lingered|was overtaken"),
-    (Unbounded, "too much in flight"),
-    (NewestFirst, "was overtaken"),
-    (NeverLingers, "should have lingered"),
-    (LingersForEver, "something was due"),
-    (IgnoresBytes, "more bytes"),
-    (DropKeepsSuccessors, "more or fewer are queued|out of its turn"),
-    (RetriesDropped, "more or fewer are queued|out of its turn"),
-    (TrustsSuspects, "beside others|beside a suspect"),
-    (FillsUpBesideSuspects, "beside a suspect"),
-]
 
 
 @pytest.mark.timeout(180)
@@ -372,6 +196,15 @@ def test_an_item_apart_is_a_batch_of_its_own_that_lingers_for_nobody() -> None:
     assert lanes.take(0.05) == [first]
     assert lanes.take(0.05) == [slow]
     assert lanes.take(0.05) == [last]
+
+
+def test_a_batch_passes_over_what_is_of_another_kind_and_leaves_it_in_its_place() -> None:
+    items = [record(number, key) for number, key in enumerate((b"a", b"b", b"c", b"d", b"e"))]
+    for item, kind in zip(items, (1, 2, 1, 2, 1), strict=True):
+        item.kind = kind
+    lanes = lanes_with(*items, batch=Batch(max_items=10))
+    assert lanes.take(0.0) == [items[0], items[2], items[4]]
+    assert lanes.take(0.0) == [items[1], items[3]]
 
 
 def test_neighbours_of_an_item_apart_run_while_it_does_and_its_key_waits() -> None:

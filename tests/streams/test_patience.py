@@ -55,9 +55,8 @@ class Reading:
 
     def __init__(self, broker: EmbeddedBroker, clock: Clock, **options: Any) -> None:
         broker.create_topic("topic", 1)
-        self.consumer = PatientConsumer(
-            bootstrap_servers=broker.bootstrap, enable_auto_commit=False, fetch_max_wait_ms=5, clock=clock, **options
-        )
+        options = {"fetch_max_wait_ms": 5, "clock": clock, **options}
+        self.consumer = PatientConsumer(bootstrap_servers=broker.bootstrap, enable_auto_commit=False, **options)
         self.producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
         self.asked_ms: list[int] = []
 
@@ -131,3 +130,20 @@ async def test_a_consumer_that_was_given_no_longer_wait_asks_as_often_after_sile
     assert await reading.consumer.getmany() == {}
     await reading.asks(5)
     assert set(reading.asked_ms) == {5}
+
+
+async def test_while_records_wait_to_be_taken_a_fetch_is_not_held_for_long(begin: Begin) -> None:
+    reading = await begin(fetch_max_wait_ms=400)
+    reading.consumer.hurry()
+    await reading.asks(400)
+    for _ in range(3):
+        await reading.producer.send_and_wait("topic", b"one")
+    found: dict[Any, Any] = {}
+    async with asyncio.timeout(20):
+        while not found:
+            found = await reading.consumer.getmany(timeout_ms=100, max_records=1)
+    assert reading.consumer.wait_ms == 100
+    async with asyncio.timeout(20):
+        while found:
+            found = await reading.consumer.getmany(timeout_ms=1000, max_records=5)
+    await reading.asks(400)

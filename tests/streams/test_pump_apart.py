@@ -42,3 +42,26 @@ async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: 
         [["slow"], ["slow-too"]],
         [["slow-too"], ["slow"]],
     )
+
+
+async def test_inputs_of_one_kind_are_done_while_those_of_another_kind_wait(world: World) -> None:
+    release = asyncio.Event()
+    batches: list[set[str]] = []
+
+    async def relay(events: Sequence[Ordered]) -> Sequence[Result]:
+        batches.append({event.lane[:4] for event in events})
+        if any(event.lane.startswith("slow") for event in events):
+            await release.wait()
+        return [Result.ok(handled(event)) for event in events]
+
+    batch = Batch(max_items=32, linger_ms=50, kind=lambda event: event.lane.startswith("slow"))
+    await world.produce(ordered(lane, 0) for lane in ("fast-a", "slow-a", "fast-b", "slow-b", "fast-c"))
+    async with world.running(world.spec(relay, batch=batch)) as pump:
+        try:
+            records = await world.read_n(world.sink, 3)
+            assert {event.lane for event in world.decode(records)} == {"fast-a", "fast-b", "fast-c"}
+        finally:
+            release.set()
+        await world.read_n(world.sink, 5)
+        await until(lambda: pump.lag == 0)
+    assert all(len(kinds) == 1 for kinds in batches)

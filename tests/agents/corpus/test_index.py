@@ -7,6 +7,7 @@ import pytest
 from agents.corpus.index import fail_version, index
 from agents.corpus.policy import CorpusPolicy
 from agents.corpus.upkeep import kept_versions, retired_rows
+from millrace.agent import spec_of
 from millrace.errors import ObjectMissing, Unavailable
 from millrace.events.corpus import ChunkRef, ChunksEmbedded, DocumentIndexed, DocumentSettled
 from tests.agents_in_memory import feature, index_parts, ingest
@@ -42,6 +43,32 @@ async def test_a_version_is_decided_by_its_last_part_alone() -> None:
     (found,) = await index_parts(stack, last)
     assert isinstance(found, DocumentIndexed)
     assert await stack.vectors.existing(TENANT, ids_of(found)) == ids_of(found)
+
+
+async def test_an_outcome_shares_no_batch_with_upkeep_that_the_store_may_keep_waiting() -> None:
+    stack = Stack()
+    (part,) = await parts_of(stack, TEXT)
+    (version,) = await index_parts(stack, part)
+    batch = spec_of(index).batch
+    assert batch is not None
+    assert batch.kind is not None
+    assert batch.kind(version) == batch.kind(due()) != batch.kind(part)
+
+
+async def test_the_store_is_asked_for_reused_rows_alone() -> None:
+    stack = Stack()
+    await indexed(stack, TEXT, 1)
+    existing = stack.vectors.existing
+    asked: list[int] = []
+
+    async def counting(tenant: str, chunk_ids: Collection[str]) -> set[str]:
+        asked.append(len(chunk_ids))
+        return await existing(tenant, chunk_ids)
+
+    stack.vectors.existing = counting  # type: ignore[method-assign]
+    after = await indexed(stack, EDITED, 2)
+    assert asked == [after.n_reused]
+    assert after.n_embedded > 0
 
 
 async def test_documents_of_a_batch_are_written_in_one_upsert() -> None:

@@ -17,6 +17,7 @@ from streams.stores import lance
 from streams.stores.lance import LanceVectorStore, table_prefix
 from streams.stores.lance_table import LanceTable, _dense_query
 from streams.stores.row_cache import RowCache
+from tests.conditions import until
 from tests.streams.stores.vector_store_contract import DIM, NASTY_TENANTS, VectorStoreContract, assert_same, chunk, ids
 
 
@@ -223,6 +224,33 @@ async def test_during_maintenance_new_rows_are_written_and_moves_and_deletes_wai
     release.set()
     await asyncio.gather(maintenance, *waiting)
     assert (await store.count("t"), await store.count("t", archived=True)) == (7, 1)
+
+
+async def test_moves_that_wait_for_the_tables_are_made_together(
+    open_store: Callable[..., LanceVectorStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inserted: list[int] = []
+    insert = LanceTable.insert
+
+    async def counting(table: LanceTable, rows: Sequence[ChunkRow]) -> int:
+        inserted.append(len(rows))
+        return await insert(table, rows)
+
+    store = open_store()
+    rows = [chunk(i) for i in range(5)]
+    await store.upsert(rows)
+    monkeypatch.setattr(LanceTable, "insert", counting)
+    pair = await store._tenant("t")
+    async with pair.files:
+        moves = [asyncio.create_task(store.archive("t", [row.chunk_id])) for row in rows]
+        await until(lambda: sum(len(ids) for ids, _ in pair.moves.values()) == len(rows))
+        moves[0].cancel()  # who gives up takes nothing from the others
+        await asyncio.wait(moves[:1])
+    await asyncio.gather(*moves[1:])
+    assert inserted == [5]
+    assert (await store.count("t"), await store.count("t", archived=True)) == (0, 5)
+    await store.restore("t", [rows[0].chunk_id])
+    assert (await store.count("t"), await store.count("t", archived=True)) == (1, 4)
 
 
 async def test_failed_maintenance_is_logged_and_writes_go_on(

@@ -1,11 +1,12 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from millrace.codec import Codec
 from millrace.connection import Connection
@@ -147,6 +148,25 @@ async def test_questions_are_refused_when_the_end_of_the_log_was_not_confirmed_f
     assert tail.confirmed()
     life.now += 1.5
     assert not tail.confirmed()
+
+
+async def test_an_end_of_the_log_is_confirmed_although_records_come_while_it_is_asked_for(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tail = await life.tail()
+    ask, versions = tail._folder._ends, count(1)
+
+    async def asked_while_a_record_comes(partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+        ends = await ask(partitions)
+        version = next(versions)
+        await life.produce(indexed("a.md", version))
+        await tail.wait_for([Receipt("acme", "a.md", version=version)])
+        return ends
+
+    monkeypatch.setattr(tail._folder, "_ends", asked_while_a_record_comes)
+    life.now += 6.0
+    assert not tail.confirmed()
+    await asyncio.wait_for(tail._folder.until(tail.confirmed), 20)
 
 
 async def test_an_undecodable_record_stops_nothing_and_is_reported(life: Life) -> None:
