@@ -5,7 +5,7 @@ made of earlier inputs. So one difference is counted once, and does not spread o
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from agents.corpus.featurize import featurize
 from agents.corpus.index import index
 from agents.corpus.rows_codec import decode_rows
 from agents.guard.document import clear_untrusted, report_trusted
+from agents.learn.quality import score_quality
 from agents.ports import Rank
 from agents.query import answer_question
 from inference.injection.quick import quick
@@ -202,7 +203,8 @@ async def differences(
     """How often outputs of today differ from those on the log, by topic and field; and how many were compared."""
     now = identified(await Replay(stack, log).run(inputs_of(log)))
     void = _void(log)
-    then = identified([each for each in events_of(log, *_OUTPUTS) if each[1].meta.correlation_id not in void])
+    recorded = [each for each in events_of(log, *_OUTPUTS) if each[1].meta.correlation_id not in void]
+    then = identified([(topic, event) for topic, event in recorded if not written_by([score_quality], event)])
     found: Counter[Difference] = Counter()
     for identity in then.keys() | now.keys():
         topic, old, new = identity[0], then.get(identity), now.get(identity)
@@ -229,6 +231,11 @@ def identified(events: Sequence[tuple[str, Event]]) -> dict[Identity, Event]:
         found[*about, seen[about]] = event
         seen[about] += 1
     return found
+
+
+def written_by(agents: Iterable[Callable[..., Any]], event: Event) -> bool:
+    """Whether one of the agents wrote it."""
+    return event.meta.source in {f"millrace/agent/{spec_of(each).name}" for each in agents}
 
 
 def _void(log: GoldenLog) -> set[str]:
