@@ -45,7 +45,7 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval_ms: int = 3000
     rebalance_timeout_ms: int = 60_000
     drain_timeout_ms: int = 8000
-    fetch_max_wait_ms: int = 500
+    fetch_max_wait_ms: int = 250
     fetch_idle_wait_ms: int | None = None
     leader_delay_ms: int = 0
     retry_initial_ms: int = 100

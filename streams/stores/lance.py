@@ -268,7 +268,7 @@ class LanceVectorStore:
     async def close(self) -> None:
         """Wait for background maintenance and let go of the files."""
         running = [pair.maintenance for pair in self._tenants.values() if pair.maintenance is not None]
-        running += [task for pair in self._tenants.values() for _, task in pair.moves.values()]
+        running += [task for pair in self._tenants.values() for task in pair.moving]
         await asyncio.gather(*running, return_exceptions=True)
         self._tenants.clear()
         if self._connection is not None:
@@ -290,7 +290,10 @@ class LanceVectorStore:
         """Have rows moved with those of all who wait for the tables meanwhile: many cost as much as one."""
         if source not in pair.moves:
             ids: set[str] = set()
-            pair.moves[source] = ids, asyncio.create_task(self._move(tenant, pair, source, target, ids))
+            task = asyncio.create_task(self._move(tenant, pair, source, target, ids))
+            pair.moves[source] = ids, task
+            pair.moving.add(task)
+            task.add_done_callback(pair.moving.discard)
         ids, task = pair.moves[source]
         ids.update(chunk_ids)
         await asyncio.shield(task)
@@ -360,6 +363,7 @@ class _Tenant:
         self.cleanup_at: float | None = None
         self.maintenance: asyncio.Task[None] | None = None
         self.moves: dict[LanceTable, tuple[set[str], asyncio.Task[None]]] = {}
+        self.moving: set[asyncio.Task[None]] = set()
 
 
 def table_prefix(tenant: str) -> str:

@@ -53,7 +53,7 @@ class Tail:
         log_epoch: str = "",
         codec: Codec | None = None,
         on_undecodable: Callable[[ConsumedRecord, ContractError], None] | None = None,
-        fetch_max_wait_ms: int = 500,
+        fetch_max_wait_ms: int = 250,
         fetch_idle_wait_ms: int | None = None,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,

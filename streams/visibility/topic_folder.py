@@ -67,7 +67,7 @@ class TopicFolder:
         take: Callable[[Sequence[Any], Offsets], Awaitable[None]],
         *,
         since_ms: int | None = None,
-        fetch_max_wait_ms: int = 500,
+        fetch_max_wait_ms: int = 250,
         fetch_idle_wait_ms: int | None = None,
         fetch_min_bytes: int = 1,
         max_records: int = 500,

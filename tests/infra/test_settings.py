@@ -273,4 +273,4 @@ def test_only_a_broker_that_wakes_no_fetch_is_asked_less_often_after_silence() -
     embedded = pump_settings(load({"profile": "embedded"}).settings)
     assert (embedded.fetch_max_wait_ms, embedded.fetch_idle_wait_ms) == (5, 50)
     kafka = pump_settings(load({"profile": "kafka"}).settings)
-    assert (kafka.fetch_max_wait_ms, kafka.fetch_idle_wait_ms) == (500, 500)
+    assert (kafka.fetch_max_wait_ms, kafka.fetch_idle_wait_ms) == (250, 250)

@@ -253,6 +253,32 @@ async def test_moves_that_wait_for_the_tables_are_made_together(
     assert (await store.count("t"), await store.count("t", archived=True)) == (1, 4)
 
 
+async def test_closing_waits_for_a_move_that_its_asker_gave_up(
+    open_store: Callable[..., LanceVectorStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+    delete = LanceTable.delete
+
+    async def hold(table: LanceTable, chunk_ids: Sequence[str]) -> None:
+        begun.set()
+        await release.wait()
+        await delete(table, chunk_ids)
+
+    store = open_store()
+    row = chunk(1)
+    await store.upsert([row])
+    monkeypatch.setattr(LanceTable, "delete", hold)
+    move = asyncio.create_task(store.archive("t", [row.chunk_id]))
+    await asyncio.wait_for(begun.wait(), 20)
+    move.cancel()
+    await asyncio.wait([move])
+    closing = asyncio.create_task(store.close())
+    release.set()
+    await closing
+    again = open_store()
+    assert (await again.count("t"), await again.count("t", archived=True)) == (0, 1)
+
+
 async def test_failed_maintenance_is_logged_and_writes_go_on(
     open_store: Callable[..., LanceVectorStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
