@@ -65,9 +65,18 @@ def _chosen(data: Path, sizes: Sizes) -> tuple[list[Document], list[KnownQuestio
     documents = [document for each in sets for document in each.documents]
     there = {document.id for document in documents}
     questions = [question for each in sets for question in each.questions if there & set(question.documents)]
-    if len(questions) < sizes.questions:
-        raise Unavailable(f"the data sets have {len(questions)} questions about these documents, not {sizes.questions}")
-    return documents, random.Random(_SEED).sample(questions, sizes.questions)
+    if not questions:
+        raise Unavailable("the data sets have no questions about these documents")
+    return documents, drawn(questions, sizes.questions)
+
+
+def drawn(questions: Sequence[KnownQuestion], n: int) -> list[KnownQuestion]:
+    """Draw so many questions; of more than there are, all of them round after round, each in another order."""
+    rng = random.Random(_SEED)
+    found: list[KnownQuestion] = []
+    while len(found) < n:
+        found += rng.sample(questions, min(n - len(found), len(questions)))
+    return found
 
 
 async def _put(client: Millrace, documents: Sequence[Document], version: int) -> None:

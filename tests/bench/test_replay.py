@@ -12,8 +12,9 @@ from bench.datasets import FILES
 from bench.replay.beside import beside
 from bench.replay.identity import identity, recall
 from bench.replay.reading import reading
-from bench.replay.recording import Sizes, record
+from bench.replay.recording import Sizes, drawn, record
 from bench.replay.versions import versions
+from millrace.evaluation.questions import KnownQuestion
 from tests.system.stacks import System, embedded_system
 
 N_QUESTIONS = 12
@@ -74,3 +75,12 @@ async def test_every_part_measures_something(stack: System, data: Path, tmp_path
         assert kept.numbers["superseded versions in the visibility table"] >= recorded.n_changes
         live = await beside(connection, recorded, 4, hashing=True)
         assert live.numbers["live questions with and without a replay"] == 4
+
+
+def test_of_more_questions_than_there_are_all_are_asked_before_one_is_asked_again() -> None:
+    there = [KnownQuestion(id=str(n), question=f"What is {n}?") for n in range(5)]
+    found = drawn(there, 12)
+    assert len(found) == 12
+    for start in (0, 5):
+        assert sorted(each.id for each in found[start : start + 5]) == list("01234")
+    assert len({each.id for each in found[10:]}) == 2
