@@ -17,6 +17,8 @@ from millrace.groups import EVERYONE
 from millrace.registry import RegistryAccess
 
 STACK_FORMAT: Final = 1
+FETCH_MS: Final = 250
+"""How long a broker that wakes a fetch may hold one of a reader that goes on for ever."""
 EMBEDDED_FETCH_MS: Final = 5
 """How long the embedded broker may hold a fetch that finds nothing: a produce does not wake it."""
 EMBEDDED_IDLE_MS: Final = 50

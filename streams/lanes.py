@@ -3,7 +3,8 @@
 Each key is a *lane*: one of its records is in flight at a time, the others wait behind it in the order they arrived in.
 The front of every idle lane stands in one queue, in the order in which the fronts became ready, and batches are cut
 from the head of that queue, past those that are of another kind than its first. So a batch never holds two records of
-a key, no lane overtakes another for ever, and a record costs a few deque, dict and set operations however many wait.
+a key, no lane overtakes another for ever, and a record costs a few deque, dict and set operations however many wait,
+but for passing over those of other kinds.
 """
 
 from collections import deque

@@ -19,7 +19,7 @@ from infra.settings.servers import (
     WeaviateSettings,
 )
 from infra.settings.telemetry import LogSettings, TelemetrySettings
-from millrace.connection import EMBEDDED_FETCH_MS, EMBEDDED_IDLE_MS
+from millrace.connection import EMBEDDED_FETCH_MS, EMBEDDED_IDLE_MS, FETCH_MS
 from millrace.groups import EVERYONE
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -129,7 +129,7 @@ class WorkerSettings(Group):
     """How long the members of a group may take to agree on partitions."""
     drain_timeout_ms: int = Field(default=8000, ge=100)
     """How long a worker waits for work in flight when it ends or loses a partition."""
-    fetch_max_wait_ms: int = Field(default=250, ge=1)
+    fetch_max_wait_ms: int = Field(default=FETCH_MS, ge=1)
     """How long a broker may hold a fetch that finds nothing; on the embedded broker at most 5."""
     retry_initial_ms: int = Field(default=100, ge=1)
     """Wait before the first repetition; doubles each time, with jitter."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from millrace.connection import FETCH_MS
 from millrace.telemetry.metrics import SECONDS
 
 
@@ -45,7 +46,7 @@ class PumpSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval_ms: int = 3000
     rebalance_timeout_ms: int = 60_000
     drain_timeout_ms: int = 8000
-    fetch_max_wait_ms: int = 250
+    fetch_max_wait_ms: int = FETCH_MS
     fetch_idle_wait_ms: int | None = None
     leader_delay_ms: int = 0
     retry_initial_ms: int = 100

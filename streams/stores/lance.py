@@ -289,20 +289,17 @@ class LanceVectorStore:
     ) -> None:
         """Have rows moved with those of all who wait for the tables meanwhile: many cost as much as one."""
         if source not in pair.moves:
-            ids: set[str] = set()
-            task = asyncio.create_task(self._move(tenant, pair, source, target, ids))
-            pair.moves[source] = ids, task
+            task = asyncio.create_task(self._move(tenant, pair, source, target))
+            pair.moves[source] = set(), task
             pair.moving.add(task)
             task.add_done_callback(pair.moving.discard)
         ids, task = pair.moves[source]
         ids.update(chunk_ids)
         await asyncio.shield(task)
 
-    async def _move(
-        self, tenant: str, pair: "_Tenant", source: LanceTable, target: LanceTable, chunk_ids: Collection[str]
-    ) -> None:
+    async def _move(self, tenant: str, pair: "_Tenant", source: LanceTable, target: LanceTable) -> None:
         async with pair.files, pair.writing:
-            del pair.moves[source]  # who comes from now on waits for the next one
+            chunk_ids, _ = pair.moves.pop(source)  # who comes from now on waits for the next one
             ids = sorted(chunk_ids)
             rows = await source.select(ids)
             if rows is None or rows.num_rows == 0:

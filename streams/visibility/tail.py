@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from millrace.codec import Codec, ConsumedRecord
+from millrace.connection import FETCH_MS
 from millrace.errors import ContractError, LogTruncated, MillraceError, Unavailable
 from millrace.event import Origin
 from millrace.events.corpus import DocumentIndexed
@@ -53,7 +54,7 @@ class Tail:
         log_epoch: str = "",
         codec: Codec | None = None,
         on_undecodable: Callable[[ConsumedRecord, ContractError], None] | None = None,
-        fetch_max_wait_ms: int = 250,
+        fetch_max_wait_ms: int = FETCH_MS,
         fetch_idle_wait_ms: int | None = None,
         confirm_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.client.closing import close_consumer, closed
 from millrace.codec import Codec, ConsumedRecord
+from millrace.connection import FETCH_MS
 from millrace.errors import ConfigurationError, LogTruncated, MillraceError, Unavailable
 from streams.patience import PatientConsumer
 
@@ -67,7 +68,7 @@ class TopicFolder:
         take: Callable[[Sequence[Any], Offsets], Awaitable[None]],
         *,
         since_ms: int | None = None,
-        fetch_max_wait_ms: int = 250,
+        fetch_max_wait_ms: int = FETCH_MS,
         fetch_idle_wait_ms: int | None = None,
         fetch_min_bytes: int = 1,
         max_records: int = 500,

@@ -204,7 +204,8 @@ async def differences(
     now = identified(await Replay(stack, log).run(inputs_of(log)))
     void = _void(log)
     recorded = [each for each in events_of(log, *_OUTPUTS) if each[1].meta.correlation_id not in void]
-    then = identified([(topic, event) for topic, event in recorded if not written_by([score_quality], event)])
+    follows = sources_of([score_quality])
+    then = identified([(topic, event) for topic, event in recorded if event.meta.source not in follows])
     found: Counter[Difference] = Counter()
     for identity in then.keys() | now.keys():
         topic, old, new = identity[0], then.get(identity), now.get(identity)
@@ -233,9 +234,9 @@ def identified(events: Sequence[tuple[str, Event]]) -> dict[Identity, Event]:
     return found
 
 
-def written_by(agents: Iterable[Callable[..., Any]], event: Event) -> bool:
-    """Whether one of the agents wrote it."""
-    return event.meta.source in {f"millrace/agent/{spec_of(each).name}" for each in agents}
+def sources_of(agents: Iterable[Callable[..., Any]]) -> set[str]:
+    """What the events that these agents write name as their source."""
+    return {f"millrace/agent/{spec_of(each).name}" for each in agents}
 
 
 def _void(log: GoldenLog) -> set[str]:

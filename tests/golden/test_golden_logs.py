@@ -47,7 +47,7 @@ from streams.parsing.language import language
 from streams.replay import Recorded, replay
 from streams.visibility.table import VisibilityTable
 from tests.fakes import MemoryObjects
-from tests.golden.replaying import Difference, InProcessScanner, differences, events_of, stack_of, written_by
+from tests.golden.replaying import Difference, InProcessScanner, differences, events_of, sources_of, stack_of
 from tools.golden.drive import plain
 from tools.golden.log import GoldenLog, read, write
 from tools.project_text import RULES
@@ -199,7 +199,8 @@ async def test_what_follows_from_answers_is_what_it_was(log: GoldenLog, scanner:
         specs = [spec_of(each) for each in agents]
         sinks = {topic.name for spec in specs for topic in spec.sinks}
         if sinks <= log.partitions.keys():
-            written = [Recorded(*each) for each in events_of(log, *sinks) if written_by(agents, each[1])]
+            own = sources_of(agents)
+            written = [Recorded(*each) for each in events_of(log, *sinks) if each[1].meta.source in own]
             sources = {topic.name for spec in specs for topic in spec.sources} - sinks
             inputs = [Recorded(*each) for each in events_of(log, *sources)]
             found = await replay(specs, [*inputs, *written], ports=_learning(log, scanner))

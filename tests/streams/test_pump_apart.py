@@ -17,17 +17,21 @@ async def world(broker: Broker) -> AsyncIterator[World]:
         yield found
 
 
-async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: World) -> None:
+def _is_slow(event: Ordered) -> bool:
+    return event.lane.startswith("slow")
+
+
+async def batches_of(world: World, batch: Batch) -> list[list[str]]:
+    """Lanes of the batches in which two slow inputs and their neighbours came; the neighbours are done first."""
     release = asyncio.Event()
     batches: list[list[str]] = []
 
     async def relay(events: Sequence[Ordered]) -> Sequence[Result]:
         batches.append([event.lane for event in events])
-        if any(event.lane.startswith("slow") for event in events):
+        if any(map(_is_slow, events)):
             await release.wait()
         return [Result.ok(handled(event)) for event in events]
 
-    batch = Batch(max_items=32, linger_ms=50, apart=lambda event: event.lane.startswith("slow"))
     await world.produce(ordered(lane, 0) for lane in ("a", "slow", "b", "slow-too", "c"))
     async with world.running(world.spec(relay, batch=batch)) as pump:
         try:
@@ -38,6 +42,11 @@ async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: 
             release.set()
         await world.read_n(world.sink, 5)
         await until(lambda: pump.lag == 0)
+    return batches
+
+
+async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: World) -> None:
+    batches = await batches_of(world, Batch(max_items=32, linger_ms=50, apart=_is_slow))
     assert [lanes for lanes in batches if any(lane.startswith("slow") for lane in lanes)] in (
         [["slow"], ["slow-too"]],
         [["slow-too"], ["slow"]],
@@ -45,23 +54,5 @@ async def test_neighbours_of_an_input_that_takes_long_are_done_before_it(world: 
 
 
 async def test_inputs_of_one_kind_are_done_while_those_of_another_kind_wait(world: World) -> None:
-    release = asyncio.Event()
-    batches: list[set[str]] = []
-
-    async def relay(events: Sequence[Ordered]) -> Sequence[Result]:
-        batches.append({event.lane[:4] for event in events})
-        if any(event.lane.startswith("slow") for event in events):
-            await release.wait()
-        return [Result.ok(handled(event)) for event in events]
-
-    batch = Batch(max_items=32, linger_ms=50, kind=lambda event: event.lane.startswith("slow"))
-    await world.produce(ordered(lane, 0) for lane in ("fast-a", "slow-a", "fast-b", "slow-b", "fast-c"))
-    async with world.running(world.spec(relay, batch=batch)) as pump:
-        try:
-            records = await world.read_n(world.sink, 3)
-            assert {event.lane for event in world.decode(records)} == {"fast-a", "fast-b", "fast-c"}
-        finally:
-            release.set()
-        await world.read_n(world.sink, 5)
-        await until(lambda: pump.lag == 0)
-    assert all(len(kinds) == 1 for kinds in batches)
+    batches = await batches_of(world, Batch(max_items=32, linger_ms=50, kind=_is_slow))
+    assert all(len({lane.startswith("slow") for lane in lanes}) == 1 for lanes in batches)

@@ -17,7 +17,7 @@ from tests.texts import document
 
 TEXT = "\n\n".join(document(random.Random(7), 30, "long"))
 EDITED = TEXT.replace("river", "RIVER", 1)
-Move = Callable[..., Coroutine[Any, Any, None]]
+Call = Callable[..., Coroutine[Any, Any, Any]]
 SMALL_PARTS = CorpusPolicy(part_chunks=8)
 
 
@@ -58,14 +58,7 @@ async def test_an_outcome_shares_no_batch_with_upkeep_that_the_store_may_keep_wa
 async def test_the_store_is_asked_for_reused_rows_alone() -> None:
     stack = Stack()
     await indexed(stack, TEXT, 1)
-    existing = stack.vectors.existing
-    asked: list[int] = []
-
-    async def counting(tenant: str, chunk_ids: Collection[str]) -> set[str]:
-        asked.append(len(chunk_ids))
-        return await existing(tenant, chunk_ids)
-
-    stack.vectors.existing = counting  # type: ignore[method-assign]
+    stack.vectors.existing, asked = counted(stack.vectors.existing)  # type: ignore[method-assign]
     after = await indexed(stack, EDITED, 2)
     assert asked == [after.n_reused]
     assert after.n_embedded > 0
@@ -169,13 +162,13 @@ async def edited(stack: Stack, n: int) -> list[DocumentIndexed]:
     return [event for event in outcomes if isinstance(event, DocumentIndexed)]
 
 
-def counted(call: Move) -> tuple[Move, list[int]]:
+def counted(call: Call) -> tuple[Call, list[int]]:
     """The same, and how many rows each of its calls was given."""
     sizes: list[int] = []
 
-    async def counting(tenant: str, chunk_ids: Collection[str]) -> None:
+    async def counting(tenant: str, chunk_ids: Collection[str]) -> Any:
         sizes.append(len(chunk_ids))
-        await call(tenant, chunk_ids)
+        return await call(tenant, chunk_ids)
 
     return counting, sizes
 
